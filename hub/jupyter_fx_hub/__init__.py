@@ -1,0 +1,1 @@
+"""The fx hub: the only durable queue. It never opens a pickle."""

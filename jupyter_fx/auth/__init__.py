@@ -1,0 +1,1 @@
+"""Where tokens and keys come from: the embedded hub, JupyterHub, Globus."""

@@ -1,0 +1,1 @@
+"""Talks to an fx hub: HubClient, futures, Executor, refs."""

@@ -1,0 +1,1 @@
+"""The notebook side: magics, capture, card, session."""

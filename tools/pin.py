@@ -1,0 +1,28 @@
+"""Write a constraints file from what a virtual environment holds: names and versions, never an address or a hash."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+HEADER = "# The versions that were tested together. `make pins` writes this file; names and versions only.\n"
+
+
+def main(venv: str, target: str) -> None:
+    """Write ``target`` from the packages of ``venv``, less our own."""
+    pip = [str(Path(venv) / "bin" / "python"), "-m", "pip", "list", "--format=json", "--exclude-editable"]
+    found = {row["name"].lower().replace("_", "-"): row["version"] for row in json.loads(subprocess.check_output(pip))}
+    path = Path(target)
+    # hatchling and what it needs live in pip's isolated build environment, not in the venv: their pins are kept.
+    if path.exists():
+        for line in path.read_text().splitlines():
+            name, sep, version = line.partition("==")
+            if sep:
+                found.setdefault(name.strip(), version.strip())
+    path.write_text(HEADER + "".join(f"{name}=={version}\n" for name, version in sorted(found.items())))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])
