@@ -1,0 +1,41 @@
+"""Identifiers: made here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+
+from jupyter_fx.errors import UsageError
+
+__all__ = ["check_name", "is_id", "new_id", "short_id"]
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+def new_id() -> str:
+    """A UUIDv7 (RFC 9562 §5.7) as 32 lower-case hexadecimal digits. An id, never an order."""
+    head = (time.time_ns() // 1_000_000) & 0xFFFF_FFFF_FFFF
+    tail = int.from_bytes(os.urandom(10), "big")
+    rand_a, rand_b = tail >> 68, tail & 0x3FFF_FFFF_FFFF_FFFF
+    return f"{(head << 80) | (0x7 << 76) | (rand_a << 64) | (0b10 << 62) | rand_b:032x}"
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` has the form of an id."""
+    return _ID.fullmatch(text) is not None
+
+
+def short_id(full: str) -> str:
+    """The last 8 digits, for people: the first ones are a time and the same for everything made in one minute."""
+    return full[-8:]
+
+
+def check_name(name: str, what: str = "name") -> str:
+    """Return `name` if it may name an endpoint or a session, else raise UsageError saying what may."""
+    if _NAME.fullmatch(name):
+        return name
+    raise UsageError(
+        f"{name[:80]!r} cannot be the {what}: use 1 to 63 lower-case letters, digits and hyphens, beginning with a letter or digit"
+    )
