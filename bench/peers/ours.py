@@ -1,0 +1,46 @@
+"""jupyter-fx: the embedded hub and its `local` endpoint, found or started as for any notebook that configures nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.peers import chunksize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+
+class PeerUnderTest:
+    """Durable on purpose: every task is on disk before it is acknowledged."""
+
+    def setup(self, scratch: Path) -> None:
+        """An executor on the local endpoint; hub and endpoint start with the first task, in directories of this run."""
+        import jupyter_fx
+
+        self.executor: Any = jupyter_fx.Executor("local")
+
+    def call(self, fn: Callable[[Any], Any], x: Any) -> Any:
+        """Submit and wait."""
+        return self.executor.submit(fn, x).result()
+
+    def submit_many(self, fn: Callable[[Any], Any], xs: Sequence[Any]) -> list[Any]:
+        """One TaskFuture each."""
+        submit = self.executor.submit
+        return [future.result() for future in [submit(fn, x) for x in xs]]
+
+    def map(self, fn: Callable[[Any], Any], xs: Sequence[Any]) -> list[Any] | None:
+        """Executor.map with chunks."""
+        return list(self.executor.map(fn, xs, chunksize=chunksize(len(xs))))
+
+    def role(self, command: str) -> str | None:
+        """Hub, agent (with the manager in it) and zygote by their command lines."""
+        words = command.replace("/", " ").replace("-", " ").replace("_", " ").replace(".", " ").split()
+        for word, role in (("zygote", "zygote"), ("worker", "zygote"), ("endpoint", "agent"), ("hub", "hub")):
+            if word in words:
+                return role
+        return None
+
+    def close(self) -> None:
+        """Shut the executor down. The embedded hub outlives its clients by design: the runner ends it by its pid."""
+        self.executor.shutdown()
