@@ -1,0 +1,159 @@
+"""What the service asks of the store.
+
+Every op is queued by ``Store.write(op) -> position`` on the event loop and applied by the one writer thread, first in
+first out, many in one transaction. ``Store.on_commit(position, problems)`` is called back on the event loop once everything up
+to `position` is on disk (fsynced). Ops of one task that meet in one batch are merged to one row operation.
+`history` is the whole list of state events so far, ``[[n, state, t, reason], …]`` in msgpack: state events live in the
+task's row, so that a short task costs one row; output events are rows of their own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from jupyter_fx.protocol.messages import BlobRef, ErrorInfo, RefInfo, Resources
+
+__all__ = [
+    "AddEvents",
+    "DeleteTasks",
+    "EventRow",
+    "FinishTask",
+    "InsertTask",
+    "MoveTask",
+    "Op",
+    "Problem",
+    "PutEndpoint",
+    "PutFunction",
+    "PutSession",
+]
+
+
+class InsertTask(msgspec.Struct, gc=False):
+    """A new task. `spec` is the encoded TaskSpec, payload included; `hash` its digest: the same id with another hash is a conflict."""
+
+    task_id: str
+    owner: str
+    kind: int
+    function: str
+    endpoint_id: str
+    """Empty while more than one endpoint could get it."""
+    session_id: str
+    state: int
+    hash: bytes
+    spec: bytes
+    submitted: float
+    history: bytes
+    name: str = ""
+    group: str = ""
+    expires_at: float = 0.0
+
+
+class MoveTask(msgspec.Struct, gc=False):
+    """A task that is not at its end: state, attempt, fence, endpoint. Refused (a Problem) when the row is terminal."""
+
+    task_id: str
+    state: int
+    attempt: int
+    fence: tuple[int, int]
+    endpoint_id: str
+    history: bytes
+    started: float = 0.0
+
+
+class FinishTask(msgspec.Struct, gc=False):
+    """The one outcome. The first commit wins: refused (a Problem) when the row is terminal already."""
+
+    task_id: str
+    state: int
+    attempt: int
+    fence: tuple[int, int]
+    endpoint_id: str
+    history: bytes
+    finished: float
+    started: float = 0.0
+    payload: bytes = b""
+    error: ErrorInfo | None = None
+    blob: BlobRef | None = None
+    ref: RefInfo | None = None
+    times: list[float] = []
+    usage: dict[str, Any] | None = None
+
+
+class EventRow(msgspec.Struct, gc=False):
+    """One output event (stdout, stderr, display, progress, …). `k` is the agent's number, `n` the hub's."""
+
+    n: int
+    attempt: int
+    k: int
+    kind: int
+    t: float
+    data: Any
+
+
+class AddEvents(msgspec.Struct):
+    """Output events of one task, in order. Text goes to the task's stream segments and is indexed here."""
+
+    task_id: str
+    events: list[EventRow]
+
+
+class DeleteTasks(msgspec.Struct):
+    """Terminal tasks of this owner, with their events, segments and grants."""
+
+    owner: str
+    task_ids: list[str]
+
+
+class PutFunction(msgspec.Struct):
+    """A function: digest, its envelope or the blob that holds it."""
+
+    digest: str
+    owner: str
+    name: str
+    payload: bytes
+    blob: BlobRef | None
+    created: float
+
+
+class PutEndpoint(msgspec.Struct):
+    """An endpoint as it is now (insert or replace by id)."""
+
+    endpoint_id: str
+    owner: str
+    name: str
+    state: int
+    info: dict[str, Any]
+    created: float
+    seen: float
+    credential_hash: bytes = b""
+    """Empty: keep what is stored."""
+
+
+class PutSession(msgspec.Struct):
+    """A session as it is now (insert or replace by id)."""
+
+    session_id: str
+    owner: str
+    endpoint_id: str
+    state: int
+    spec: bytes
+    kernel_id: str
+    epoch: str
+    resources: Resources
+    opened: float
+    changed: float
+    reason: str = ""
+    info: dict[str, Any] = {}
+
+
+class Problem(msgspec.Struct):
+    """An op that changed nothing: `kind` is `conflict` (same id, other hash), `exists` (same id, same hash) or `terminal`."""
+
+    task_id: str
+    kind: str
+    op: str
+
+
+Op = InsertTask | MoveTask | FinishTask | AddEvents | DeleteTasks | PutFunction | PutEndpoint | PutSession
