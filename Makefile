@@ -14,7 +14,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 # What is checked: every import package and the programs beside them; some folders come with later work.
-TYPED := jupyter_fx kernel/jupyter_fx_kernel kernel/jupyter_fx_worker hub/jupyter_fx_hub
+TYPED := jupyter_fx kernel/jupyter_fx_kernel kernel/jupyter_fx_worker hub/jupyter_fx_hub bench tools
 
 .PHONY: help demo test check format lab bench docs pins clean
 

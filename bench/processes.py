@@ -58,19 +58,30 @@ def pss_mib(pid: int) -> float | None:
     return None
 
 
-def end(identities: set[Identity], grace: float = 5.0) -> int:
-    """End those of ``identities`` that still live, gently and then not; return how many there were."""
+def end(identities: set[Identity], patience: float = 2.0, grace: float = 5.0) -> list[str]:
+    """End those of ``identities`` that do not end by themselves in ``patience`` seconds; return what those were."""
+    _, alive = psutil.wait_procs(_alive(identities), timeout=patience)
+    names: list[str] = []
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            names.append(" ".join(process.cmdline())[:160])
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    _, stubborn = psutil.wait_procs(alive, timeout=grace)
+    for process in stubborn:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(stubborn, timeout=grace)
+    return names
+
+
+def _alive(identities: set[Identity]) -> list[psutil.Process]:
+    """Those of ``identities`` that live and are not ourselves."""
     alive: list[psutil.Process] = []
     for identity in identities:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(identity.pid)
             same = abs(process.create_time() - identity.started) < 0.01
             if same and process.status() != psutil.STATUS_ZOMBIE and process.pid != os.getpid():
-                process.terminate()
                 alive.append(process)
-    _, stubborn = psutil.wait_procs(alive, timeout=grace)
-    for process in stubborn:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs(stubborn, timeout=grace)
-    return len(alive)
+    return alive

@@ -24,7 +24,7 @@ COLUMNS: dict[str, tuple[str, int, bool]] = {
 
 
 def medians(rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """The median of each figure over the rounds; CPU per role is summed over the roles round by round, and kept by role."""
+    """The median of each figure over the rounds; CPU time is summed over the roles, and kept by role."""
     out: dict[str, Any] = {}
     for key in (key for key, _, _ in COLUMNS.values()):
         values = [row[key] for row in rounds if row.get(key) is not None]
@@ -62,7 +62,9 @@ def _figures(summary: dict[str, dict[str, Any]]) -> str:
 
 def _ratios(summary: dict[str, dict[str, Any]], reference: str) -> str:
     mine = summary[reference]
-    lines = _head(f"{PEERS[reference][0]} ÷", [f"{name} {'↓' if less else '↑'}" for name, (_, _, less) in COLUMNS.items()])
+    lines = _head(
+        f"{PEERS[reference][0]} ÷", [f"{name} {'↓' if less else '↑'}" for name, (_, _, less) in COLUMNS.items()]
+    )
     for peer, row in summary.items():
         if peer == reference:
             continue

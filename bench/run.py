@@ -1,6 +1,6 @@
 """Measure us beside our peers: `make bench`, or `python -m bench.run --peers ours,parsl --rounds 1`.
 
-Each (round, peer) is a process of its own with directories of its own below a short temporary one; nothing is left behind.
+Each (round, peer) is a process of its own with directories of its own below a short temporary one; nothing stays.
 Figures of one run compare with each other only: the machine and its neighbours differ from run to run.
 """
 
@@ -31,7 +31,7 @@ ROUND_TIMEOUT = 120.0
 
 
 def one(key: str, limits: Limits) -> dict[str, Any]:
-    """One peer measured once; on any failure ``{"error": …}``. Ends whatever of it still lives and says how many."""
+    """One peer measured once; on any failure ``{"error": …}``. Ends whatever of it still lives and says what."""
     mark = uuid.uuid4().hex
     scratch = Path(tempfile.mkdtemp(prefix="fxb"))
     command = [sys.executable, "-m", "bench.measure", key, repr(time.monotonic()), str(scratch), json.dumps(limits)]
@@ -73,7 +73,9 @@ def _environment(scratch: Path, mark: str) -> dict[str, str]:
     }
     for folder in places.values():
         (scratch / folder).mkdir(mode=0o700)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "PARSL", "RAY", "DASK"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "PARSL", "RAY", "DASK"))
+    }
     path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
     ours = {processes.MARK: mark, "PYTHONPATH": str(ROOT), "PATH": path, "OMP_NUM_THREADS": "1"}
     return kept | {name: str(scratch / folder) for name, folder in places.items()} | ours
@@ -114,17 +116,18 @@ def main() -> int:
         if good := [row for row in results if "error" not in row]:
             summary[key] = medians(good)
     RESULTS.mkdir(parents=True, exist_ok=True)
+    when = time.strftime("%Y-%m-%dT%H%M%SZ", time.gmtime())
     about = {
-        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "cores": os.cpu_count(),
         "machine": platform.platform(),
         "workers": WORKERS,
         "versions": _versions(),
         "limits": limits._asdict(),
     }
-    target = RESULTS / f"{about['when'].replace(':', '')}.json"
+    target = RESULTS / f"{when}.json"
     target.write_text(json.dumps({"about": about, "medians": summary, "rounds": rounds}, indent=1) + "\n")
-    print(f"{WORKERS} workers each, {options.rounds} interleaved rounds, medians; {os.cpu_count()} cores; {about['versions']}\n")
+    versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
+    print(f"{WORKERS} workers each, {options.rounds} interleaved rounds, medians; {os.cpu_count()} cores; {versions}\n")
     print(table(summary, options.against))
     failed = sorted(key for key, results in rounds.items() if any("error" in row for row in results))
     if failed:
@@ -136,8 +139,9 @@ def _short(result: dict[str, Any]) -> str:
     if "error" in result:
         return f"failed: {result['error']}"
     mapped = f", {result['mapped_s']:,.0f} mapped/s" if result["mapped_s"] else ""
-    left = f" ({result['left_behind']} processes had to be ended)" if result["left_behind"] else ""
-    return f"{result['p50_ms']:.2f} ms, {result['tasks_s']:,.0f} tasks/s{mapped}, first after {result['first_s']:.2f} s{left}"
+    left = f" (had to be ended: {', '.join(result['left_behind'])})" if result["left_behind"] else ""
+    first = f"first after {result['first_s']:.2f} s"
+    return f"{result['p50_ms']:.2f} ms, {result['tasks_s']:,.0f} tasks/s{mapped}, {first}{left}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One module for each peer behind one small protocol; each imports its library in `setup`, so that the import is measured."""
+"""One module for each peer behind one small protocol; each imports its library in `setup`, so that this is measured."""
 
 from __future__ import annotations
 

@@ -40,5 +40,5 @@ class PeerUnderTest:
 
     def close(self) -> None:
         """Stop engines, then the controller."""
-        self.client.close()
         self.cluster.stop_cluster_sync()
+        self.client.close()

@@ -1,4 +1,4 @@
-"""jupyter-fx: the embedded hub and its `local` endpoint, found or started as for any notebook that configures nothing."""
+"""jupyter-fx: the embedded hub and its `local` endpoint, found or started as for any notebook."""
 
 from __future__ import annotations
 
