@@ -1,0 +1,365 @@
+"""What a cell takes along: from the names it mentions to the values that travel.
+
+`Ledger` remembers what the session has: a name whose value has not changed is not sent again, and a remote object is never
+overwritten by an unchanged copy of it. Every name has one owner, the side that last assigned it; when both sides changed one,
+the next cell that needs it stops before it runs and says which options decide (`-i`, `-o`).
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jupyter_fx.digest import digest_parts
+from jupyter_fx.errors import PayloadError, UsageError
+from jupyter_fx_kernel.mentions import Mentions, code_names
+
+__all__ = ["Capture", "Item", "Ledger", "capture", "closure", "summary"]
+
+Pickled = tuple[bytes, Sequence[Any], bool]
+Pickler = Callable[[Any], Pickled]
+Explain = Callable[[str, Any, BaseException], str]
+
+SOFT_LIMIT = 1 << 20
+"""Bytes: a name that only a string mentions is taken along up to this size."""
+_WALK_MAX = 5_000
+"""Objects looked at per name when looking for objects that two names share."""
+# IPython's own variables mean the remote shell's there.
+_SHELLS_OWN = frozenset({"In", "Out", "_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh", "_dh", "get_ipython", "exit", "quit", "open"})
+
+
+@dataclass(frozen=True)
+class Item:
+    """One captured name. `state`: `sent`, `there` (the session has it), `import` (a module), `skipped` (only mentioned, cannot travel)."""
+
+    name: str
+    kind: str
+    size: int
+    state: str
+    note: str = ""
+
+
+@dataclass
+class Capture:
+    """What travels: `values` by name, functions to be bound to the session's namespace, and the story for `--dry-run`."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    bind: list[str] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes that travel."""
+        return sum(item.size for item in self.items if item.state == "sent")
+
+
+class Ledger:
+    """What one session holds of this notebook's names, by digest. One per session; a new session starts with an empty one."""
+
+    def __init__(self) -> None:
+        self._there: dict[str, str] = {}
+        self._unstable: dict[str, int] = {}
+        self._conflicts: dict[str, str] = {}
+
+    def has(self, name: str, digest: str, value: object) -> bool:
+        """Whether the session's value of `name` is this one."""
+        return self._there.get(name) == digest or self._unstable.get(name) == id(value)
+
+    def sent(self, digests: Mapping[str, str]) -> None:
+        """These were sent."""
+        for name, digest in digests.items():
+            self._unstable.pop(name, None)
+            self._conflicts.pop(name, None)
+            self._there[name] = digest
+
+    def came_home(self, name: str, value: object, pickler: Pickler) -> None:
+        """`value` was assigned there and brought home: the session has it as it is now.
+
+        Pickles of some objects differ each time (sets of strings, figures): those are known by identity instead.
+        """
+        self.forget([name])
+        try:
+            first, second = (_digest(pickler(_travelling(value))) for _ in range(2))
+        except Exception:  # noqa: BLE001 - whatever its own pickling raises, the object is known by identity
+            self._unstable[name] = id(value)
+            return
+        self._there[name] = first
+        if first != second:
+            self._unstable[name] = id(value)
+
+    def known(self, name: str) -> str | None:
+        """The digest that the session holds of `name`, or None."""
+        return self._there.get(name)
+
+    def conflict(self, name: str, why: str) -> None:
+        """Both sides changed `name`."""
+        self._conflicts[name] = why
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Nothing is known of what the session has under these names."""
+        for name in names:
+            self._there.pop(name, None)
+            self._unstable.pop(name, None)
+            self._conflicts.pop(name, None)
+
+    def check(self, names: Iterable[str], decided: Iterable[str]) -> None:
+        """Raise UsageError if both sides changed one of `names` and it is not among the `decided`."""
+        for name in sorted(set(names) - set(decided)):
+            if name in self._conflicts:
+                raise UsageError(
+                    f"{name} was changed here and in the remote session ({self._conflicts[name]}): "
+                    f"`%%remote -i {name}` sends yours there, `%%remote -o {name}` brings theirs here"
+                )
+
+
+def capture(
+    found: Mentions,
+    namespace: Mapping[str, Any],
+    ledger: Ledger,
+    *,
+    pickler: Pickler,
+    explain: Explain,
+    include: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+    hidden: Mapping[str, Any] | None = None,
+    automatic: bool = True,
+) -> Capture:
+    """Choose what travels with a cell that mentions `found`.
+
+    `include` (-i) is sent whatever the session has; `outputs` (-o) decides conflicts for the session's side; without
+    `automatic` only `include` travels. Raises UsageError for an unknown name in `include` or an undecided conflict,
+    PayloadError naming what cannot be pickled.
+    """
+    for name in include:
+        if name not in namespace:
+            raise UsageError(f"-i {name}: this notebook has no variable called {name}{_nearest(name, namespace)}")
+    hidden = hidden or {}
+    hard = set(include)
+    soft: set[str] = set()
+    if automatic:
+        usable = {n for n in namespace if _travels(n, namespace[n], hidden)}
+        hard |= closure(found.hard & usable, {n: namespace[n] for n in usable}, namespace)
+        soft = closure(found.soft & usable, {n: namespace[n] for n in usable}, namespace) - hard
+    ledger.check(hard | soft, [*include, *outputs])
+    kept_there = set(outputs) - set(include)
+    done = Capture()
+    pickles: dict[str, str] = {}
+    for name in sorted(hard | soft):
+        if name in kept_there and ledger.known(name) is not None:
+            continue
+        _take(done, pickles, name, namespace[name], ledger, pickler, explain, forced=name in include, soft=name in soft)
+    _group(done, pickles, namespace)
+    return done
+
+
+def _take(
+    done: Capture,
+    pickles: dict[str, str],
+    name: str,
+    value: Any,
+    ledger: Ledger,
+    pickler: Pickler,
+    explain: Explain,
+    *,
+    forced: bool,
+    soft: bool,
+) -> None:
+    place = getattr(value, "_fx_place_", None)
+    if place is not None and place.name == name:
+        place.check()
+        done.items.append(Item(name, place.kind, 0, "there", "stayed where it was made"))
+        return
+    kind = summary(value)
+    travelling = _travelling(value)
+    try:
+        data, buffers, _code = pickler(travelling)
+    except Exception as error:
+        if soft:
+            done.items.append(Item(name, kind, 0, "skipped", "only mentioned in a string, and cannot be pickled"))
+            return
+        if isinstance(error, PayloadError | UsageError):
+            raise
+        raise PayloadError(explain(name, value, error)) from None
+    size = len(data) + sum(memoryview(b).nbytes for b in buffers)
+    digest = _digest((data, buffers, _code))
+    pickles[name] = digest
+    if not forced and ledger.has(name, digest, value):
+        done.items.append(Item(name, kind, size, "there"))
+        return
+    if soft and size > SOFT_LIMIT:
+        done.items.append(Item(name, kind, size, "skipped", "only mentioned in a string, and large: -i sends it"))
+        return
+    _send(done, name, value, size, digest, kind)
+
+
+def _send(done: Capture, name: str, value: Any, size: int, digest: str, kind: str) -> None:
+    done.values[name] = _travelling(value)
+    done.digests[name] = digest
+    if isinstance(value, types.FunctionType) and done.values[name] is not value:
+        done.bind.append(name)
+    done.items.append(Item(name, kind, size, "import" if isinstance(value, types.ModuleType) else "sent"))
+
+
+def _group(done: Capture, pickles: Mapping[str, str], namespace: Mapping[str, Any]) -> None:
+    """Send what shares objects with something that is sent: in one pickle they go on sharing them there."""
+    there = [item for item in done.items if item.state == "there" and item.name in pickles]
+    if not there or not done.values:
+        return
+    inner = {item.name: _inner(namespace[item.name]) for item in there}
+    moving = set().union(*(_inner(namespace[name]) for name in done.values))
+    changed = True
+    while changed:
+        changed = False
+        for item in list(there):
+            if inner[item.name] & moving:
+                there.remove(item)
+                done.items.remove(item)
+                moving |= inner[item.name]
+                _send(done, item.name, namespace[item.name], item.size, pickles[item.name], item.kind)
+                changed = True
+
+
+def closure(names: Iterable[str], usable: Mapping[str, Any], namespace: Mapping[str, Any]) -> set[str]:
+    """Return `names` and what the notebook's functions among them, and the functions that those call, read of the notebook."""
+    done: set[str] = set()
+    todo = list(names)
+    while todo:
+        name = todo.pop()
+        if name in done or name not in usable:
+            continue
+        done.add(name)
+        for function in _functions(usable[name], namespace):
+            todo += code_names(function.__code__)[0] - done
+    return done
+
+
+def _functions(value: Any, namespace: Mapping[str, Any], depth: int = 0) -> list[types.FunctionType]:
+    """The plain functions of the notebook that `value` is, wraps or has as methods."""
+    if depth > 4:
+        return []
+    if isinstance(value, types.FunctionType):
+        own = [value] if value.__globals__ is namespace else []
+        inner: list[Any] = [cell.cell_contents for cell in value.__closure__ or () if _filled(cell)]
+        inner += [*(value.__defaults__ or ()), getattr(value, "__wrapped__", None)]
+        return own + [f for part in inner if _may_call(part) for f in _functions(part, namespace, depth + 1)]
+    if isinstance(value, functools.partial):
+        parts = [value.func, *value.args, *value.keywords.values()]
+        return [f for part in parts if _may_call(part) for f in _functions(part, namespace, depth + 1)]
+    if isinstance(value, types.MethodType):
+        return _functions(value.__func__, namespace, depth + 1)
+    if (wrapped := _plain_attribute(value, "__wrapped__")) is not None:
+        return _functions(wrapped, namespace, depth + 1)
+    kind = value if isinstance(value, type) else type(value)
+    if kind.__module__ != "__main__":
+        return []
+    members = [getattr(m, "__func__", getattr(m, "fget", m)) for base in kind.__mro__ for m in vars(base).values()]
+    return [m for m in members if isinstance(m, types.FunctionType) and m.__globals__ is namespace]
+
+
+def _filled(cell: types.CellType) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False
+
+
+def _may_call(value: Any) -> bool:
+    return value is not None and (callable(value) or type(value).__module__ == "__main__")
+
+
+def _plain_attribute(value: Any, name: str) -> Any:
+    try:
+        return vars(value).get(name)
+    except TypeError:
+        return getattr(value, name, None) if isinstance(value, functools._lru_cache_wrapper) else None
+
+
+def _travels(name: str, value: Any, hidden: Mapping[str, Any]) -> bool:
+    if name in _SHELLS_OWN or (name.startswith("__") and name.endswith("__")):
+        return False
+    if name.startswith("_") and name.lstrip("_i").isdigit():
+        return False
+    return not (name in hidden and hidden[name] is value)
+
+
+def _travelling(value: Any) -> Any:
+    """What is pickled for `value`: a notebook's function without its globals, since the session's namespace will be those."""
+    if isinstance(value, types.FunctionType) and value.__module__ == "__main__":
+        from jupyter_fx.payload import unbound
+
+        return unbound(value)
+    return value
+
+
+def _inner(value: Any) -> set[int]:
+    """Identities of the mutable objects inside of `value` that another name might share; arrays count by their base."""
+    seen: set[int] = set()
+    todo: list[Any] = [value]
+    numpy = sys.modules.get("numpy")
+    array_type = getattr(numpy, "ndarray", ())
+    while todo and len(seen) < _WALK_MAX:
+        part = todo.pop()
+        if isinstance(part, type | types.ModuleType | types.FunctionType | str | bytes | int | float | complex | None):
+            continue
+        while isinstance(part, array_type) and getattr(part, "base", None) is not None:
+            part = part.base
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, dict):
+            todo += part.values()
+        elif isinstance(part, list | tuple | set | frozenset):
+            todo += part
+        else:
+            todo += getattr(part, "__dict__", {}).values()
+    # The empty tuple and friends are shared by everybody and mean nothing.
+    return seen - {id(()), id(frozenset())}
+
+
+def _digest(pickle: Pickled) -> str:
+    return digest_parts([pickle[0], *(memoryview(buffer).cast("B") for buffer in pickle[1])])
+
+
+def summary(value: Any) -> str:
+    """Say in a few words what `value` is: `ndarray (1797, 64) float64`, `function`, `module numpy`."""
+    if isinstance(value, types.ModuleType):
+        return f"module {value.__name__}"
+    words = [type(value).__name__]
+    shape, dtype = _read(value, "shape"), _read(value, "dtype")
+    if isinstance(shape, tuple):
+        words.append(str(shape))
+    elif isinstance(value, list | tuple | dict | set | str | bytes):
+        words.append(f"of {len(value)}")
+    if dtype is not None and not callable(dtype):
+        words.append(str(dtype))
+    return " ".join(words)
+
+
+def _read(value: Any, name: str) -> Any:
+    try:
+        return getattr(value, name, None)
+    except Exception:  # noqa: BLE001 - a property of a user's class may raise anything
+        return None
+
+
+def own_modules(values: Mapping[str, Any], folder: Path) -> list[types.ModuleType]:
+    """Modules among `values` whose file lies under `folder`: the user's own, beside the notebook."""
+    found = []
+    for value in values.values():
+        file = getattr(value, "__file__", None) if isinstance(value, types.ModuleType) else None
+        if file and Path(file).resolve().is_relative_to(folder.resolve()) and "site-packages" not in file:
+            found.append(value)
+    return found
+
+
+def _nearest(name: str, namespace: Iterable[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, [n for n in namespace if not n.startswith("_")], 3)
+    return f" (nearest: {', '.join(near)})" if near else ""
