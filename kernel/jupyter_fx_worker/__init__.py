@@ -1,1 +1,22 @@
-"""The remote side: zygote and worker. Standard library and cloudpickle only, Python 3.9 or newer."""
+"""The remote side of jupyter-fx: zygote and workers, and the two codecs that they share with the rest.
+
+Runs inside environments that are not ours: Python >= 3.9, standard library and cloudpickle, nothing else. Imports nothing of
+the other packages; `payload` and `endpoint` may import `frames`, `envelope`, `binding` and `bundle` from here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional
+
+__all__ = ["progress"]
+
+_report: Optional[Callable[[str, Any], None]] = None
+
+
+def progress(done: float, total: Optional[float] = None, note: str = "") -> None:
+    """Tell whoever watches this task how far it is. Does nothing outside of a worker.
+
+    `done` and `total` are in any unit that the caller likes; `note` is one short line of text.
+    """
+    if _report is not None:
+        _report("progress", {"done": done, "total": total, "note": note[:500]})

@@ -1,0 +1,213 @@
+"""The verb `cell`: notebook cells in one namespace that lives as long as this worker.
+
+An engine runs the code (`shell.IPythonEngine` where the environment has IPython, else `plain.PlainEngine`); this module does what
+is common: captured names in, bound functions, the persistent event loop, interrupts, assigned names home.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import sys
+import types
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
+
+from . import binding, calls, envelope, errors, names
+from .channel import Channel
+
+if TYPE_CHECKING:
+    from .worker import Worker
+
+__all__ = ["Engine", "Session", "fresh_main", "jsonable", "prepare_engine", "send_display"]
+
+_HOME_LIMIT = 1 << 20
+# Beyond this a display travels in the frame's body: headers are limited to 1 MiB.
+_DISPLAY_IN_HEADER = 64 * 1024
+_DISPLAY_LIMIT = 64 << 20
+
+
+class Engine:
+    """What a way of running cells offers. Prepared once in the zygote, used in the worker."""
+
+    namespace: Dict[str, Any]
+    hidden: frozenset[str] = frozenset()
+
+    def attach(self, session: Session) -> None:
+        """Called once in the worker: connect displays to `session`."""
+        raise NotImplementedError
+
+    async def execute(self, source: str, filename: str, count: int, silent: bool) -> Optional[BaseException]:
+        """Run one cell; return the exception that ended it, or None."""
+        raise NotImplementedError
+
+    def after(self, silent: bool) -> None:
+        """Called after each cell, while user code may still be interrupted: flush figures and the like."""
+
+
+def fresh_main() -> types.ModuleType:
+    """Make a new, empty `__main__` and put it in its place: the namespace of a session."""
+    module = types.ModuleType("__main__", "The namespace of this remote session.")
+    module.__dict__["__builtins__"] = sys.modules["builtins"]
+    sys.modules["__main__"] = module
+    return module
+
+
+def prepare_engine(scratch: Optional[str]) -> Engine:
+    """Return the best engine that this environment offers. Starts no thread and opens no event loop, so that it may be forked."""
+    try:
+        from . import shell
+    except ImportError:
+        from . import plain
+
+        return plain.PlainEngine(fresh_main())
+    return shell.IPythonEngine(fresh_main(), scratch)
+
+
+def jsonable(value: Any) -> Any:
+    """Return `value` as strict JSON data: bytes in base64, NaN as null, what is unknown as its text."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [jsonable(item) for item in value]
+    item = getattr(value, "item", None)
+    if callable(item) and getattr(value, "size", 0) == 1:
+        return jsonable(item())
+    return str(value)
+
+
+def send_display(channel: Channel, no: int, kind: str, content: Dict[str, Any], mark: int) -> None:
+    """Send one display frame; a large content stands in the body, as JSON, and the header says `"body": "json"`."""
+    header: Dict[str, Any] = {"op": "display", "no": no, "kind": kind, "mark": mark}
+    clean = jsonable(content)
+    text = json.dumps(clean, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    if len(text) > _DISPLAY_LIMIT:
+        size = len(text)
+        said = f"<a display of {size >> 20} MiB was left out: the limit is {_DISPLAY_LIMIT >> 20} MiB>"
+        clean["data"], clean["metadata"] = {"text/plain": said}, {}
+        text = b""
+    if len(text) <= _DISPLAY_IN_HEADER:
+        channel.send({**header, "content": clean})
+    else:
+        channel.send({**header, "body": "json"}, [text])
+
+
+class Session:
+    """The cells of one notebook session, and what lives between them."""
+
+    def __init__(self, worker: Worker, engine: Optional[Engine], spec: Dict[str, Any]) -> None:
+        self.worker = worker
+        self._engine = engine
+        self._scratch = spec.get("scratch")
+        self._attached = False
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
+
+    def _ready(self) -> Engine:
+        if self._engine is None:
+            self._engine = prepare_engine(self._scratch)
+        if not self._attached:
+            self._attached = True
+            self._engine.attach(self)
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+        return self._engine
+
+    def wait_idle(self, channel: Channel) -> None:
+        """Wait for the channel on the session's event loop if tasks of the user's live there; else return at once."""
+        loop = self._loop
+        if loop is None or not asyncio.all_tasks(loop):
+            return
+        loop.add_reader(channel.fileno(), loop.stop)
+        try:
+            loop.run_forever()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            loop.remove_reader(channel.fileno())
+
+    def run(self, payload: envelope.Buffer, opts: Dict[str, Any]) -> calls.Outcome:
+        """Run one `cell` envelope. The outcome's parts are a `names` or an `error` envelope."""
+        worker = self.worker
+        engine = self._ready()
+        header, captured = envelope.loads(payload)
+        ns = engine.namespace
+        missing = self._bring_in(ns, header, captured or {})
+        if missing:
+            return "error", (), {"nofn": True, "missing": missing}
+        worker.interrupts.install()
+        before = names.Snapshot(ns, header["source"], int(header.get("home_limit") or _HOME_LIMIT), engine.hidden)
+        error = self._execute(engine, header)
+        calls.leave_if_forked(worker.pid, 0 if error is None else 1)
+        worker.interrupts.install()
+        same_python = list(header.get("py") or ()) == envelope.PYTHON
+        home = before.compare(ns, frozenset(header.get("want") or ()), same_python)
+        if error is None:
+            return "ok", home.dumps(), {}
+        outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
+        return outcome, errors.dumps_error(error, home.values, **home.header()), {}
+
+    def _bring_in(self, ns: Dict[str, Any], header: Dict[str, Any], captured: Dict[str, Any]) -> List[str]:
+        functions = self.worker.functions
+        fns: Dict[str, str] = header.get("fns") or {}
+        missing = [digest for digest in fns.values() if digest not in functions]
+        if missing:
+            return missing
+        for name, digest in fns.items():
+            function = functions[digest]
+            if isinstance(function, calls.Broken):
+                raise function.error
+            captured[name] = function
+        for name in header.get("bind") or ():
+            if name in captured:
+                captured[name] = binding.bind(captured[name], ns)
+        ns.update(captured)
+        return []
+
+    def _execute(self, engine: Engine, header: Dict[str, Any]) -> Optional[BaseException]:
+        """Run the cell on the persistent loop; an interrupted `await` ends as KeyboardInterrupt."""
+        loop, interrupts = self._loop, self.worker.interrupts
+        assert loop is not None
+        silent = bool(header.get("silent"))
+        run = engine.execute(header["source"], header["filename"], int(header.get("count") or 1), silent)
+        task = loop.create_task(run)
+        interrupted: Optional[KeyboardInterrupt] = None
+        error: Optional[BaseException] = None
+        interrupts.live = True
+        while not task.done():
+            try:
+                loop.run_until_complete(task)
+            except KeyboardInterrupt as interrupt:
+                # Raised inside of the loop itself: the cell is waiting, or is about to.
+                interrupted = interrupt
+                task.cancel()
+            except BaseException:
+                break
+        try:
+            if task.cancelled():
+                error = interrupted or asyncio.CancelledError()
+            elif task.done():
+                error = task.exception() or task.result()
+            engine.after(silent)
+            interrupts.live = False
+        except KeyboardInterrupt as interrupt:
+            error = error or interrupt
+        finally:
+            interrupts.live = False
+        if os.getpid() != self.worker.pid:
+            code = getattr(error, "code", 1) if isinstance(error, SystemExit) else int(error is not None)
+            calls.leave_if_forked(self.worker.pid, code if isinstance(code, int) else 1)
+        if interrupted is not None and isinstance(error, asyncio.CancelledError):
+            return interrupted.with_traceback(error.__traceback__)
+        return error
+
+    def display(self, kind: str, content: Dict[str, Any]) -> None:
+        """Send one rich output of the cell in hand."""
+        self.worker.display(kind, content)

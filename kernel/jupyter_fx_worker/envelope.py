@@ -1,0 +1,279 @@
+"""Envelopes: one pickled value with its out-of-band buffers, and a JSON header that says what it is.
+
+Layout: `b"FXE1"`, `!I` header length, JSON header, pickle, then each out-of-band buffer at the next multiple of 64 bytes
+(counted from the start of the envelope; the gaps are zeros). The sizes are in the header's `b`. Protocol 5 (PEP 574).
+
+Only worker, client and kernel open envelopes; whoever is between them passes the bytes on.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+import sys
+from collections import ChainMap
+from functools import _lru_cache_wrapper, lru_cache
+from io import BytesIO
+from types import CodeType
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+
+import cloudpickle
+
+__all__ = [
+    "MAGIC",
+    "MAX_HEADER",
+    "Buffer",
+    "EnvelopeError",
+    "PythonMismatch",
+    "TooBig",
+    "dumps",
+    "loads",
+    "peek",
+    "pickled",
+    "size_of",
+]
+
+MAGIC = b"FXE1"
+MAX_HEADER = 1 << 20
+ALIGN = 64
+# A frame body holds at most 1 GiB; this leaves room for the other results of the same frame.
+MAX_INLINE_EVER = (1 << 30) - (1 << 22)
+PYTHON = [sys.version_info[0], sys.version_info[1]]
+
+Buffer = Union[bytes, bytearray, memoryview]
+Header = Dict[str, Any]
+
+_PREFIX = struct.Struct("!4sI")
+_PY_JSON = f'"py":[{PYTHON[0]},{PYTHON[1]}]'
+_ZEROS = bytes(ALIGN)
+# Below this a buffer is cheaper inside of the pickle (still writable there) than as an entry of its own.
+_IN_BAND_BELOW = 2048
+# The header lists every buffer's size: a value with more buffers than this keeps the rest inside of the pickle.
+_MAX_BUFFERS = 20_000
+# Types that plain pickle carries exactly as cloudpickle does; its C pickler starts ten times faster.
+_PLAIN = frozenset((int, float, str, bytes, bool, type(None), complex))
+_headers: Dict[bytes, Header] = {}
+
+
+class EnvelopeError(ValueError):
+    """These bytes are no envelope, or a damaged one."""
+
+
+class PythonMismatch(TypeError):
+    """Code made by one Python minor version was about to be opened by another, which crashes or lies: use the same one on both sides."""
+
+    def __init__(self, theirs: Sequence[int], ours: Sequence[int], what: str = "code") -> None:
+        self.theirs, self.ours, self.what = tuple(theirs), tuple(ours), what
+        super().__init__(tuple(theirs), tuple(ours), what)
+
+    def __str__(self) -> str:
+        theirs, ours = (".".join(map(str, version)) for version in (self.theirs, self.ours))
+        return f"{self.what} was made by Python {theirs} and cannot run on Python {ours}: use the same minor version on both sides"
+
+
+class TooBig(ValueError):
+    """The pickle grew above the limit that it was given; nothing more of it was made."""
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """cloudpickle, with plain arrays reduced so that any numpy reads them, cached functions by value, and code noticed."""
+
+    def __init__(self, file: Any, buffer_callback: Optional[Callable[[Any], Any]]) -> None:
+        self.code = False
+        own: Dict[Any, Any] = {CodeType: self._code, _lru_cache_wrapper: _reduce_cached}
+        numpy = sys.modules.get("numpy")
+        if numpy is not None and hasattr(numpy, "ndarray"):
+            own[numpy.ndarray] = _reduce_array
+        # The C pickler looks its dispatch table up when it is initialised, not later.
+        self.dispatch_table = ChainMap(own, cloudpickle.Pickler.dispatch_table)
+        super().__init__(file, protocol=5, buffer_callback=buffer_callback)
+
+    def _code(self, code: CodeType) -> Any:
+        self.code = True
+        return cloudpickle.Pickler.dispatch_table[CodeType](code)
+
+
+class _Limited(BytesIO):
+    """A file that refuses to grow above a limit, so that pickling a huge object stops early."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.left = limit
+
+    def write(self, data: Any) -> int:
+        self.take(memoryview(data).nbytes)
+        return super().write(data)
+
+    def take(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise TooBig("larger than its limit")
+
+
+def _reduce_array(array: Any) -> Any:
+    """Reduce an exact ndarray of a plain dtype to (dtype, shape, order, buffer): numpy 1 and 2 cannot read each other's pickles."""
+    dtype = array.dtype
+    numpy = sys.modules["numpy"]
+    if dtype.kind not in "biufcmMSU" or not dtype.itemsize or dtype.metadata or numpy.dtype(dtype.str) != dtype:
+        return array.__reduce_ex__(5)
+    flags = array.flags
+    order = "C"
+    if not flags.c_contiguous:
+        if flags.f_contiguous:
+            order = "F"
+        else:
+            array = numpy.ascontiguousarray(array)
+    flat = array.ravel(order).view(numpy.uint8) if array.size else b""
+    return _build_array, (dtype.str, array.shape, order, pickle.PickleBuffer(flat))
+
+
+def _build_array(dtype: str, shape: Tuple[int, ...], order: str, buffer: Any) -> Any:
+    import numpy
+
+    if memoryview(buffer).readonly:
+        buffer = bytearray(buffer)
+    return numpy.ndarray(shape, dtype=dtype, buffer=buffer if len(buffer) else None, order=order)  # type: ignore[call-overload]
+
+
+def _reduce_cached(cached: Any) -> Any:
+    """`@lru_cache` functions pickle by name, which fails where the name does not exist: send the function and its parameters."""
+    wrapped = cached.__wrapped__
+    by_name = cloudpickle.cloudpickle._should_pickle_by_reference(wrapped)
+    parameters = getattr(cached, "cache_parameters", None)
+    if by_name or parameters is None:
+        return cached.__reduce__()
+    return _build_cached, (wrapped, parameters())
+
+
+def _build_cached(wrapped: Any, parameters: Dict[str, Any]) -> Any:
+    return lru_cache(**parameters)(wrapped)
+
+
+def _is_plain(obj: Any) -> bool:
+    kind = type(obj)
+    if kind in _PLAIN:
+        return True
+    if kind is list or kind is tuple:
+        return _PLAIN.issuperset(map(type, obj))
+    return kind is dict and _PLAIN.issuperset(map(type, obj)) and _PLAIN.issuperset(map(type, obj.values()))
+
+
+def is_plain(obj: Any) -> bool:
+    """True when `obj` is a scalar, or a flat list, tuple or dict of scalars, of exactly the built-in types."""
+    return _is_plain(obj)
+
+
+def pickled(obj: Any, limit: Optional[int] = None) -> Tuple[bytes, List[memoryview], bool]:
+    """Pickle `obj`; return (pickle, its out-of-band buffers, whether it holds code).
+
+    With `limit`, raises TooBig as soon as pickle and buffers together pass it. Raises whatever the object's own pickling raises.
+    """
+    buffers: List[memoryview] = []
+    file = BytesIO() if limit is None else _Limited(limit)
+
+    def keep(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < _IN_BAND_BELOW or len(buffers) >= _MAX_BUFFERS:
+            return True
+        if limit is not None:
+            file.take(raw.nbytes)  # type: ignore[union-attr]
+        buffers.append(raw)
+        return False
+
+    pickler = _Pickler(file, keep)
+    try:
+        pickler.dump(obj)
+    except RuntimeError as error:
+        # cloudpickle's own wording for the same thing.
+        if "recursion" in str(error).lower():
+            raise pickle.PicklingError("the object is nested too deeply to be pickled") from error
+        raise
+    return file.getvalue(), buffers, pickler.code
+
+
+def dumps(obj: Any, kind: str, **extra: Any) -> List[Buffer]:
+    """Return the pieces of an envelope of `kind` around `obj`, in order, without copying its large buffers.
+
+    `extra` are further header fields (JSON values). Raises EnvelopeError when the header is above 1 MiB.
+    """
+    if _is_plain(obj) or (kind == "args" and _is_plain(obj[0]) and _is_plain(obj[1])):
+        return assemble(pickle.dumps(obj, 5), (), kind, extra)
+    data, buffers, code = pickled(obj)
+    if code:
+        extra["code"] = True
+    return assemble(data, buffers, kind, extra)
+
+
+def assemble(data: bytes, buffers: Sequence[memoryview], kind: str, extra: Header) -> List[Buffer]:
+    """Return the pieces of an envelope from what `pickled` returned."""
+    if not extra and not buffers:
+        text = f'{{"k":"{kind}",{_PY_JSON},"b":[{len(data)}]}}'.encode()
+        return [_PREFIX.pack(MAGIC, len(text)) + text + data]
+    header = {"k": kind, "py": PYTHON, "b": [len(data), *(buffer.nbytes for buffer in buffers)], **extra}
+    text = json.dumps(header, separators=(",", ":"), default=str).encode("utf-8")
+    if len(text) > MAX_HEADER:
+        raise EnvelopeError(f"the header of this envelope has {len(text)} bytes, the limit is {MAX_HEADER}")
+    pieces: List[Buffer] = [_PREFIX.pack(MAGIC, len(text)) + text, data]
+    at = _PREFIX.size + len(text) + len(data)
+    for buffer in buffers:
+        gap = -at % ALIGN
+        if gap:
+            pieces.append(_ZEROS[:gap])
+        pieces.append(buffer)
+        at += gap + buffer.nbytes
+    return pieces
+
+
+def size_of(pieces: Sequence[Buffer]) -> int:
+    """Return how many bytes the pieces have together."""
+    return sum(piece.nbytes if isinstance(piece, memoryview) else len(piece) for piece in pieces)
+
+
+def peek(buffer: Buffer) -> Tuple[Header, int]:
+    """Return the header of an envelope and the offset of its pickle, without opening it. The header is shared: do not change it."""
+    if len(buffer) < _PREFIX.size:
+        raise EnvelopeError("too short for an envelope")
+    magic, length = _PREFIX.unpack_from(buffer)
+    end = _PREFIX.size + length
+    if magic != MAGIC or length > MAX_HEADER or len(buffer) < end:
+        raise EnvelopeError("not an envelope")
+    text = bytes(buffer[_PREFIX.size : end])
+    header = _headers.get(text)
+    if header is None:
+        try:
+            header = json.loads(text)
+        except ValueError:
+            raise EnvelopeError("the header is not JSON") from None
+        if not isinstance(header, dict) or not isinstance(header.get("b"), list) or not header["b"]:
+            raise EnvelopeError("the header lacks its sizes")
+        if len(text) < 512:
+            # Small calls of one function differ in their pickles only: parsing their headers once is enough.
+            if len(_headers) > 256:
+                _headers.clear()
+            _headers[text] = header
+    return header, end
+
+
+def loads(buffer: Buffer) -> Tuple[Header, Any]:
+    """Open an envelope: `(header, value)`. Arrays of the value live in `buffer` when that is writable, else in a copy.
+
+    Raises EnvelopeError, PythonMismatch (before unpickling anything), or whatever the unpickling raises.
+    """
+    header, at = peek(buffer)
+    if (header.get("code") or header.get("k") == "fn") and header.get("py") != PYTHON:
+        raise PythonMismatch(header.get("py") or (), PYTHON, str(header.get("name") or f"this {header.get('k')}"))
+    sizes = header["b"]
+    view = memoryview(buffer)
+    if len(sizes) > 1 and view.readonly:
+        view = memoryview(bytearray(view))
+    end = at + sizes[0]
+    data = view[at:end]
+    buffers = []
+    for size in sizes[1:]:
+        end += -end % ALIGN
+        buffers.append(view[end : end + size])
+        end += size
+    if len(view) < end:
+        raise EnvelopeError(f"the envelope is cut off: {len(view)} of {end} bytes")
+    return header, pickle.loads(data, buffers=buffers)

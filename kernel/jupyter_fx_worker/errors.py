@@ -1,0 +1,141 @@
+"""Error records: what is sent about an exception, beside the exception itself.
+
+A record is complete without the pickle: type, message, text and frames. The traceback begins with the user's first frame; frames
+of this package and of the machinery that ran the cell are left out.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import pickle
+import traceback
+from types import TracebackType
+from typing import Any, Dict, List, Optional, Tuple
+
+from . import envelope
+
+__all__ = ["Record", "dumps_error", "exception_bytes", "record"]
+
+Record = Dict[str, Any]
+_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+# Frames of these in front of the user's first frame ran the cell; further down they are part of the story.
+_MACHINERY = ("interactiveshell.py", "async_helpers.py", "base_events.py", "events.py", "runners.py", "tasks.py")
+_MAX_FRAMES = 60
+_MAX_TEXT = 64 * 1024
+_MAX_CAUSES = 8
+
+
+def _short(text: str, limit: int = _MAX_TEXT) -> str:
+    return text if len(text) <= limit else text[: limit - 20] + " … (shortened)"
+
+
+def message_of(error: BaseException) -> str:
+    """Return `str(error)`, or a sentence when that itself fails."""
+    try:
+        return _short(str(error))
+    except BaseException as problem:
+        return f"(the message of this exception cannot be read: its __str__ raised {type(problem).__name__})"
+
+
+def _user_frames(tb: Optional[TracebackType]) -> List[Tuple[Any, int]]:
+    frames = [(frame, line) for frame, line in traceback.walk_tb(tb) if not frame.f_code.co_filename.startswith(_OURS)]
+    first = 0
+    while first < len(frames):
+        path = frames[first][0].f_code.co_filename
+        machinery = os.path.basename(path) in _MACHINERY and ("IPython" in path or "asyncio" in path)
+        if not machinery and not path.startswith("<frozen"):
+            break
+        first += 1
+    return frames[first:] or frames
+
+
+def _text(error: BaseException, summary: traceback.StackSummary) -> List[str]:
+    lines: List[str] = []
+    if summary:
+        lines.append("Traceback (most recent call last):")
+        for entry in summary.format():
+            lines += entry.rstrip("\n").split("\n")
+    try:
+        for entry in traceback.format_exception_only(type(error), error):
+            lines += _short(entry).rstrip("\n").split("\n")
+    except BaseException:
+        lines.append(f"{type(error).__name__}: {message_of(error)}")
+    return lines
+
+
+def _own(error: BaseException) -> Record:
+    frames = _user_frames(error.__traceback__)
+    if len(frames) > _MAX_FRAMES:
+        frames = frames[:20] + frames[-(_MAX_FRAMES - 20) :]
+    summary = traceback.StackSummary.extract(iter(frames))
+    kind = type(error)
+    return {
+        "etype": kind.__qualname__,
+        "module": kind.__module__,
+        "message": message_of(error),
+        "traceback": _text(error, summary),
+        "frames": [[f.filename, f.lineno, f.name, _short(f.line or "", 500)] for f in summary],
+        "cause": None,
+    }
+
+
+def record(error: BaseException, _depth: int = 0) -> Record:
+    """Describe `error` as JSON-able data; causes are nested under `cause`, and their text stands in front of the error's own."""
+    own = _own(error)
+    explicit = error.__cause__
+    cause = explicit or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None and cause is not error and _depth < _MAX_CAUSES:
+        own["cause"] = record(cause, _depth + 1)
+        between = (
+            "The above exception was the direct cause of the following exception:"
+            if explicit
+            else "During handling of the above exception, another exception occurred:"
+        )
+        own["traceback"] = [*own["cause"]["traceback"], "", between, "", *own["traceback"]]
+        if _depth == 0:
+            own["traceback"] = own["traceback"][-1000:]
+    return own
+
+
+def exception_bytes(error: BaseException) -> Optional[bytes]:
+    """Pickle an exception in a way that is known to open again, or return None.
+
+    An `__init__` with two arguments, an open file or a lock in an attribute make an exception that pickles but does not open.
+    """
+    try:
+        data, buffers, _code = envelope.pickled(error, limit=1 << 20)
+        opened = pickle.loads(data, buffers=[bytearray(b) for b in buffers])
+        if type(opened) is not type(error) and type(opened).__qualname__ != type(error).__qualname__:
+            return None
+        return data if not buffers else pickle.dumps(opened, 5)
+    except BaseException:
+        return None
+
+
+def item_record(error: BaseException) -> Record:
+    """Return the record of one failed item of a map: as `record`, with the pickled exception (bytes or None) under `exception`."""
+    return {**record(error), "exception": exception_bytes(error)}
+
+
+def dumps_error(error: BaseException, names: Optional[Dict[str, Any]] = None, **extra: Any) -> List[envelope.Buffer]:
+    """Return an `error` envelope. For a cell, `names` is what it had assigned: the value is then `(exception, names)`."""
+    linecache.checkcache()
+    described = {**record(error), **extra}
+    travels: Any = error if exception_bytes(error) is not None else None
+    value = travels if names is None else (travels, names)
+    try:
+        return _dumps(value, described)
+    except Exception:
+        # The names were checked one by one; together they may still fail. The error itself must arrive.
+        return _dumps(None if names is None else (None, {}), described)
+
+
+def _dumps(value: Any, described: Record) -> List[envelope.Buffer]:
+    try:
+        return envelope.dumps(value, "error", **described)
+    except envelope.EnvelopeError:
+        small = {**described, "traceback": described["traceback"][-40:], "frames": described["frames"][-10:], "cause": None}
+        small["message"] = _short(small["message"], 4096)
+        small["traceback"] = [_short(line, 2048) for line in small["traceback"]]
+        return envelope.dumps(value, "error", **small)

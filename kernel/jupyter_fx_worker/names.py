@@ -1,0 +1,220 @@
+"""Which names a cell assigned or changed, and which of them can come home.
+
+A name counts as assigned when it is bound to another object than before, when the cell's own code stores it, or when the cell
+mentions it and its value was changed in place (digests before and after; aliases that the cell does not mention go unnoticed).
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import dis
+import hashlib
+import reprlib
+import sys
+import types
+import zlib
+from typing import Any, Dict, FrozenSet, List, Optional, Set, Tuple
+
+from . import binding, envelope
+
+__all__ = ["Home", "Snapshot", "estimate", "is_hidden"]
+
+_BOOKKEEPING = frozenset(
+    ("In", "Out", "exit", "quit", "get_ipython", "open", "display", "_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh", "_dh")
+    + ("_exit_code",)
+)
+_SCALARS = (int, float, complex, str, bytes, bool, type(None))
+_UNCHANGING = (*_SCALARS, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
+_DIGEST_BUFFER = 256 << 20
+_REPR = reprlib.Repr()
+_REPR.maxlist = _REPR.maxtuple = _REPR.maxset = _REPR.maxdict = 6
+_REPR.maxstring = _REPR.maxother = 200
+_REPR.maxlevel = 3
+
+
+def is_hidden(name: str) -> bool:
+    """True for names that belong to Python, to IPython's bookkeeping or to us, never to the user."""
+    if not name.startswith("_"):
+        return name in _BOOKKEEPING
+    if name.startswith("_fx") or (name.startswith("__") and name.endswith("__")) or name in _BOOKKEEPING:
+        return True
+    return name[1:].isdigit() or (name.startswith("_i") and name[2:].isdigit())
+
+
+def estimate(value: Any) -> int:
+    """Return a cheap lower bound of what pickling `value` would take, in bytes."""
+    try:
+        usage = getattr(value, "memory_usage", None)
+        if callable(usage) and not isinstance(value, type):
+            used = usage()
+            return int(used.sum() if hasattr(used, "sum") else used)
+        size = getattr(value, "nbytes", None)
+        if isinstance(size, int):
+            return size
+        if isinstance(value, (str, bytes, bytearray)):
+            return len(value)
+        if isinstance(value, (list, tuple, set, frozenset, dict)):
+            return len(value)
+        # A quarter: in-memory sizes are larger than pickles, but never by much more.
+        return sys.getsizeof(value) // 4
+    except Exception:
+        return 0
+
+
+def describe(value: Any) -> Dict[str, Any]:
+    """Return {type, size, shape, dtype, repr} of a value that stays; never raises, never long."""
+    kind = type(value)
+    shape = _safe(lambda: [int(n) for n in value.shape])
+    try:
+        text = _REPR.repr(value)
+    except BaseException as error:
+        text = f"<{kind.__qualname__} whose repr raised {type(error).__name__}>"
+    return {
+        "type": f"{kind.__module__}.{kind.__qualname__}" if kind.__module__ != "builtins" else kind.__qualname__,
+        "size": estimate(value),
+        "shape": shape,
+        "dtype": _safe(lambda: str(value.dtype)),
+        "repr": text[:500],
+    }
+
+
+def _safe(read: Any) -> Any:
+    try:
+        return read()
+    except Exception:
+        return None
+
+
+def _codes(code: types.CodeType) -> List[types.CodeType]:
+    found = [code]
+    for const in code.co_consts:
+        if isinstance(const, types.CodeType):
+            found += _codes(const)
+    return found
+
+
+def _stored_and_mentioned(source: str) -> Tuple[Set[str], Set[str]]:
+    """Return the global names that a cell's code stores, and those that it mentions at all. Magics hide code: identity sees those."""
+    lines = [line if not line.lstrip().startswith(("%", "!")) else "" for line in source.split("\n")]
+    try:
+        code = compile("\n".join(lines), "<names>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set(), set()
+    stored: Set[str] = set()
+    mentioned: Set[str] = set()
+    for part in _codes(code):
+        mentioned.update(part.co_names)
+        for instruction in dis.get_instructions(part):
+            if instruction.opname == "STORE_GLOBAL" or (part is code and instruction.opname == "STORE_NAME"):
+                stored.add(str(instruction.argval))
+    return stored, mentioned
+
+
+class Home:
+    """What comes home after a cell: `values`, and the header fields about the rest."""
+
+    def __init__(self) -> None:
+        self.values: Dict[str, Any] = {}
+        self.stay: Dict[str, Any] = {}
+        self.why: Dict[str, str] = {}
+        self.deleted: List[str] = []
+        self.bind: List[str] = []
+
+    def header(self) -> Dict[str, Any]:
+        """The `names` header fields."""
+        return {"stay": self.stay, "deleted": self.deleted, "why": self.why, "bind": self.bind}
+
+    def dumps(self) -> List[envelope.Buffer]:
+        """Return the `names` envelope. Names that share objects are in one pickle, so that they still share them."""
+        try:
+            return envelope.dumps(self.values, "names", **self.header())
+        except Exception as error:
+            for name, value in self.values.items():
+                self.stay[name] = describe(value)
+                self.why[name] = f"{type(error).__name__}: {error}"[:500]
+            self.values = {}
+            return envelope.dumps({}, "names", **self.header())
+
+
+class Snapshot:
+    """A namespace as it was before a cell."""
+
+    def __init__(self, ns: Dict[str, Any], source: str, limit: int, hidden: FrozenSet[str] = frozenset()) -> None:
+        """`limit` is the number of bytes up to which a name comes home."""
+        self._limit = limit
+        self._hidden = hidden
+        self._before = dict(ns)
+        self._stored, mentioned = _stored_and_mentioned(source)
+        self._digests: Dict[str, Any] = {}
+        for name in mentioned:
+            value = ns.get(name)
+            if value is not None and not self._skip(name, value) and not isinstance(value, _UNCHANGING):
+                self._digests[name] = self._digest(value)
+
+    def _skip(self, name: str, value: Any) -> bool:
+        return is_hidden(name) or name in self._hidden or isinstance(value, types.ModuleType)
+
+    def _digest(self, value: Any) -> Optional[Any]:
+        """Return something that changes when the value does, or None when that would cost too much."""
+        size = estimate(value)
+        numpy = sys.modules.get("numpy")
+        try:
+            if numpy is not None and type(value) is numpy.ndarray and not value.dtype.hasobject:
+                if size > _DIGEST_BUFFER:
+                    return None
+                data = value if value.flags.c_contiguous else numpy.ascontiguousarray(value)
+                return value.shape, value.dtype.str, zlib.crc32(data.reshape(-1).view(numpy.uint8)) if value.size else 0
+            if size > self._limit:
+                return None
+            data, buffers, _code = envelope.pickled(value, self._limit)
+            digest = hashlib.blake2b(data, digest_size=16)
+            for buffer in buffers:
+                digest.update(buffer)
+            return digest.digest()
+        except Exception:
+            return None
+
+    def compare(self, ns: Dict[str, Any], want: FrozenSet[str], same_python: bool) -> Home:
+        """Return what the cell that has just run leaves for home. With `same_python` False no code is sent."""
+        home = Home()
+        before = self._before
+        home.deleted = [name for name in before if name not in ns and not is_hidden(name)]
+        for name, value in list(ns.items()):
+            if not self._skip(name, value) and (name in want or self._changed(name, value)):
+                self._add(home, name, value, None if name in want else self._limit, same_python)
+        for name in want:
+            if name not in ns and not hasattr(builtins, name):
+                home.why[name] = "the cell left no variable of this name"
+        return home
+
+    def _changed(self, name: str, value: Any) -> bool:
+        if name not in self._before or self._before[name] is not value:
+            return True
+        if name in self._stored and not isinstance(value, _UNCHANGING):
+            return True
+        digest = self._digests.get(name)
+        return digest is not None and digest != self._digest(value)
+
+    def _add(self, home: Home, name: str, value: Any, limit: Optional[int], same_python: bool) -> None:
+        if isinstance(value, types.FunctionType) and value.__globals__.get("__name__") == "__main__":
+            value = binding.unbound(value)
+            home.bind.append(name)
+        try:
+            if limit is not None and estimate(value) > limit:
+                raise envelope.TooBig(f"larger than {limit} bytes")
+            if isinstance(value, _SCALARS):
+                home.values[name] = value
+                return
+            _data, _buffers, code = envelope.pickled(value, limit)
+            if code and not same_python:
+                raise TypeError("code cannot travel between different Python versions")
+            home.values[name] = value
+        except envelope.TooBig:
+            home.stay[name] = describe(value)
+            home.why[name] = f"larger than {limit} bytes"
+        except Exception as error:
+            home.stay[name] = describe(value)
+            home.why[name] = f"{type(error).__name__}: {error}"[:500]
+        if name not in home.values and name in home.bind:
+            home.bind.remove(name)

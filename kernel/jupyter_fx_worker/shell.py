@@ -1,0 +1,221 @@
+"""Cells in IPython's InteractiveShell. Importing this fails where there is no IPython; `cells` then uses `plain`."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+import traceback
+import types
+import warnings
+from typing import Any, Dict, List, NoReturn, Optional
+
+from IPython.core.compilerop import CachingCompiler
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from . import cells
+from .plain import blank_remote_line, keep_source, remember_builtins
+from .streams import NO_INPUT
+
+__all__ = ["IPythonEngine"]
+
+
+class _Publisher(DisplayPublisher):  # type: ignore[misc]
+    """display(), update_display() and clear_output() become frames."""
+
+    def publish(
+        self,
+        data: Any,
+        metadata: Any = None,
+        source: Any = None,
+        *,
+        transient: Optional[Dict[str, Any]] = None,
+        update: bool = False,
+        **_more: Any,
+    ) -> None:
+        session = self.shell.fx_session
+        if session is not None:
+            content = {"data": data, "metadata": metadata or {}, "transient": transient or {}}
+            session.display("update_display_data" if update else "display_data", content)
+
+    def clear_output(self, wait: bool = False) -> None:
+        session = self.shell.fx_session
+        if session is not None:
+            session.display("clear_output", {"wait": bool(wait)})
+
+
+class _Hook(DisplayHook):  # type: ignore[misc]
+    """The last expression of a cell becomes an `execute_result` frame."""
+
+    def write_output_prompt(self) -> None:
+        """The notebook draws its own prompt."""
+
+    def write_format_data(self, format_dict: Any, md_dict: Any = None) -> None:
+        session = self.shell.fx_session
+        if session is not None and format_dict:
+            content = {"execution_count": self.shell.fx_count, "data": format_dict, "metadata": md_dict or {}}
+            session.display("execute_result", content)
+
+    def finish_displayhook(self) -> None:
+        """Nothing is printed, so there is no line to end."""
+        self._is_active = False
+
+
+class _Compiler(CachingCompiler):  # type: ignore[misc]
+    """Names the code of the cell in hand as the notebook asked for."""
+
+    fx_cell = ""
+    fx_filename = ""
+
+    def cache(self, transformed_code: str, number: int = 0, raw_code: Optional[str] = None) -> str:
+        if self.fx_filename and transformed_code == self.fx_cell:
+            return self.fx_filename
+        name: str = super().cache(transformed_code, number, raw_code)
+        return name
+
+
+class Shell(InteractiveShell):  # type: ignore[misc]
+    """InteractiveShell without a terminal: output by frames, errors as records, nothing that asks or quits."""
+
+    fx_session: Optional[cells.Session] = None
+    fx_count = 1
+    fx_preprocessing: Any = None
+
+    def init_virtualenv(self) -> None:
+        """The environment is chosen by who started us; a VIRTUAL_ENV variable that came along says nothing."""
+
+    def init_hooks(self) -> None:
+        super().init_hooks()
+        self.set_hook("show_in_pager", _page, 99)
+
+    # Our descriptors are the pipes already: no pseudo terminal, no second copy.
+    system = InteractiveShell.system_raw
+
+    def enable_gui(self, gui: Optional[str] = None) -> None:
+        """`%matplotlib inline` needs no event loop; windows have no place to open on a remote worker."""
+        if gui not in (None, "inline", "auto"):
+            print(f"there is no screen for the {gui} event loop on a remote worker: use %matplotlib inline", file=sys.stderr)
+
+    def ask_exit(self) -> None:
+        """exit and quit do not end a session that others may wait for."""
+        print("exit and quit do not end a remote session: %fx close does", file=sys.stderr)
+
+    def showtraceback(
+        self,
+        exc_tuple: Any = None,
+        filename: Any = None,
+        tb_offset: Any = None,
+        exception_only: bool = False,
+        running_compiled_code: bool = False,
+        **_more: Any,
+    ) -> None:
+        """The error that ends a cell travels as a record; only errors beside it are printed."""
+        ends_cell = running_compiled_code or exception_only
+        if not ends_cell and (exc_tuple is None or exc_tuple is not self.fx_preprocessing):
+            traceback.print_exception(*(exc_tuple or sys.exc_info()))
+
+    def showsyntaxerror(self, *_args: Any, **_more: Any) -> None:
+        """See showtraceback."""
+
+    def showindentationerror(self, *_args: Any, **_more: Any) -> None:
+        """See showtraceback."""
+
+    def _format_exception_for_storage(self, *_args: Any, **_more: Any) -> List[str]:
+        return []
+
+
+def _page(shell: Shell, data: Any, start: int = 0, screen_lines: int = 0, pager_cmd: Any = None) -> None:
+    """What `obj?` and `%prun` show in a pager becomes a display."""
+    if shell.fx_session is not None:
+        bundle = data if isinstance(data, dict) else {"text/plain": data}
+        shell.fx_session.display("display_data", {"data": bundle, "metadata": {}, "transient": {}})
+
+
+def _refuse_input(*_args: Any, **_kwargs: Any) -> NoReturn:
+    raise RuntimeError(NO_INPUT)
+
+
+class IPythonEngine(cells.Engine):
+    """One InteractiveShell over a module that is this process's `__main__`."""
+
+    def __init__(self, module: types.ModuleType, scratch: Optional[str]) -> None:
+        if scratch:
+            os.environ["IPYTHONDIR"] = os.path.join(scratch, "ipython")
+        if "MPLBACKEND" not in os.environ and _has_inline():
+            os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+        config = Config()
+        config.HistoryManager.enabled = False
+        config.HistoryManager.hist_file = ":memory:"
+        config.InteractiveShell.colors = "nocolor"
+        InteractiveShell.clear_instance()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._shell = Shell.instance(
+                config=config,
+                user_module=module,
+                display_pub_class=_Publisher,
+                displayhook_class=_Hook,
+                compiler_class=_Compiler,
+            )
+        warnings.filterwarnings("ignore", message="To exit: use 'exit'")
+        self.namespace = self._shell.user_ns
+        self.hidden = frozenset(self.namespace)
+
+    def attach(self, session: cells.Session) -> None:
+        """Connect the shell's displays to `session`."""
+        self._shell.fx_session = session
+        remember_builtins()
+        getpass.getpass = _refuse_input
+
+    async def execute(self, source: str, filename: str, count: int, silent: bool) -> Optional[BaseException]:
+        """Run one cell as a notebook does, magics included. Line numbers are those of `source`."""
+        shell = self._shell
+        keep_source(filename, source)
+        code = blank_remote_line(source)
+        lines = code.split("\n")
+        skipped = 0
+        while skipped < len(lines) - 1 and not lines[skipped].strip():
+            skipped += 1
+        body = "\n".join(lines[skipped:])
+        if body.startswith("%%"):
+            # %%time and its like compile their body under this name, with lines of its own.
+            keep_source("<timed exec>", body.partition("\n")[2])
+        shell.fx_preprocessing = None
+        transformed: Optional[str] = None
+        try:
+            # IPython drops leading blank lines; putting them back keeps the notebook's numbers.
+            transformed = "\n" * skipped + shell.transform_cell(body)
+        except Exception as error:
+            if isinstance(error, SyntaxError):
+                if error.lineno:
+                    error.lineno += skipped
+                error.filename = filename
+            shell.fx_preprocessing = sys.exc_info()
+        compiler = shell.compile
+        compiler.fx_cell, compiler.fx_filename = transformed or code, filename
+        shell.execution_count = shell.fx_count = count
+        result = await shell.run_cell_async(
+            code,
+            store_history=not silent,
+            silent=silent,
+            transformed_cell=transformed if transformed is not None else code,
+            preprocessing_exc_tuple=shell.fx_preprocessing,
+        )
+        error_found: Optional[BaseException] = result.error_before_exec or result.error_in_exec
+        return error_found
+
+    def after(self, silent: bool) -> None:
+        """Let the shell's listeners run: matplotlib's inline backend shows its figures here."""
+        shell = self._shell
+        shell.events.trigger("post_execute")
+        if not silent:
+            shell.events.trigger("post_run_cell", shell.last_execution_result)
+
+
+def _has_inline() -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec("matplotlib_inline") is not None

@@ -1,0 +1,275 @@
+"""One worker: takes up tasks one by one, in the order in which `run` listed them, and tells what became of them."""
+
+from __future__ import annotations
+
+import atexit
+import faulthandler
+import os
+import secrets
+import signal
+import sys
+import time
+from collections import OrderedDict, deque
+from typing import Any, Deque, Dict, List, Optional, Sequence, Tuple
+
+import jupyter_fx_worker
+
+from . import calls, cells, envelope, errors, forksafe
+from .channel import FINISHED, MAIL, STARTED, Channel, Counter, Interrupts
+from .streams import Streams
+
+__all__ = ["Worker", "main"]
+
+Task = Tuple[int, str, str, Any, Dict[str, Any]]
+
+MAX_FUNCTIONS = 512
+MAX_INLINE = 256 * 1024
+# What is flushed when: PROMISES and the protocol page speak of 1 ms.
+_HOLD = 0.001
+_MAX_HELD = 512
+_MAX_HELD_BYTES = 1 << 20
+
+
+class Worker:
+    """The main loop and what the verbs share."""
+
+    def __init__(self, spec: Dict[str, Any], fds: Sequence[int], engine: Optional[cells.Engine]) -> None:
+        """`spec` is the `fork` header; `fds` are control, stdout, stderr, counter; `engine` was prepared by the zygote, or None."""
+        control, stdout, stderr, counter = fds
+        self.pid = os.getpid()
+        self.name = spec["worker"]
+        nonce = secrets.token_hex(8)
+        self.streams = Streams(stdout, stderr, nonce)
+        self.cells = Counter(counter).cells
+        self.interrupts = Interrupts(self.cells)
+        self.channel = Channel(control, self.interrupts)
+        self.functions: OrderedDict[str, Any] = OrderedDict()
+        self.session = cells.Session(self, engine, spec)
+        self._queue: Deque[Task] = deque()
+        self._held: List[List[Any]] = []
+        self._parts: List[envelope.Buffer] = []
+        self._held_bytes = 0
+        self._held_since = 0.0
+        self._started = self._finished = 0
+        self._exiting = False
+        self._no = 0
+        faulthandler.enable(self.streams.private_stderr)
+        jupyter_fx_worker._report = self.event
+        self.channel.send({"op": "up", "worker": self.name, "pid": self.pid, "nonce": nonce})
+
+    # What user code may cause, from any thread.
+
+    def display(self, kind: str, content: Dict[str, Any]) -> None:
+        """Send one rich output; everything written before it is delivered before it."""
+        if os.getpid() == self.pid:
+            cells.send_display(self.channel, self._no, kind, content, self.streams.settle())
+
+    def event(self, kind: str, data: Any) -> None:
+        """Tell something about the task in hand, say its progress."""
+        self.channel.send({"op": "event", "no": self._no, "kind": kind, "data": data})
+
+    # The loop.
+
+    def run(self) -> None:
+        """Work until `exit` or until the manager is gone."""
+        self.interrupts.install()
+        while True:
+            if self.cells[MAIL]:
+                self.cells[MAIL] = 0
+                self._read(wait=False)
+            if self._queue:
+                self._take()
+                continue
+            self._flush()
+            if self._exiting or self.channel.closed:
+                return
+            self.interrupts.install()
+            self.session.wait_idle(self.channel)
+            self._read(wait=True)
+
+    def _read(self, wait: bool) -> None:
+        for header, body in self.channel.receive(wait):
+            op = header["op"]
+            if op == "run":
+                self._enqueue(header["tasks"], body)
+            elif op == "fn":
+                self._keep_function(header["digest"], body)
+            elif op == "drop":
+                self._drop(header["tasks"])
+            elif op == "exit":
+                self._exiting = True
+
+    def _enqueue(self, tasks: List[Any], body: memoryview) -> None:
+        at = 0
+        for no, verb, fn, size, opts in tasks:
+            if opts and opts.get("path"):
+                self._queue.append((no, verb, fn, None, opts))
+                continue
+            self._queue.append((no, verb, fn, body[at : at + size], opts))
+            at += size
+
+    def _keep_function(self, digest: str, body: memoryview) -> None:
+        try:
+            function = envelope.loads(body)[1]
+        except Exception as error:
+            function = calls.Broken(error)
+        self.functions[digest] = function
+        self.functions.move_to_end(digest)
+        while len(self.functions) > MAX_FUNCTIONS:
+            self.functions.popitem(last=False)
+
+    def _drop(self, numbers: List[int]) -> None:
+        unwanted = set(numbers)
+        dropped = [task[0] for task in self._queue if task[0] in unwanted]
+        if dropped:
+            self._queue = deque(task for task in self._queue if task[0] not in unwanted)
+        self.channel.send({"op": "dropped", "tasks": dropped})
+
+    def _take(self) -> None:
+        no, verb, fn, payload, opts = self._queue.popleft()
+        if self._held and (not (opts and opts.get("short")) or time.monotonic() - self._held_since >= _HOLD):
+            self._flush()
+        self._no = no
+        self._started += 1
+        self.cells[STARTED] = self._started
+        begun = time.time()
+        try:
+            outcome, parts, info = self._run(no, verb, fn, payload, opts)
+        except BaseException as error:
+            # Not the user's: an interrupt that came while an outcome was being packed, or a damaged payload.
+            self.interrupts.live = False
+            calls.leave_if_forked(self.pid, 1)
+            outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
+            parts, info = errors.dumps_error(error), {}
+        self._finish(no, outcome, parts, info, opts, begun)
+
+    def _run(self, no: int, verb: str, fn: str, payload: Any, opts: Dict[str, Any]) -> calls.Outcome:
+        if opts:
+            if payload is None:
+                with open(opts["path"], "rb") as file:
+                    payload = memoryview(bytearray(file.read()))
+            if opts.get("seed") is not None:
+                calls.seed_generators(opts["seed"])
+        if verb == "cell":
+            return self.session.run(payload, opts)
+        function = self.functions.get(fn)
+        if function is None:
+            return "error", (), {"nofn": True}
+        self.functions.move_to_end(fn)
+        if verb == "call":
+            return calls.run_call(self, function, payload)
+        if verb == "map":
+            return calls.run_map(self, no, function, payload, opts)
+        raise ValueError(f"this worker knows no verb {verb!r}: it is older than the one who asks")
+
+    def _finish(
+        self,
+        no: int,
+        outcome: str,
+        parts: Sequence[envelope.Buffer],
+        info: Dict[str, Any],
+        opts: Dict[str, Any],
+        begun: float,
+    ) -> None:
+        size = 0
+        for part in parts:
+            size += part.nbytes if type(part) is memoryview else len(part)
+        if size > MAX_INLINE or (opts and size > opts.get("max_inline", MAX_INLINE)):
+            spilled = self._spill_or_refuse(parts, size, opts)
+            parts, size = spilled[0], envelope.size_of(spilled[0])
+            info.update(spilled[1])
+            outcome = spilled[2] or outcome
+        mark = self.streams.settle()
+        if mark:
+            info["m"] = mark
+        info["t0"] = begun
+        info["t1"] = time.time()
+        self._finished += 1
+        self.cells[FINISHED] = self._finished
+        if not self._held:
+            self._held_since = time.monotonic()
+        self._held.append([no, outcome, size, info])
+        self._parts += parts
+        self._held_bytes += size
+        if len(self._held) >= _MAX_HELD or self._held_bytes >= _MAX_HELD_BYTES:
+            self._flush()
+
+    def _spill_or_refuse(
+        self, parts: Sequence[envelope.Buffer], size: int, opts: Dict[str, Any]
+    ) -> Tuple[Sequence[envelope.Buffer], Dict[str, Any], Optional[str]]:
+        try:
+            spilled = self.spill(parts, opts)
+            if spilled is not None:
+                return (), spilled, None
+            if size <= envelope.MAX_INLINE_EVER:
+                return parts, {}, None
+            raise ValueError(f"the result has {size} bytes, more than a frame holds, and no place to spill it to was given")
+        except (OSError, ValueError) as error:
+            return errors.dumps_error(error), {}, "error"
+
+    def spill(self, parts: Sequence[envelope.Buffer], opts: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+        """Write an envelope above `max_inline` to a file in `spill`; return {path, bytes}, or None when it may travel inline."""
+        folder = opts.get("spill") if opts else None
+        size = envelope.size_of(parts)
+        if not folder or size <= opts.get("max_inline", MAX_INLINE):
+            return None
+        path = os.path.join(folder, f"{secrets.token_hex(12)}.fxe")
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with open(fd, "wb") as file:
+                file.writelines(parts)
+        except OSError:
+            os.unlink(path)
+            raise
+        return {"path": path, "bytes": size}
+
+    def _flush(self) -> None:
+        if not self._held:
+            return
+        held, parts = self._held, self._parts
+        self._held, self._parts, self._held_bytes = [], [], 0
+        self.channel.send({"op": "done", "results": held}, parts)
+
+
+def main(spec: Dict[str, Any], fds: Sequence[int], engine: Optional[cells.Engine], setters: List[Any]) -> None:
+    """Be the worker that `spec` describes, in a process of its own. Does not return."""
+    code = 0
+    try:
+        _settle_in(spec, setters)
+        Worker(spec, fds, engine).run()
+        atexit._run_exitfuncs()
+    except BaseException:
+        code = 1
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
+
+
+def _settle_in(spec: Dict[str, Any], setters: List[Any]) -> None:
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    # Python itself ignores SIGPIPE; so must a worker whose user code talks to pipes.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    if os.getsid(0) != os.getpid():
+        os.setsid()
+    forksafe.die_with_parent()
+    env = {str(key): str(value) for key, value in (spec.get("env") or {}).items()}
+    gpus = spec.get("gpus")
+    if gpus is not None:
+        for variable in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
+            os.environ[variable] = str(gpus)
+    forksafe.set_pools(int(spec.get("cores") or 1), setters, env)
+    os.environ.update(env)
+    forksafe.reseed()
+    if spec.get("cwd"):
+        os.chdir(spec["cwd"])
+        if "" not in sys.path:
+            sys.path.insert(1, "")
