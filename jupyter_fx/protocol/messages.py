@@ -238,6 +238,8 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
     token: str = ""
     """Only on a local socket; on a WebSocket it stands in the Authorization header."""
     info: dict[str, Any] = {}
+    received: int = 0
+    """The last kept message of the accepting side that came in here. Filled in by the link."""
 
 
 class Welcome(msgspec.Struct, array_like=True, tag=2):
