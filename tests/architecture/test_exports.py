@@ -1,0 +1,63 @@
+"""`__all__` says what a module gives: every entry is there, and nobody takes what is not in it."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("jupyter_fx", "kernel/jupyter_fx_kernel", "kernel/jupyter_fx_worker", "hub/jupyter_fx_hub")
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Our modules by dotted name."""
+    found = {}
+    for package in PACKAGES:
+        base = (ROOT / package).parent
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(base).with_suffix("").parts
+            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            found[name] = ast.parse(path.read_text(encoding="utf-8"))
+    return found
+
+
+def declares_all(tree: ast.Module) -> bool:
+    targets = [node.targets[0] for node in tree.body if isinstance(node, ast.Assign)]
+    targets += [node.target for node in tree.body if isinstance(node, ast.AnnAssign)]
+    return any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets)
+
+
+@cache
+def takers(module: str) -> dict[str, list[str]]:
+    """Name taken from ``module`` by ``from module import name`` -> the modules of ours that do so."""
+    found: dict[str, list[str]] = {}
+    for taker, tree in trees().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module == module and taker != module:
+                for alias in node.names:
+                    found.setdefault(alias.name, []).append(taker)
+    return found
+
+
+WITH_ALL = [name for name, tree in trees().items() if declares_all(tree)]
+
+
+@pytest.mark.parametrize("name", WITH_ALL)
+def test_every_entry_of_all_is_there(name: str) -> None:
+    module = importlib.import_module(name)
+    exported = list(module.__all__)
+    assert len(exported) == len(set(exported))
+    # hasattr asks lazy packages too to give what they promise.
+    assert [entry for entry in exported if not hasattr(module, entry)] == []
+
+
+@pytest.mark.parametrize("name", WITH_ALL)
+def test_nobody_takes_what_is_not_in_all(name: str) -> None:
+    exported = set(importlib.import_module(name).__all__)
+    taken = {entry: who for entry, who in takers(name).items() if f"{name}.{entry}" not in trees()}
+    assert {entry: who for entry, who in taken.items() if entry not in exported and not entry.startswith("__")} == {}
