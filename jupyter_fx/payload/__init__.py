@@ -1,1 +1,28 @@
-"""Values on their way: envelopes, strategies, source identity. Never opened by the fx hub."""
+"""Values on their way: envelopes, source identity, what cannot travel and why. Never opened by the fx hub.
+
+Client and kernel use it; the envelope itself is `jupyter_fx_worker.envelope`, one place for both sides.
+"""
+
+from __future__ import annotations
+
+from jupyter_fx.payload.diagnose import diagnose
+from jupyter_fx.payload.functions import EncodedFunction, encode_function
+from jupyter_fx.payload.inputs import as_input
+from jupyter_fx.payload.outcomes import ItemError, Items, decode_error, decode_value, remote_traceback
+from jupyter_fx.payload.values import Encoded, encode_args, encode_items, join
+
+__all__ = [
+    "Encoded",
+    "EncodedFunction",
+    "ItemError",
+    "Items",
+    "as_input",
+    "decode_error",
+    "decode_value",
+    "diagnose",
+    "encode_args",
+    "encode_function",
+    "encode_items",
+    "join",
+    "remote_traceback",
+]

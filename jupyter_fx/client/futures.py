@@ -1,0 +1,270 @@
+"""TaskFuture: a `concurrent.futures.Future` for a task that is durable somewhere else.
+
+The client's thread completes it with the raw outcome; the value is unpickled in the thread that asks for it, once, so that
+a large result or a slow import never holds up the link.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import _base
+from typing import TYPE_CHECKING, Any
+
+from jupyter_fx import payload
+from jupyter_fx.errors import FxError, PayloadError
+from jupyter_fx.protocol.lifecycle import TaskState
+from jupyter_fx.protocol.messages import CancelMode, Event, EventKind, Kind, Outcome
+
+if TYPE_CHECKING:
+    from jupyter_fx.client.hub import HubClient
+
+__all__ = ["OnEvent", "TaskFuture", "as_completed", "wait"]
+
+OnEvent = Callable[[Event], None]
+_POLL = 0.2  # seconds between looks at a task's events by `events()`
+
+
+class TaskFuture(concurrent.futures.Future[Any]):
+    """What `submit` returns. Everything of `concurrent.futures.Future`, and `await`, and the task's story.
+
+    `result()` gives the value or raises what the task raised there: the original exception where it can be brought home
+    (its `__cause__` is a RemoteError with the remote traceback), else RemoteError; an error of the machinery is a class of
+    `jupyter_fx.errors`. For a cell, `result()` gives the raw `Outcome`.
+    """
+
+    kind: int = Kind.CALL
+    name: str = ""
+    outcome: Outcome | None = None
+    """How the task ended, as the hub told it; None before."""
+
+    def __init__(self, client: HubClient, task_id: str) -> None:
+        super().__init__()
+        self.task_id = task_id
+        self._client = client
+        self._sent = False
+        self._told = 0
+        self._why = ""
+        self._watch = 0
+        self._next_event = 0
+        self._on_event: OnEvent | None = None
+        self._bounded = False
+
+    # --- what people ask ---
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the value, at most `timeout` seconds (TimeoutError), or raise the task's error."""
+        if self._state not in _DONE:
+            self._client.flush()
+        try:
+            value = super().result(timeout)
+        except concurrent.futures.CancelledError:
+            raise self._cancelled() from None
+        if type(value) is Outcome and self.kind != Kind.CELL:
+            return self._open()
+        return value
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the task's error, or None when it succeeded and its value can be opened here."""
+        if self._state not in _DONE:
+            self._client.flush()
+        try:
+            found = super().exception(timeout)
+        except concurrent.futures.CancelledError:
+            raise self._cancelled() from None
+        if found is None and type(self._result) is Outcome and self.kind != Kind.CELL:  # type: ignore[has-type]
+            try:
+                self._open()
+            except FxError as error:
+                return error
+        return found
+
+    @property
+    def state(self) -> TaskState:
+        """The task's state: what its outcome or its last event says; without either the hub is asked."""
+        if self.outcome is not None:
+            return TaskState(self.outcome.state)
+        if self.cancelled():
+            return TaskState.CANCELLED
+        if not self._sent:
+            return TaskState.WAITING
+        return TaskState(self._told) if self._told else TaskState[self._info()["state"]]
+
+    @property
+    def why(self) -> str:
+        """A sentence: what the task waits for, or how it ended."""
+        if self.outcome is not None:
+            error = self.outcome.error
+            return error.message if error is not None else TaskState(self.outcome.state).name.lower()
+        if not self._sent:
+            return "not sent yet: its executor runs as many tasks as it may" if self._bounded else "about to be sent"
+        return str(self._info().get("why", "")) or self._why
+
+    @property
+    def remote_traceback(self) -> str:
+        """The traceback of the task's error as text, with the frames that ran there; empty when there is none."""
+        error = self.exception() if self.done() and not self.cancelled() else None
+        return payload.remote_traceback(error) if error is not None else ""
+
+    def events(self) -> Iterator[Event]:
+        """Everything that the task tells: what happened so far, then what happens, until it is done."""
+        number = 0
+        while True:
+            last = self.done()
+            told = self._client.request("tasks.events", {"task_id": self.task_id, "from": number, "limit": 1000})
+            for n, kind, t, data in told["events"]:
+                yield Event(self.task_id, n, kind, t, data)
+                number = n + 1
+            if told["events"]:
+                continue
+            if last:
+                return
+            concurrent.futures.wait([self], timeout=_POLL)
+
+    def logs(self, stream: str | None = None) -> str:
+        """What the task printed so far; `stream` is `stdout` or `stderr`, by default both as they came."""
+        args: dict[str, Any] = {"task_id": self.task_id}
+        if stream is not None:
+            args["stream"] = stream
+        return str(self._client.request("tasks.log", args)["text"])
+
+    # --- stopping ---
+
+    def cancel(self) -> bool:
+        """Cancel the task if it is not known to run: it is removed, or stopped if it began meanwhile. Returns whether it is cancelled.
+
+        A task that is known to run is asked to stop and False is returned: it is cancelled when the endpoint says so. A task
+        of an executor with `max_workers` is left alone once it runs, as with any `concurrent.futures.Executor`.
+        """
+        with self._condition:
+            if self._state == _base.RUNNING:
+                if self._bounded:
+                    return False
+                self.cancel_running()
+                return False
+            if not super().cancel():
+                return False
+            if self._state == _base.CANCELLED:
+                self.set_running_or_notify_cancel()
+            sent = self._sent
+        self._client._forget(self)
+        if sent:
+            self._client.cancel([self.task_id])
+        return True
+
+    def cancel_running(self, mode: CancelMode = CancelMode.CANCEL, reason: str = "") -> None:
+        """Ask the endpoint to stop the task: SIGINT, then stronger (pool work). It ends as CANCELLED when that worked."""
+        self._client.cancel([self.task_id], mode, reason)
+
+    def interrupt(self) -> None:
+        """Send the task a KeyboardInterrupt and nothing stronger."""
+        self.cancel_running(CancelMode.INTERRUPT)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        self._client.flush()
+        return asyncio.wrap_future(self).__await__()
+
+    def __repr__(self) -> str:
+        state = TaskState(self._told).name if self._told and not self.done() else self._state
+        return f"<TaskFuture {self.name or 'task'} {self.task_id[-8:]} {state.lower()}>"
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        return payload.as_input(self.task_id, "a TaskFuture")
+
+    # --- for the client's thread ---
+
+    def _tell(self, event: Event) -> None:
+        """Take one event in; those that were told before are dropped."""
+        if event.n < self._next_event:
+            return
+        self._next_event = event.n + 1
+        if event.kind == EventKind.STATE and isinstance(event.data, dict):
+            self._told = int(event.data.get("state", self._told))
+            self._why = str(event.data.get("reason", ""))
+            if self._told == TaskState.RUNNING and self._state == _base.PENDING:
+                self.set_running_or_notify_cancel()
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _finish(self, outcome: Outcome) -> None:
+        """Complete with the task's outcome, whose payload is here."""
+        if self._state in _DONE:
+            return
+        self.outcome = outcome
+        if outcome.state == TaskState.SUCCEEDED:
+            self.set_result(outcome)
+        elif outcome.state == TaskState.CANCELLED:
+            self._become_cancelled()
+        else:
+            self.set_exception(payload.decode_error(outcome))
+
+    def _fail(self, error: BaseException) -> None:
+        if self._state not in _DONE:
+            self.set_exception(error)
+
+    def _become_cancelled(self) -> None:
+        with self._condition:
+            if self._state == _base.RUNNING:
+                self._state = _base.PENDING
+            if super().cancel() and self._state == _base.CANCELLED:
+                self.set_running_or_notify_cancel()
+
+    def _cancelled(self) -> concurrent.futures.CancelledError:
+        error = self.outcome.error if self.outcome is not None else None
+        return concurrent.futures.CancelledError(error.message) if error else concurrent.futures.CancelledError()
+
+    def _open(self) -> Any:
+        with self._condition:
+            outcome: Any = self._result  # type: ignore[has-type]
+            if type(outcome) is not Outcome:
+                return outcome
+            if outcome.ref is not None and not outcome.payload:
+                self._result = self._client.result_ref(self.task_id, outcome.ref)
+            else:
+                try:
+                    self._result = payload.decode_value(outcome.payload)
+                except Exception as error:
+                    raise PayloadError(
+                        f"the result of task {self.task_id[-8:]} cannot be opened here: {type(error).__name__}: {error}",
+                        task_id=self.task_id,
+                    ) from error
+                outcome.payload = b""
+            return self._result
+
+    def _info(self) -> dict[str, Any]:
+        info: dict[str, Any] = self._client.request("tasks.get", {"task_id": self.task_id})
+        return info
+
+
+_DONE = frozenset((_base.CANCELLED, _base.CANCELLED_AND_NOTIFIED, _base.FINISHED))
+
+
+def _flush(futures: Iterable[concurrent.futures.Future[Any]]) -> None:
+    seen = set()
+    for future in futures:
+        if isinstance(future, TaskFuture) and future._client not in seen:  # noqa: SLF001
+            seen.add(future._client)  # noqa: SLF001
+            future._client.flush()  # noqa: SLF001
+
+
+def wait(
+    futures: Iterable[concurrent.futures.Future[Any]],
+    timeout: float | None = None,
+    return_when: str = concurrent.futures.ALL_COMPLETED,
+) -> Any:
+    """`concurrent.futures.wait`: sets of those that are done and those that are not."""
+    futures = list(futures)
+    _flush(futures)
+    return concurrent.futures.wait(futures, timeout, return_when)
+
+
+def as_completed(
+    futures: Iterable[concurrent.futures.Future[Any]], timeout: float | None = None
+) -> Iterator[concurrent.futures.Future[Any]]:
+    """`concurrent.futures.as_completed`: each future as it completes; TimeoutError after `timeout` seconds."""
+    futures = list(futures)
+    _flush(futures)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    return concurrent.futures.as_completed(futures, None if deadline is None else max(0.0, deadline - time.monotonic()))

@@ -1,0 +1,119 @@
+"""Why a value cannot be pickled: walk it down to the part that is to blame."""
+
+from __future__ import annotations
+
+import contextlib
+import types
+from collections.abc import Iterator
+from typing import Any
+
+from jupyter_fx_worker import envelope
+
+__all__ = ["culprit", "diagnose"]
+
+_DEPTH = 12
+_WIDTH = 2000  # parts of one object that are looked at
+_CURES = {
+    "_thread.lock": "locks, threads and queues live in one process: make them inside of the function",
+    "_thread.RLock": "locks, threads and queues live in one process: make them inside of the function",
+    "generator": "a generator is bound to this process: pass list(…) of it",
+    "coroutine": "a coroutine is bound to this process: pass the function and its arguments",
+    "module": "import it inside of the function",
+    "_io.TextIOWrapper": "an open file is bound to this process: pass its path and open it there",
+    "_io.BufferedReader": "an open file is bound to this process: pass its path and open it there",
+    "_io.BufferedWriter": "an open file is bound to this process: pass its path and open it there",
+    "socket": "a connection is bound to this process: open it inside of the function",
+    "sqlite3.Connection": "a connection is bound to this process: open it inside of the function",
+    "frame": "frames and tracebacks belong to this process: pass text made of them",
+}
+
+
+def diagnose(name: str, value: Any, error: BaseException) -> str:
+    """One sentence: which value, which part of it, why, and what to do."""
+    path, part, reason = culprit(value, error)
+    kind = f"{type(part).__module__}.{type(part).__qualname__}".removeprefix("builtins.")
+    cure = next((text for known, text in _CURES.items() if kind == known or kind.endswith("." + known)), None)
+    where = f"{name}{path}" if path else name
+    tail = f"; {cure}" if cure else "; pass plain data made from it"
+    return f"{name} cannot be pickled: {where} is of type {kind}, and {_short(reason)}{tail}"
+
+
+def culprit(value: Any, error: BaseException) -> tuple[str, Any, BaseException]:
+    """(path, part, error): the deepest part that cannot be pickled by itself, and how one gets to it from `value`."""
+    path, seen = "", {id(value)}
+    for _ in range(_DEPTH):
+        for step, part in _parts(value):
+            if id(part) in seen:
+                continue
+            seen.add(id(part))
+            own = _fails(part)
+            if own is not None:
+                path, value, error = path + step, part, own
+                break
+        else:
+            break
+    return path, value, error
+
+
+def _fails(part: Any) -> BaseException | None:
+    try:
+        envelope.pickled(part, limit=1 << 28)
+    except envelope.TooBig:
+        return None
+    except BaseException as error:  # noqa: BLE001 a value's own pickling may raise anything
+        return error
+    return None
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """The parts of a value, each with how it is written: keys, items, closure cells, globals of a function, attributes."""
+    if isinstance(value, dict):
+        for key, item in list(value.items())[:_WIDTH]:
+            yield f"[{key!r:.40}]", item
+        return
+    if isinstance(value, (list, tuple, set, frozenset)):
+        for at, item in enumerate(list(value)[:_WIDTH]):
+            yield f"[{at}]", item
+        return
+    if isinstance(value, types.MethodType):
+        yield ".__self__", value.__self__
+        return
+    if isinstance(value, types.FunctionType):
+        yield from _of_function(value)
+        return
+    if isinstance(value, type):
+        for key, item in vars(value).items():
+            if isinstance(item, types.FunctionType):
+                yield f".{key}", item
+        return
+    with contextlib.suppress(Exception):
+        for key, item in list(vars(value).items())[:_WIDTH]:
+            yield f".{key}", item
+    for cls in type(value).__mro__:
+        for slot in _slots(cls):
+            with contextlib.suppress(Exception):
+                yield f".{slot}", getattr(value, slot)
+
+
+def _of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        with contextlib.suppress(ValueError):
+            yield f" → {name} (from the enclosing function)", cell.cell_contents
+    for name in function.__code__.co_names:
+        if name in function.__globals__:
+            yield f" → {name} (a global that it uses)", function.__globals__[name]
+    for at, default in enumerate(function.__defaults__ or ()):
+        yield f" → default {at}", default
+
+
+def _slots(cls: type) -> list[str]:
+    slots = cls.__dict__.get("__slots__", ())
+    names = [slots] if isinstance(slots, str) else list(slots)
+    return [name for name in names if name not in {"__dict__", "__weakref__"}]
+
+
+def _short(error: BaseException) -> str:
+    text = str(error).strip().split("\n", 1)[0]
+    if len(text) > 300:
+        text = text[:297] + "…"
+    return f"{type(error).__name__}: {text}" if text else f"{type(error).__name__} was raised"

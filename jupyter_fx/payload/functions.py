@@ -1,0 +1,267 @@
+"""Functions on their way out: bytes, digest, and an identity that follows the source.
+
+cloudpickle's bytes are not stable from one run to the next, so the digest of the bytes says only what to send once. What
+says "the same code" is `version` in the envelope's header: the normalised source, what the closure holds, and the packages.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import sys
+import sysconfig
+import textwrap
+import threading
+import types
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cloudpickle
+
+from jupyter_fx.digest import digest, digest_parts
+from jupyter_fx.errors import PayloadError
+from jupyter_fx.payload.diagnose import diagnose
+from jupyter_fx.payload.values import join
+from jupyter_fx.protocol.limits import NAME_MAX
+from jupyter_fx_worker import envelope
+
+__all__ = ["EncodedFunction", "encode_function", "normalised_source", "version_of"]
+
+
+class EncodedFunction(NamedTuple):
+    """A function as it travels: BLAKE3 of its envelope, the envelope, its display name."""
+
+    digest: str
+    payload: bytes
+    name: str
+
+
+class _Cached(NamedTuple):
+    identity: tuple[Any, ...]
+    encoded: EncodedFunction
+
+
+_cache: weakref.WeakKeyDictionary[Any, _Cached] = weakref.WeakKeyDictionary()
+_lock = threading.RLock()
+_builtins: dict[int, EncodedFunction] = {}
+
+
+def encode_function(function: Callable[..., Any]) -> EncodedFunction:
+    """The envelope of `function`, made once per function object as long as its code, defaults and closure are the same.
+
+    A function of the user's own module (not installed, not the standard library) travels with its code; one of an installed
+    package by name. PayloadError says what of it cannot be pickled.
+    """
+    if not callable(function):
+        raise TypeError(f"{type(function).__name__} object is not callable")
+    if type(function) is types.BuiltinFunctionType:
+        known = _builtins.get(id(function))
+        if known is None:
+            known = _encode(function)
+            if not inspect.ismodule(getattr(function, "__self__", None)):
+                return known  # a method of an object: it may go away and its id be used again
+            _builtins[id(function)] = known
+        return known
+    if type(function) is not types.FunctionType:
+        return _encode(function)
+    identity = _identity(function)
+    if identity is None:
+        return _encode(function)
+    cached = _cache.get(function)
+    if cached is not None and cached.identity == identity:
+        return cached.encoded
+    encoded = _encode(function)
+    _cache[function] = _Cached(identity, encoded)
+    return encoded
+
+
+class _Unstable(Exception):
+    """The function holds something whose content cannot be compared at no cost."""
+
+
+def _identity(function: types.FunctionType, seen: frozenset[int] = frozenset()) -> tuple[Any, ...] | None:
+    """Something that is equal as long as the function's bytes would be; None when that cannot be told at no cost."""
+    try:
+        return _of(function, seen)
+    except _Unstable:
+        return None
+
+
+def _of(function: types.FunctionType, seen: frozenset[int]) -> tuple[Any, ...]:
+    if id(function) in seen:
+        return (id(function),)
+    seen |= {id(function)}
+    cells = []
+    for cell in function.__closure__ or ():
+        try:
+            cells.append(_stamp(cell.cell_contents, seen))
+        except ValueError:
+            cells.append(None)
+    names = function.__globals__
+    used = tuple([_stamp(names[name], seen) for name in _global_names(function.__code__) if name in names])
+    return function.__code__, _stamp(function.__defaults__, seen), tuple(cells), used
+
+
+def _stamp(value: Any, seen: frozenset[int]) -> Any:
+    kind = type(value)
+    if kind in _SCALARS:
+        return kind, value
+    if kind is tuple and len(value) <= 64:
+        return kind, tuple([_stamp(item, seen) for item in value])
+    if kind is types.FunctionType:
+        return _of(value, seen)
+    if kind in _FIXED or isinstance(value, type):
+        return id(value)
+    # An array, a list, an object: it may have changed in place since, so that the function is encoded anew.
+    raise _Unstable
+
+
+_SCALARS = frozenset((int, float, str, bytes, bool, type(None), complex))
+_FIXED = frozenset((types.ModuleType, types.BuiltinFunctionType))
+
+
+@functools.lru_cache(maxsize=4096)
+def _global_names(code: types.CodeType) -> tuple[str, ...]:
+    names = list(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names += _global_names(constant)
+    return tuple(names)
+
+
+def _encode(function: Any) -> EncodedFunction:
+    name = name_of(function)
+    extra: dict[str, Any] = {"name": name, "module": str(getattr(function, "__module__", "") or "")}
+    source = normalised_source(function)
+    if source:
+        extra["source"] = source
+        extra["version"] = version_of(function, source)
+    packages = packages_of(function)
+    if packages:
+        extra["packages"] = packages
+    payload = join(_dumps(function, name, extra))
+    return EncodedFunction(digest(payload), payload, name)
+
+
+def _dumps(function: Any, name: str, extra: dict[str, Any]) -> Any:
+    modules = _own_modules(function)
+    if modules:
+        try:
+            with _by_value(modules):
+                return envelope.dumps(function, "fn", **extra)
+        except Exception:  # noqa: BLE001, S110 by name is the second best, and its error is told below
+            pass
+    try:
+        return envelope.dumps(function, "fn", **extra)
+    except Exception as error:
+        raise PayloadError(diagnose(f"the function {name}", function, error)) from error
+
+
+def name_of(function: Any) -> str:
+    """The name of a function for people."""
+    inner = function.func if isinstance(function, functools.partial) else function
+    name = getattr(inner, "__qualname__", None) or getattr(inner, "__name__", None) or type(inner).__qualname__
+    return str(name).replace("<locals>.", "")[:NAME_MAX]
+
+
+def normalised_source(function: Any) -> str:
+    """The source of a function without comments, blank lines and indentation, or "" where it cannot be had."""
+    try:
+        text = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))
+        tree = ast.parse(text)
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return ""
+    return ast.unparse(tree) if len(text) < 200_000 else ""
+
+
+def version_of(function: Any, source: str) -> str:
+    """A digest that is the same as long as source, defaults, closure values and packages are."""
+    parts = [source.encode(), repr(sorted(packages_of(function).items())).encode()]
+    inner = inspect.unwrap(function)
+    for cell in getattr(inner, "__closure__", None) or ():
+        try:
+            parts.append(envelope.pickled(cell.cell_contents, limit=1 << 20)[0])
+        except Exception:  # noqa: BLE001 an empty cell, or a value that is told apart by the digest of the bytes
+            parts.append(b"?")
+    parts.append(repr(getattr(inner, "__defaults__", None)).encode())
+    return digest_parts(parts)
+
+
+def packages_of(function: Any) -> dict[str, str]:
+    """Installed packages that the function's globals mention, with their versions: {import name: version}."""
+    inner = inspect.unwrap(function)
+    code, names = getattr(inner, "__code__", None), getattr(inner, "__globals__", {})
+    found: dict[str, str] = {}
+    if code is None:
+        return found
+    for name in _global_names(code):
+        value = names.get(name)
+        module = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+        top = str(module or "").partition(".")[0]
+        loaded = sys.modules.get(top)
+        version = getattr(loaded, "__version__", None) if loaded is not None and top not in sys.stdlib_module_names else None
+        if isinstance(version, str):
+            found[top] = version
+    return found
+
+
+# --- modules of the user's own files ---
+
+
+@functools.cache
+def _installed() -> tuple[str, ...]:
+    paths = {sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return tuple(sorted(str(path) for path in paths if path))
+
+
+def is_own(module: Any) -> bool:
+    """Whether a module is a file of the user: neither of the standard library nor installed, nor ours."""
+    name = getattr(module, "__name__", "")
+    file = getattr(module, "__file__", None)
+    top = name.partition(".")[0]
+    if not file or top in {"__main__", "jupyter_fx", "jupyter_fx_worker", "jupyter_fx_kernel"} or top in sys.stdlib_module_names:
+        return False
+    path = str(Path(file))
+    return "site-packages" not in path and "dist-packages" not in path and not path.startswith(_installed())
+
+
+def _own_modules(function: Any) -> list[types.ModuleType]:
+    """The function's module and those that it reaches through its globals, as far as they are the user's own files."""
+    found: dict[str, types.ModuleType] = {}
+    todo = [inspect.unwrap(function)]
+    seen: set[int] = set()
+    while todo:
+        item = todo.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, functools.partial):
+            todo.append(item.func)
+        if isinstance(item, types.MethodType):
+            todo += [item.__func__, type(item.__self__)]
+        module = item if isinstance(item, types.ModuleType) else sys.modules.get(getattr(item, "__module__", None) or "")
+        if module is not None and is_own(module):
+            found[module.__name__] = module
+        code, names = getattr(item, "__code__", None), getattr(item, "__globals__", {})
+        if code is not None and (module is None or is_own(module) or module.__name__ == "__main__"):
+            todo += [names[name] for name in _global_names(code) if name in names]
+    return list(found.values())
+
+
+@contextmanager
+def _by_value(modules: list[types.ModuleType]) -> Iterator[None]:
+    registered = []
+    with _lock:
+        try:
+            for module in modules:
+                if module.__name__ not in cloudpickle.list_registry_pickle_by_value():
+                    cloudpickle.register_pickle_by_value(module)
+                    registered.append(module)
+            yield
+        finally:
+            for module in registered:
+                cloudpickle.unregister_pickle_by_value(module)

@@ -1,0 +1,170 @@
+"""What comes home: values, runs of items, errors."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Final
+
+from jupyter_fx.errors import (
+    FxError,
+    InfrastructureError,
+    PayloadError,
+    RemoteError,
+    TaskExpired,
+    TaskLost,
+    TaskPoisoned,
+    by_name,
+)
+from jupyter_fx.protocol.lifecycle import TaskState
+from jupyter_fx.protocol.messages import ErrorInfo, Outcome
+from jupyter_fx_worker import envelope, inputs
+
+__all__ = ["ItemError", "Items", "decode_error", "decode_value", "from_info", "remote_traceback"]
+
+_BY_STATE: Final = {TaskState.EXPIRED: TaskExpired, TaskState.LOST: TaskLost, TaskState.POISONED: TaskPoisoned}
+
+
+class ItemError:
+    """In the place of an item of a map that failed: `error` is what to raise."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class Items(list[Any]):
+    """The values of a chunk of a map in order, an ItemError where one failed. `failed` counts those."""
+
+    failed: int = 0
+
+
+def decode_value(payload: bytes | bytearray | memoryview) -> Any:
+    """The value of a `result` envelope, or the Items of a row of `results` envelopes. Raises what the unpickling raises."""
+    header, value = _loads(payload)
+    if header["k"] != "results":
+        return value
+    return _items(payload, header, value)
+
+
+def _loads(payload: bytes | bytearray | memoryview) -> tuple[dict[str, Any], Any]:
+    try:
+        return envelope.loads(payload)
+    except envelope.PythonMismatch as error:
+        raise PayloadError(str(error)) from error
+    except ImportError as error:
+        raise PayloadError(_missing(error)) from error
+
+
+def _missing(error: ImportError) -> str:
+    name = error.name or "a module"
+    if name.startswith("numpy._core"):
+        return "the value was made by numpy 2 and numpy 1 is here: install the same major version of numpy on both sides"
+    if name.startswith("numpy.core"):
+        return "the value was made by numpy 1 and numpy 2 is here: install the same major version of numpy on both sides"
+    return f"the value needs {name!r}, which cannot be imported here ({error}): install it, or return plain data"
+
+
+def _items(payload: bytes | bytearray | memoryview, header: dict[str, Any], values: list[Any]) -> Items:
+    """All runs of a chunk: their envelopes follow one another."""
+    items = Items()
+    view = memoryview(payload)
+    while True:
+        for at, position in header.get("errors", {}).items():
+            values[int(at)] = ItemError(from_record(values[position]))
+            items.failed += 1
+        items += values
+        end = inputs.end_of(view)
+        if end >= len(view):
+            return items
+        view = view[end:]
+        header, values = _loads(view)
+
+
+def from_record(record: dict[str, Any]) -> BaseException:
+    """The exception that an error record describes: the original one where it can be opened, else a RemoteError."""
+    original: Any = None
+    if record.get("exception"):
+        with contextlib.suppress(Exception):
+            original = envelope.pickle.loads(record["exception"])
+    return _raised(original, record, None)
+
+
+def decode_error(outcome: Outcome) -> BaseException:
+    """What `result()` raises for an outcome that is no success."""
+    if outcome.payload:
+        try:
+            header, _ = envelope.peek(outcome.payload)
+            if header.get("k") == "error":
+                return _of_envelope(outcome, header)
+        except envelope.EnvelopeError:
+            pass
+    default = _BY_STATE.get(TaskState(outcome.state), RemoteError)
+    return from_info(outcome.error, default, outcome.task_id)
+
+
+def _of_envelope(outcome: Outcome, header: dict[str, Any]) -> BaseException:
+    original: Any = None
+    with contextlib.suppress(Exception):
+        original = envelope.loads(outcome.payload)[1]
+    if type(original) is tuple:
+        original = original[0] if original else None
+    # The machinery's word about a failure (a timeout, say) goes before what the code raised when it was stopped.
+    if outcome.error is not None:
+        known = by_name(outcome.error.etype)
+        if known is not None and issubclass(known, InfrastructureError):
+            return from_info(outcome.error, known, outcome.task_id)
+    return _raised(original, header, outcome.task_id)
+
+
+def from_info(info: ErrorInfo | None, default: type[FxError] = RemoteError, task_id: str | None = None) -> BaseException:
+    """The error that an ErrorInfo names: a class of jupyter_fx.errors, or RemoteError about the user's class."""
+    if info is None:
+        return default(task_id=task_id)
+    known = by_name(info.etype)
+    details = dict(info.details or {})
+    if known is not None and not issubclass(known, RemoteError):
+        return known(info.message, task_id=task_id, **{k: v for k, v in details.items() if k not in {"message", "task_id"}})
+    traceback = details.get("remote_traceback") or details.get("traceback") or ""
+    if isinstance(traceback, list):
+        traceback = "\n".join(traceback)
+    return RemoteError(
+        f"{info.etype}: {info.message}" if info.etype else info.message,
+        task_id=task_id,
+        etype=info.etype or "Exception",
+        module=str(details.get("module", "builtins")),
+        remote_traceback=str(traceback),
+    )
+
+
+def _raised(original: Any, record: dict[str, Any], task_id: str | None) -> BaseException:
+    lines = record.get("traceback") or []
+    text = "\n".join(lines) if isinstance(lines, list) else str(lines)
+    etype, message = str(record.get("etype", "Exception")), str(record.get("message", ""))
+    remote = RemoteError(
+        f"{etype}: {message}" if message else etype,
+        task_id=task_id,
+        etype=etype,
+        module=str(record.get("module", "builtins")),
+        remote_traceback=text,
+        frames=record.get("frames") or [],
+    )
+    if not isinstance(original, BaseException):
+        if text:
+            remote.add_note(f"It was raised there:\n{text}")
+        return remote
+    if isinstance(original, FxError) and original.task_id is None:
+        original.task_id = task_id
+    if text:
+        original.add_note(f"It was raised there:\n{text}")
+    if original.__cause__ is None:
+        original.__cause__ = remote
+        original.__suppress_context__ = True
+    return original
+
+
+def remote_traceback(error: BaseException) -> str:
+    """The text of the traceback over there that came with `error`; empty when none did."""
+    if isinstance(error, RemoteError):
+        return error.remote_traceback
+    return remote_traceback(error.__cause__) if error.__cause__ is not None else ""

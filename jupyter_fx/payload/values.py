@@ -1,0 +1,148 @@
+"""Arguments and items on their way out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jupyter_fx.errors import PayloadError
+from jupyter_fx.payload import inputs
+from jupyter_fx.payload.diagnose import diagnose
+from jupyter_fx.protocol.limits import BLOB_MAX
+from jupyter_fx_worker import envelope
+
+__all__ = ["Encoded", "encode_args", "encode_items", "join"]
+
+_PLAIN = frozenset((int, float, bool, type(None), complex))
+
+
+class Encoded(NamedTuple):
+    """An envelope in pieces (`join` makes one of them) and the ids of the tasks whose results it takes."""
+
+    pieces: Sequence[envelope.Buffer]
+    size: int
+    inputs: list[str]
+
+
+def join(pieces: Sequence[envelope.Buffer]) -> bytes:
+    """The pieces as one."""
+    first = pieces[0]
+    return first if len(pieces) == 1 and type(first) is bytes else b"".join(pieces)
+
+
+def encode_args(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Encoded:
+    """An `args` envelope. PayloadError names the argument that cannot travel, what in it, and why.
+
+    Buffers (arrays) are not copied: the caller sends them before they change. A TaskFuture or Ref anywhere in the arguments
+    stands for its value, which the hub fetches before the task starts.
+    """
+    if not kwargs and _PLAIN.issuperset(map(type, args)):
+        # Most calls: nothing to measure, nothing to refer to.
+        pieces = envelope.dumps((args, kwargs), "args")
+        return Encoded(pieces, len(pieces[0]), [])
+    for name, value in _named(args, kwargs):
+        size = known_size(value)
+        if size > BLOB_MAX:
+            raise too_big(name, value, size)
+    try:
+        with inputs.collecting() as wanted:
+            pieces = envelope.dumps((args, kwargs), "args")
+    except Exception as error:
+        raise _refusal(_named(args, kwargs), error) from error
+    if wanted:
+        with inputs.collecting() as wanted:
+            pieces = envelope.dumps((args, kwargs), "args", refs=len(wanted))
+    size = envelope.size_of(pieces)
+    if size > BLOB_MAX:
+        raise PayloadError(f"the arguments have {_mib(size)} together, the limit is {_mib(BLOB_MAX)}: {_CURE}")
+    return Encoded(pieces, size, wanted)
+
+
+def encode_items(items: Sequence[Any], *, star: bool) -> Encoded:
+    """An `items` envelope for a chunk of a map; with `star` each item is a tuple of arguments."""
+    extra: dict[str, Any] = {"n": len(items)}
+    if star:
+        extra["star"] = True
+    try:
+        with inputs.collecting() as wanted:
+            pieces = envelope.dumps(items, "items", **extra)
+    except Exception as error:
+        raise _refusal([(f"item {at} of the chunk", item) for at, item in enumerate(items)], error) from error
+    size = envelope.size_of(pieces)
+    if size > BLOB_MAX:
+        raise PayloadError(f"a chunk of {len(items)} items has {_mib(size)}, the limit is {_mib(BLOB_MAX)}: use a smaller chunksize")
+    return Encoded(pieces, size, wanted)
+
+
+_CURE = "keep the data there (make it in a remote cell, or read it from a file at the endpoint) and pass a reference to it"
+
+
+def known_size(value: Any, depth: int = 2) -> int:
+    """Bytes of `value` as far as they can be told without pickling it: buffers, arrays, frames, text, one or two levels of containers."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return 0
+    if kind in {bytes, bytearray, str}:
+        return len(value)
+    if kind is memoryview:
+        return int(value.nbytes)
+    if depth and kind in {list, tuple, set, frozenset}:
+        return sum(known_size(item, depth - 1) for item in value) if len(value) <= 10_000 else 0
+    if depth and kind is dict:
+        return sum(known_size(item, depth - 1) for item in value.values()) if len(value) <= 10_000 else 0
+    return _own_size(value)
+
+
+def _own_size(value: Any) -> int:
+    # Only types of libraries known to mean bytes by nbytes: asking an arbitrary object could run anything.
+    module = type(value).__module__.partition(".")[0]
+    if module in {"numpy", "pandas", "torch", "cupy", "xarray", "pyarrow", "polars", "array"}:
+        try:
+            if module == "pandas" and hasattr(value, "memory_usage"):
+                used = value.memory_usage()
+                return int(used.sum() if hasattr(used, "sum") else used)
+            return int(getattr(value, "nbytes", 0))
+        except Exception:  # noqa: BLE001 a size is only a hint; pickling will tell
+            return 0
+    return 0
+
+
+def _named(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(f"argument {at}", value) for at, value in enumerate(args)] + [(f"argument {key!r}", v) for key, v in kwargs.items()]
+
+
+def too_big(name: str, value: Any, size: int) -> PayloadError:
+    """The refusal of a value above the limit of a blob."""
+    return PayloadError(f"{name} ({type(value).__name__}) has {_mib(size)}, the limit is {_mib(BLOB_MAX)}: {_CURE}")
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB" if size >= 1 << 20 else f"{size:,} bytes"
+
+
+def _refusal(named: Sequence[tuple[str, Any]], error: BaseException) -> PayloadError:
+    if isinstance(error, PayloadError):
+        return error
+    return PayloadError(explain(named, error, envelope.pickled))
+
+
+def explain(named: Sequence[tuple[str, Any]], error: BaseException, pickled: Callable[[Any], Any]) -> str:
+    """The sentence for the first of the named values that cannot be pickled."""
+    for name, value in named:
+        try:
+            with inputs.collecting():
+                pickled(value)
+        except Exception as own:  # noqa: BLE001 a value's own pickling may raise anything
+            return diagnose(name, value, own)
+    return f"the arguments cannot be pickled together: {type(error).__name__}: {error}"
+
+
+def loaded_majors() -> dict[str, str]:
+    """Versions of the packages whose pickles do not cross a major version, as far as they are loaded here."""
+    found = {}
+    for name in ("numpy", "pandas"):
+        version = getattr(sys.modules.get(name), "__version__", None)
+        if version:
+            found[name] = str(version)
+    return found
