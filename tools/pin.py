@@ -1,4 +1,8 @@
-"""Write a constraints file from what a virtual environment holds: names and versions, never an address or a hash."""
+"""Write a constraints file from what a virtual environment holds: names and versions, never an address or a hash.
+
+Make the environment with the oldest Python that is supported (Debian 12 has 3.11.2: `make clean pins PYTHON=/usr/bin/python3`):
+some packages drop old patch releases, and newer Pythons take what older ones take.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ def main(venv: str, target: str) -> None:
     """Write ``target`` from the packages of ``venv``, less our own."""
     pip = [str(Path(venv) / "bin" / "python"), "-m", "pip", "list", "--format=json", "--exclude-editable"]
     found = {row["name"].lower().replace("_", "-"): row["version"] for row in json.loads(subprocess.check_output(pip))}
+    found.pop("setuptools", None)  # venv's own, nobody needs it
     path = Path(target)
     # hatchling and what it needs live in pip's isolated build environment, not in the venv: their pins are kept.
     if path.exists():
