@@ -1,22 +1,25 @@
-"""Shape keys: what credit and demand are counted by.
+"""Shape keys: what needs the same kind of place has the same key. Credit, demand and dispatch are grouped by it.
 
-``""`` is the default shape (one core, host environment). ``s:<session_id>`` is the leased worker of a session. All others are
-canonical strings of Resources, ``c4,m1073741824,g1,x,e<environment>``: only what differs from the default is named, in this
-order, so that equal resources have equal keys.
+`""` is the default shape (one core, the host's own environment); ``s:<session_id>`` is a session's worker; any other is the
+canonical text of its Resources, so that equal needs written differently have one key.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
+from jupyter_fx.errors import RemoteProtocolError
 from jupyter_fx.protocol.messages import Resources
 
-__all__ = ["DEFAULT_SHAPE", "resources_of", "session_of", "session_shape", "shape_of"]
+__all__ = ["DEFAULT", "resources_of", "session_of", "session_shape", "shape_of"]
 
-DEFAULT_SHAPE = ""
+DEFAULT: Final = ""
+"""The key of what asks for nothing."""
 
 
 def shape_of(resources: Resources) -> str:
-    """The shape key of these resources."""
-    parts = []
+    """The key of `resources`, such as ``c4,m1073741824,g1,x,e=torch.sqfs``; the environment stands last, for it may hold anything."""
+    parts: list[str] = []
     if resources.cores > 1:
         parts.append(f"c{resources.cores}")
     if resources.memory:
@@ -25,41 +28,34 @@ def shape_of(resources: Resources) -> str:
         parts.append(f"g{resources.gpus}")
     if resources.exclusive:
         parts.append("x")
-    if resources.environment:  # last, since its text may hold commas
-        parts.append(f"e{resources.environment}")
+    if resources.environment not in {"", "host"}:
+        parts.append(f"e={resources.environment}")
     return ",".join(parts)
 
 
 def resources_of(shape: str) -> Resources:
-    """The resources that `shape_of` made `shape` from (cores 0 where it was 0 or 1); of a session's shape the default ones.
-
-    Raises ValueError for a text that is no shape.
-    """
-    if not shape or shape.startswith("s:"):
-        return Resources()
-    cores = memory = gpus = 0
+    """What a key that is not a session's asks for; RemoteProtocolError if it is no key that `shape_of` makes."""
+    head, mark, environment = f",{shape}".partition(",e=")
+    numbers = {"c": 0, "m": 0, "g": 0}
     exclusive = False
-    rest = shape
-    while rest and not rest.startswith("e"):
-        part, _, rest = rest.partition(",")
+    for part in head.split(",")[1:]:
         if part == "x":
             exclusive = True
-        elif part[:1] == "c":
-            cores = int(part[1:])
-        elif part[:1] == "m":
-            memory = int(part[1:])
-        elif part[:1] == "g":
-            gpus = int(part[1:])
-        else:
-            raise ValueError(f"{shape!r} is no shape")
-    return Resources(cores, memory, gpus, rest[1:], exclusive)
+        elif part[:1] in numbers and part[1:].isascii() and part[1:].isdigit() and len(part) < 20:
+            numbers[part[0]] = int(part[1:])
+        elif part:
+            raise RemoteProtocolError(f"{shape[:80]!r} is no shape key")
+    found = Resources(numbers["c"], numbers["m"], numbers["g"], environment if mark else "", exclusive)
+    if shape_of(found) != shape:
+        raise RemoteProtocolError(f"{shape[:80]!r} is no shape key in its canonical form")
+    return found
 
 
 def session_shape(session_id: str) -> str:
-    """The shape of a session's leased worker."""
+    """The key of a session's worker."""
     return f"s:{session_id}"
 
 
-def session_of(shape: str) -> str:
-    """The session whose shape this is, or the empty string."""
-    return shape[2:] if shape.startswith("s:") else ""
+def session_of(shape: str) -> str | None:
+    """The session that a key names, or None."""
+    return shape[2:] if shape.startswith("s:") else None
