@@ -1,7 +1,8 @@
 """Write a constraints file from what a virtual environment holds: names and versions, never an address or a hash.
 
-Make the environment with the oldest Python that is supported (Debian 12 has 3.11.2: `make clean pins PYTHON=/usr/bin/python3`):
-some packages drop old patch releases, and newer Pythons take what older ones take.
+Make the environment with the oldest Python that is supported: some packages drop old patch releases, and newer
+Pythons take what older ones take. Debian 12 has 3.11.2: `make clean`, drop the lines that may rise, then
+`make pins PYTHON=/usr/bin/python3`.
 """
 
 from __future__ import annotations
