@@ -17,16 +17,24 @@ from jupyter_fx.protocol.messages import BlobRef, ErrorInfo, RefInfo, Resources
 
 __all__ = [
     "AddEvents",
+    "DeleteFinished",
     "DeleteTasks",
+    "DropBlobs",
     "EventRow",
     "FinishTask",
+    "GrantBlob",
     "InsertTask",
     "MoveTask",
     "Op",
     "Problem",
+    "PutCode",
     "PutEndpoint",
     "PutFunction",
     "PutSession",
+    "PutToken",
+    "PutUser",
+    "RedeemCode",
+    "RevokeToken",
 ]
 
 
@@ -48,6 +56,8 @@ class InsertTask(msgspec.Struct, gc=False):
     name: str = ""
     group: str = ""
     expires_at: float = 0.0
+    blobs: list[str] = []
+    """Digests of the blobs that the task needs; collection leaves them while the task exists."""
 
 
 class MoveTask(msgspec.Struct, gc=False):
@@ -60,6 +70,8 @@ class MoveTask(msgspec.Struct, gc=False):
     endpoint_id: str
     history: bytes
     started: float = 0.0
+    owner: str = ""
+    """When given, the task must be this owner's, else the op is refused as `missing`."""
 
 
 class FinishTask(msgspec.Struct, gc=False):
@@ -79,6 +91,8 @@ class FinishTask(msgspec.Struct, gc=False):
     ref: RefInfo | None = None
     times: list[float] = []
     usage: dict[str, Any] | None = None
+    owner: str = ""
+    """When given, the task must be this owner's, else the op is refused as `missing`."""
 
 
 class EventRow(msgspec.Struct, gc=False):
@@ -97,6 +111,8 @@ class AddEvents(msgspec.Struct):
 
     task_id: str
     events: list[EventRow]
+    owner: str = ""
+    """When given, the task must be this owner's, else the op is refused as `missing`."""
 
 
 class DeleteTasks(msgspec.Struct):
@@ -148,12 +164,102 @@ class PutSession(msgspec.Struct):
     info: dict[str, Any] = {}
 
 
+class DeleteFinished(msgspec.Struct, gc=False):
+    """Up to `limit` terminal tasks of anybody that finished before `before`, the oldest first: retention."""
+
+    before: float
+    limit: int = 500
+
+
+class PutUser(msgspec.Struct, gc=False):
+    """A user; the same again changes nothing."""
+
+    name: str
+    created: float
+
+
+class PutToken(msgspec.Struct, gc=False):
+    """A token of a user: its hash only. `expires` 0: never."""
+
+    token_id: str
+    hash: bytes
+    owner: str
+    scopes: list[str]
+    created: float
+    expires: float = 0.0
+    note: str = ""
+
+
+class RevokeToken(msgspec.Struct, gc=False):
+    """The token is worth nothing from now on."""
+
+    owner: str
+    token_id: str
+    revoked: float
+
+
+class PutCode(msgspec.Struct, gc=False):
+    """An enrolment code for an endpoint to be called `name`: its hash only."""
+
+    hash: bytes
+    owner: str
+    name: str
+    created: float
+    expires: float
+
+
+class RedeemCode(msgspec.Struct):
+    """Use a code up and put the endpoint that it makes, in one. Refused (`code`) when it is unknown, used or expired."""
+
+    hash: bytes
+    now: float
+    endpoint: PutEndpoint
+
+
+class GrantBlob(msgspec.Struct, gc=False):
+    """`owner` has proved to hold these bytes, which are on disk: it may read them. Moves `used`, too."""
+
+    owner: str
+    digest: str
+    size: int
+    used: float
+
+
+class DropBlobs(msgspec.Struct, gc=False):
+    """Forget these blobs if nothing reaches them and nobody used them since `before`."""
+
+    digests: list[str]
+    before: float
+
+
 class Problem(msgspec.Struct):
-    """An op that changed nothing: `kind` is `conflict` (same id, other hash), `exists` (same id, same hash) or `terminal`."""
+    """An op that changed nothing.
+
+    `kind` is `conflict` (same id, other hash or owner; an endpoint's name is taken), `exists` (same id, same hash), `terminal`, `missing` (no such
+    task of this owner), `code` (an enrolment code that is worth nothing) or `invalid` (it could not be stored; logged).
+    `task_id` is the id that the op speaks of: of its task, endpoint, session or token.
+    """
 
     task_id: str
     kind: str
     op: str
 
 
-Op = InsertTask | MoveTask | FinishTask | AddEvents | DeleteTasks | PutFunction | PutEndpoint | PutSession
+Op = (
+    InsertTask
+    | MoveTask
+    | FinishTask
+    | AddEvents
+    | DeleteTasks
+    | DeleteFinished
+    | PutFunction
+    | PutEndpoint
+    | PutSession
+    | PutUser
+    | PutToken
+    | RevokeToken
+    | PutCode
+    | RedeemCode
+    | GrantBlob
+    | DropBlobs
+)

@@ -1,0 +1,243 @@
+"""Ops into SQL, inside a transaction that the writer opened. Called in the writer thread only."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Final
+
+import msgspec
+
+from jupyter_fx_hub.store import registry
+from jupyter_fx_hub.store.merge import Group, Pending, grouped
+from jupyter_fx_hub.store.ops import AddEvents, DeleteFinished, DeleteTasks, FinishTask, Op, Problem
+from jupyter_fx_hub.store.schema import SPEC_INLINE
+from jupyter_fx_hub.store.sqlite import (
+    EVENT_COLUMNS,
+    TASK_COLUMNS,
+    UPDATE_COLUMNS,
+    insert_sql,
+    update_tasks_sql,
+    write_rows,
+)
+from jupyter_fx_hub.store.streams import Streams
+
+__all__ = ["Applier", "encode_outcome"]
+
+_PACK: Final = msgspec.msgpack.Encoder()
+
+
+def encode_outcome(op: FinishTask) -> bytes:
+    """What the column `outcome` holds: [error, blob, ref, times, usage]; `queries.decode_outcome` reads it."""
+    return _PACK.encode((op.error, op.blob, op.ref, op.times, op.usage))
+
+
+class Applier:
+    """Applies lists of ops through one cursor and says which of them changed nothing."""
+
+    def __init__(self, cursor: sqlite3.Cursor, streams: Streams, boot: int) -> None:
+        self._cursor = cursor
+        self._streams = streams
+        # Every statement over tasks stamps its rows with a number of its own: so a row that it left alone can be told.
+        self._revision = boot << 32
+        self._next_pk = int(cursor.execute("SELECT coalesce(max(pk), 0) FROM tasks").fetchone()[0]) + 1
+        self.problems: list[Problem] = []
+
+    def apply(self, ops: list[Op]) -> list[Problem]:
+        """Apply all of `ops` as if one after another."""
+        self.problems = []
+        for group in grouped(ops):
+            self._tasks(group)
+            if group.events:
+                self._events(group)
+            for op in group.others:
+                self._other(op)
+        self._streams.flush()
+        return self.problems
+
+    # --- tasks ---
+
+    def _tasks(self, group: Group) -> None:
+        updates: list[tuple[str, Pending]] = []
+        inserts: list[tuple[str, Pending]] = []
+        for item in group.tasks.items():
+            (updates if item[1].insert is None else inserts).append(item)
+        if inserts:
+            updates += self._insert(inserts)
+        if updates:
+            self._update(updates)
+
+    def _insert(self, items: list[tuple[str, Pending]]) -> list[tuple[str, Pending]]:
+        """INSERT them. Answers those that exist already and were moved in the same group: they remain to be updated."""
+        self._revision += 1
+        revision, pk = self._revision, self._next_pk
+        rows: list[tuple[Any, ...]] = []
+        bodies: list[tuple[int, bytes]] = []
+        linked: list[Pending] = []
+        for task_id, entry in items:
+            op, end = entry.insert, entry.finish
+            assert op is not None
+            entry.pk = pk
+            spec: bytes | None = op.spec
+            if len(op.spec) > SPEC_INLINE:
+                bodies.append((pk, op.spec))
+                spec = None
+            if op.blobs or (end is not None and end.blob is not None):
+                linked.append(entry)
+            boot, fence = entry.fence
+            rows.append(
+                (
+                    *(pk, bytes.fromhex(task_id), op.owner, op.kind, entry.state, entry.attempt, boot, fence, revision),
+                    *(entry.endpoint_id, op.session_id, op.function, op.name, op.group, op.submitted, entry.started),
+                    *(end.finished if end else 0.0, op.expires_at, op.hash, entry.history),
+                    *(encode_outcome(end) if end else None, spec, end.payload if end else None),
+                )
+            )
+            pk += 1
+        self._next_pk = pk
+        moved: list[tuple[str, Pending]] = []
+        refused: set[int] = set()
+        if write_rows(self._cursor, insert_sql, "tasks", TASK_COLUMNS, rows) != len(rows):
+            moved, refused = self._refused_inserts(items)
+        for body in bodies:
+            if body[0] not in refused:
+                self._cursor.execute("INSERT INTO bodies (task, spec) VALUES (?, ?)", body)
+        for entry in linked:
+            if entry.pk not in refused:
+                self._link(entry, entry.insert.blobs if entry.insert else [])
+        return moved
+
+    def _refused_inserts(self, items: list[tuple[str, Pending]]) -> tuple[list[tuple[str, Pending]], set[int]]:
+        moved: list[tuple[str, Pending]] = []
+        refused: set[int] = set()
+        for task_id, entry in items:
+            op = entry.insert
+            assert op is not None
+            found = self._cursor.execute(
+                "SELECT pk, owner, hash FROM tasks WHERE task_id=?", (bytes.fromhex(task_id),)
+            ).fetchone()
+            if found[0] == entry.pk:
+                continue
+            refused.add(entry.pk)
+            entry.pk = found[0]
+            if found[1] == op.owner and found[2] == op.hash:
+                self.problems.append(Problem(task_id, "exists", "InsertTask"))
+                if entry.names:
+                    moved.append((task_id, entry))
+            else:
+                self.problems.append(Problem(task_id, "conflict", "InsertTask"))
+                # The row belongs to another submission: what was said of this one must not touch it.
+                self.problems += [Problem(task_id, "conflict", name) for name in entry.names]
+                entry.pk = -1
+        return moved, refused
+
+    def _update(self, items: list[tuple[str, Pending]]) -> None:
+        self._revision += 1
+        revision = self._revision
+        rows: list[tuple[Any, ...]] = []
+        for task_id, entry in items:
+            end = entry.finish
+            boot, fence = entry.fence
+            rows.append(
+                (
+                    *(bytes.fromhex(task_id), entry.owner, entry.state, entry.attempt, boot, fence, revision),
+                    *(entry.endpoint_id, entry.history, entry.started, end.finished if end else 0.0),
+                    *(encode_outcome(end) if end else None, end.payload if end else None),
+                )
+            )
+        if write_rows(self._cursor, update_tasks_sql, "tasks", UPDATE_COLUMNS, rows) != len(rows):
+            self._refused_updates(items, revision)
+        for task_id, entry in items:
+            if entry.finish is not None and entry.finish.blob is not None:
+                self._find(task_id, entry)
+                if entry.pk > 0:
+                    self._link(entry, [])
+
+    def _refused_updates(self, items: list[tuple[str, Pending]], revision: int) -> None:
+        for task_id, entry in items:
+            found = self._cursor.execute(
+                "SELECT owner, revision FROM tasks WHERE task_id=?", (bytes.fromhex(task_id),)
+            ).fetchone()
+            if found is not None and found[1] == revision:
+                continue
+            entry.pk = -1
+            kind = "missing" if found is None or (entry.owner and found[0] != entry.owner) else "terminal"
+            self.problems += [Problem(task_id, kind, name) for name in entry.names]
+
+    def _find(self, task_id: str, entry: Pending) -> None:
+        if entry.pk == 0:
+            found = self._cursor.execute(
+                "SELECT pk, owner FROM tasks WHERE task_id=?", (bytes.fromhex(task_id),)
+            ).fetchone()
+            entry.pk, entry.owner = found or (-1, "")
+
+    def _link(self, entry: Pending, digests: list[str]) -> None:
+        """Note the blobs that a task reaches. Its owner may read its result if whoever made it has proved to hold it."""
+        end = entry.finish
+        if end is not None and end.blob is not None:
+            digests = [*digests, end.blob.digest]
+            self._cursor.execute(
+                "INSERT INTO grants (owner, digest) SELECT ?, digest FROM grants WHERE digest=? AND owner=?"
+                " ON CONFLICT DO NOTHING",
+                (entry.owner, end.blob.digest, f"endpoint:{end.endpoint_id}"),
+            )
+        for digest in digests:
+            self._cursor.execute(
+                "INSERT INTO uses (task, digest) VALUES (?, ?) ON CONFLICT DO NOTHING", (entry.pk, digest)
+            )
+
+    # --- events ---
+
+    def _events(self, group: Group) -> None:
+        rows: list[tuple[Any, ...]] = []
+        for op in group.events:
+            pk = self._task_of(group, op)
+            if pk > 0:
+                rows += self._streams.add(pk, op.events)
+        write_rows(self._cursor, insert_sql, "events", EVENT_COLUMNS, rows)
+
+    def _task_of(self, group: Group, op: AddEvents) -> int:
+        entry = group.tasks.get(op.task_id)
+        if entry is not None and entry.pk and (not op.owner or entry.owner == op.owner):
+            if entry.pk < 0 and entry.insert is not None:
+                self.problems.append(Problem(op.task_id, "conflict", "AddEvents"))
+                return -1
+            if entry.pk > 0:
+                return entry.pk
+        found = self._cursor.execute(
+            "SELECT pk, owner FROM tasks WHERE task_id=?", (bytes.fromhex(op.task_id),)
+        ).fetchone()
+        if found is None or (op.owner and found[1] != op.owner):
+            self.problems.append(Problem(op.task_id, "missing", "AddEvents"))
+            return -1
+        return int(found[0])
+
+    # --- the rest ---
+
+    def _other(self, op: Op) -> None:
+        if type(op) is DeleteTasks:
+            for task_id in op.task_ids:
+                found = self._cursor.execute(
+                    "SELECT pk, state FROM tasks WHERE task_id=? AND owner=?", (bytes.fromhex(task_id), op.owner)
+                ).fetchone()
+                if found is None or found[1] < 10:
+                    self.problems.append(Problem(task_id, "missing" if found is None else "unfinished", "DeleteTasks"))
+                else:
+                    self._delete([found[0]])
+        elif type(op) is DeleteFinished:
+            # Tasks are numbered in the order of submission and end after it: so the old ones stand in front.
+            found = self._cursor.execute(
+                "SELECT pk FROM tasks WHERE pk < coalesce((SELECT pk FROM tasks WHERE submitted >= ? ORDER BY pk LIMIT 1), ?)"
+                " AND state >= 10 AND finished < ? ORDER BY pk LIMIT ?",
+                (op.before, self._next_pk, op.before, op.limit),
+            ).fetchall()
+            self._delete([pk for (pk,) in found])
+        else:
+            problem = registry.apply(self._cursor, op)
+            if problem is not None:
+                self.problems.append(problem)
+
+    def _delete(self, pks: list[int]) -> None:
+        self._streams.forget(pks)
+        for pk in pks:
+            for table, column in (("events", "task"), ("bodies", "task"), ("uses", "task"), ("tasks", "pk")):
+                self._cursor.execute(f"DELETE FROM {table} WHERE {column}=?", (pk,))  # noqa: S608 -- our own names

@@ -1,0 +1,275 @@
+"""The one thread that writes: it takes ops off a queue, puts many into one transaction, and says when they are on disk.
+
+* **Group commit.** Whatever waits goes into one transaction, up to `BATCH` tasks; while it is synced, the next ones gather.
+* **Hold.** A batch of nothing but new tasks waits up to `HOLD` seconds for their results: then each is one row, inserted as
+  terminal already, and one sync. Anything else that waits (a result of an older task, a read) ends the hold at once.
+* **Reads** stand in the same queue and run on the same connection: they see everything that was written before them.
+* **A full disk** loses nothing: the batch is rolled back, the ballast is given up, and the same batch is tried again until it
+  lands. Until then reads are answered from what is committed.
+* **An op that cannot be stored** (a number too large …) is found by applying the batch op by op, refused as `invalid`, and logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from jupyter_fx_hub.store.apply import Applier
+from jupyter_fx_hub.store.ops import AddEvents, FinishTask, InsertTask, MoveTask, Op, Problem
+from jupyter_fx_hub.store.sqlite import is_full, is_transient
+from jupyter_fx_hub.store.streams import Streams
+
+__all__ = ["BATCH", "HOLD", "HOLD_OUTPUT", "Read", "Writer"]
+
+log = logging.getLogger(__name__)
+
+BATCH: Final = 500
+"""Tasks (more exactly: ops that cannot merge into another one) in one transaction."""
+HOLD: Final = 0.001
+"""Seconds that a new task waits for its result."""
+HOLD_OUTPUT: Final = 0.01
+"""Seconds that output waits for more output: nobody waits for its commit."""
+_RETRY_FIRST, _RETRY_LAST = 0.05, 1.0
+
+
+class Read:
+    """A question in the queue; `answer(value, error)` is called in the writer thread."""
+
+    __slots__ = ("answer", "ask")
+
+    def __init__(self, ask: Callable[[], Any], answer: Callable[[Any, BaseException | None], None]) -> None:
+        self.ask = ask
+        self.answer = answer
+
+    def run(self) -> None:
+        """Ask and answer."""
+        try:
+            value = self.ask()
+        except Exception as error:  # noqa: BLE001 -- it is the asker's
+            self.answer(None, error)
+        else:
+            self.answer(value, None)
+
+
+class Ballast(Protocol):
+    """What the writer asks of `space.Space`."""
+
+    def release(self) -> bool:
+        """Give the ballast up; whether there was any."""
+
+    def note_full(self) -> None:
+        """A write found the disk full."""
+
+
+class Writer:
+    """The thread. `committed(position, problems)` and `failed(error)` are called in it."""
+
+    def __init__(
+        self,
+        raw: sqlite3.Connection,
+        applier: Applier,
+        streams: Streams,
+        space: Ballast,
+        *,
+        committed: Callable[[int, list[Problem]], None],
+        failed: Callable[[BaseException], None],
+        hold: float = HOLD,
+        batch: int = BATCH,
+    ) -> None:
+        self._cursor = raw.cursor()
+        self._applier = applier
+        self._streams = streams
+        self._space = space
+        self._committed = committed
+        self._failed = failed
+        self._hold = hold
+        self._batch = batch
+        self._queue: queue.SimpleQueue[Op | Read | None] = queue.SimpleQueue()
+        self._later: deque[Op | Read | None] = deque()
+        self._position = 0
+        self._thread = threading.Thread(target=self._run, name="fx-hub-store", daemon=True)
+        self.put: Callable[[Op | Read | None], None] = self._queue.put
+        """Queue an op, a read, or None: the end."""
+        self.commits = 0
+        """Transactions so far."""
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for the end that `put(None)` asked for."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while self._step():
+                pass
+        except BaseException as error:  # noqa: BLE001 -- the thread's last words
+            log.critical("the fx hub's store has failed: %s", error, exc_info=error)
+            self._failed(error)
+            self._refuse_reads(error)
+
+    def _refuse_reads(self, error: BaseException) -> None:
+        while True:
+            item = self._take(None)
+            if item is None:
+                return
+            if isinstance(item, Read):
+                item.answer(None, error)
+
+    def _take(self, timeout: float | None) -> Op | Read | None:
+        """The next item; raises queue.Empty after `timeout` seconds (0: at once, None: never)."""
+        if self._later:
+            return self._later.popleft()
+        if timeout == 0:
+            return self._queue.get_nowait()
+        return self._queue.get(timeout=timeout)
+
+    def _step(self) -> bool:
+        """One transaction and what ended it; False at the end."""
+        ops, after = self._gather()
+        if ops:
+            problems = self._commit(ops)
+            self._position += len(ops)
+            self._committed(self._position, problems)
+        if isinstance(after, Read):
+            after.run()
+        return after is not _END
+
+    def _gather(self) -> tuple[list[Op], Read | object]:
+        """Ops for one transaction, and the read or end (or nothing) that stands behind them."""
+        item = self._take(None)
+        ops: list[Op] = []
+        fresh: dict[str, bool] = {}
+        rows = 0
+        calm = True  # nothing but new tasks, what merges into them, and output
+        deadline = 0.0
+        while True:
+            if item is None:
+                return ops, _END
+            if isinstance(item, Read):
+                return ops, item
+            ops.append(item)
+            kind = type(item)
+            if kind is InsertTask:
+                fresh[item.task_id] = True  # type: ignore[union-attr]
+                rows += 1
+            elif kind is FinishTask and item.task_id in fresh:  # type: ignore[union-attr]
+                fresh[item.task_id] = False  # type: ignore[union-attr]
+            elif kind is AddEvents:
+                rows += 1
+            elif kind is not MoveTask or item.task_id not in fresh:  # type: ignore[union-attr]
+                rows += 1
+                calm = False
+            if rows >= self._batch:
+                return ops, _NOTHING
+            try:
+                item = self._take(0)
+                continue
+            except queue.Empty:
+                pass
+            if not calm or not self._hold or (fresh and not any(fresh.values())):
+                return ops, _NOTHING
+            now = time.monotonic()
+            deadline = deadline or now + (self._hold if fresh else HOLD_OUTPUT)
+            if now >= deadline:
+                return ops, _NOTHING
+            try:
+                item = self._take(deadline - now)
+            except queue.Empty:
+                return ops, _NOTHING
+
+    # --- committing ---
+
+    def _commit(self, ops: list[Op]) -> list[Problem]:
+        """Bring `ops` to the disk, however often it takes."""
+        wait = _RETRY_FIRST
+        told = False
+        while True:
+            try:
+                problems = self._transact(ops)
+            except Exception as error:
+                if not is_transient(error):
+                    if _is_broken(error):
+                        raise
+                    return self._one_by_one(ops)
+                if is_full(error):
+                    self._space.note_full()
+                if not told:
+                    log.error("the fx hub cannot write its database (%s); it tries again until it can", error)
+                    told = True
+                if not (is_full(error) and self._space.release()):
+                    self._reads_meanwhile(wait)
+                    wait = min(wait * 2, _RETRY_LAST)
+            else:
+                if told:
+                    log.warning("the fx hub can write its database again; nothing was lost")
+                return problems
+
+    def _transact(self, ops: list[Op]) -> list[Problem]:
+        cursor = self._cursor
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+            problems = self._applier.apply(ops)
+            cursor.execute("COMMIT")
+        except BaseException:
+            self._streams.rolled_back()
+            if cursor.connection.in_transaction:
+                cursor.execute("ROLLBACK")
+            raise
+        self.commits += 1
+        self._streams.committed()
+        return problems
+
+    def _one_by_one(self, ops: list[Op]) -> list[Problem]:
+        """Some op of these cannot be stored: store the others."""
+        if len(ops) == 1:
+            name = type(ops[0]).__name__
+            log.exception("an op of the fx hub could not be stored: %s", name)
+            return [Problem(_id_of(ops[0]), "invalid", name)]
+        problems: list[Problem] = []
+        half = len(ops) // 2
+        for part in (ops[:half], ops[half:]):
+            problems += self._commit(part)
+        return problems
+
+    def _reads_meanwhile(self, seconds: float) -> None:
+        """Wait, but answer who only asks."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            try:
+                item = self._queue.get(timeout=left)
+            except queue.Empty:
+                return
+            if isinstance(item, Read):
+                item.run()
+            else:
+                self._later.append(item)
+
+
+_NOTHING: Final = object()
+_END: Final = object()
+
+
+def _is_broken(error: BaseException) -> bool:
+    """Whether the database itself is damaged."""
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in {
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_READONLY,
+    }
+
+
+def _id_of(op: Op) -> str:
+    for name in ("task_id", "endpoint_id", "session_id", "token_id"):
+        found = getattr(op, name, None)
+        if isinstance(found, str):
+            return found
+    return ""
