@@ -53,8 +53,9 @@ lab: $(READY) ## open notebooks/ in JupyterLab
 bench: $(BENCH_READY) ## measure us beside the peers (BENCH_ARGS="--peers pool,parsl --rounds 1" narrows it)
 	@$(BENCH_VENV)/bin/python -m bench.run $(BENCH_ARGS)
 
-docs: $(READY) ## draw the state diagrams of docs/ again from the tables
+docs: $(READY) ## write the generated pages of docs/ again: state diagrams, wire messages
 	$(BIN)/python tools/state_diagrams.py
+	$(BIN)/python tools/wire_messages.py
 
 pins: $(READY) ## write constraints.txt anew from what .venv holds
 	$(BIN)/python tools/pin.py $(VENV) constraints.txt

@@ -48,9 +48,10 @@ def test_every_dependency_is_pinned_and_explained() -> None:
     assert {name for name in base | extras if f"| {name} |" not in explained} == set()
 
 
-def test_state_diagrams_are_those_of_the_tables() -> None:
+@pytest.mark.parametrize("tool", ["state_diagrams.py", "wire_messages.py"])
+def test_generated_pages_are_fresh(tool: str) -> None:
     done = subprocess.run(
-        [sys.executable, "tools/state_diagrams.py", "--check"],
+        [sys.executable, f"tools/{tool}", "--check"],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

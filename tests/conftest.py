@@ -1,0 +1,78 @@
+"""For every test: directories of its own, and nothing left running when all is over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MARK = "JUPYTER_FX_TEST_RUN"
+PLACES = ("JUPYTER_FX_RUNTIME_DIR", "JUPYTER_FX_STATE_DIR", "JUPYTER_FX_CONFIG_DIR", "IPYTHONDIR")
+PLACES += ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+RUN = pytest.StashKey[str]()
+LEFT = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Mark this run: whatever a test starts carries the mark in its environment, however far it detaches itself."""
+    config.stash[RUN] = os.environ[MARK] = uuid.uuid4().hex
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home_of_the_run() -> Iterator[Path]:
+    """Point every directory that the project keeps anything in below a temporary one with a short name."""
+    # Not tmp_path: the paths of Unix sockets may have 107 bytes, and pytest's directories are deep.
+    top = Path(tempfile.mkdtemp(prefix="fxt"))
+    with pytest.MonkeyPatch.context() as patch:
+        for number, name in enumerate(PLACES):
+            place = top / str(number)
+            place.mkdir(mode=0o700)
+            patch.setenv(name, str(place))
+        # A person's own hub is not for the tests.
+        for name in ("JUPYTER_FX_URL", "JUPYTER_FX_TOKEN", "JUPYTERHUB_USER", "JUPYTERHUB_API_TOKEN"):
+            patch.delenv(name, raising=False)
+        yield top
+    shutil.rmtree(top, ignore_errors=True)
+
+
+def left_running(mark: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            ours = process.pid != os.getpid() and process.environ().get(MARK) == mark
+            if ours and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process that outlives the tests is a failure: end it, and say what it was."""
+    _, alive = psutil.wait_procs(left_running(session.config.stash[RUN]), timeout=3)
+    names = []
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            names.append(f"{process.pid} {' '.join(process.cmdline())[:160]}")
+            process.kill()
+    session.config.stash[LEFT] = names
+    if names and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List what was left running."""
+    names = terminalreporter.config.stash.get(LEFT, [])
+    if names:
+        terminalreporter.section("left running by the tests (ended now)", red=True)
+        for name in names:
+            terminalreporter.write_line(name)
