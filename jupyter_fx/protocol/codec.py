@@ -45,7 +45,8 @@ def encode_message(message: Any) -> bytes:
         raise LocalProtocolError(f"a {type(message).__name__} cannot be encoded: {error}") from error
     if len(data) > MESSAGE_MAX:
         raise LocalProtocolError(
-            f"a {type(message).__name__} of {len(data)} bytes is over the limit of {MESSAGE_MAX}: send its payload as a blob"
+            f"a {type(message).__name__} of {len(data)} bytes is over the limit of {MESSAGE_MAX}: "
+            "send its payload as a blob"
         )
     return data
 

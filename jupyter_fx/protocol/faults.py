@@ -16,7 +16,7 @@ def error_info(error: BaseException) -> ErrorInfo:
 
 
 def error_from(info: ErrorInfo, task_id: str | None = None) -> FxError:
-    """The error that the other side tells of. A type that is not in jupyter_fx.errors becomes an InfrastructureError."""
+    """The error that the other side tells of; InfrastructureError if its type is not one of jupyter_fx.errors."""
     found = by_name(info.etype)
     if found is None:
         return InfrastructureError(f"{info.etype}: {info.message}", task_id=task_id)

@@ -105,8 +105,8 @@ _CONTROL: Final = frozenset((Hello, Welcome, Goodbye, Ping, Pong))
 class Link:
     """One side of a link.
 
-    `side` is "connects" (give a `hello`; it is ready to be sent at once) or "accepts" (`welcome`, if given, answers every
-    Hello by itself). `ping_interval`: seconds of silence after which this side asks whether the other lives;
+    `side` is "connects" (give a `hello`; it is ready to be sent at once) or "accepts" (`welcome`, if given, answers
+    every Hello by itself). `ping_interval`: seconds of silence after which this side asks whether the other lives;
     `dead_after`: seconds of silence after which it is taken for dead.
     """
 
@@ -291,7 +291,7 @@ class Link:
     # Time.
 
     def next_timer(self) -> float | None:
-        """When `handle_timer` wants to be called. It only moves later while frames come in: arm it once, look again then."""
+        """When `handle_timer` wants to be called. While frames come it only moves later: arm it, look again then."""
         if self.state in {LinkState.GREETING, LinkState.AWAITING}:
             return self._since + self._hello_within
         if self.state is LinkState.OPEN:
@@ -459,7 +459,8 @@ class Link:
         if not hello.oldest <= welcome.version <= hello.version:
             who = "the fx hub" if welcome.version < hello.oldest else "this side"
             raise VersionMismatch(
-                f"the fx hub speaks version {welcome.version} of the protocol, this side {hello.oldest} to {hello.version}: upgrade {who}"
+                f"the fx hub speaks version {welcome.version} of the protocol, "
+                f"this side {hello.oldest} to {hello.version}: upgrade {who}"
             )
         if welcome.received > self._last:
             raise RemoteProtocolError(

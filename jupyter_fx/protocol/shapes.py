@@ -1,7 +1,7 @@
 """Shape keys: what needs the same kind of place has the same key. Credit, demand and dispatch are grouped by it.
 
-`""` is the default shape (one core, the host's own environment); ``s:<session_id>`` is a session's worker; any other is the
-canonical text of its Resources, so that equal needs written differently have one key.
+`""` is the default shape (one core, the host's own environment); ``s:<session_id>`` is a session's worker; any other is
+the canonical text of its Resources, so that equal needs written differently have one key.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ DEFAULT: Final = ""
 
 
 def shape_of(resources: Resources) -> str:
-    """The key of `resources`, such as ``c4,m1073741824,g1,x,e=torch.sqfs``; the environment stands last, for it may hold anything."""
+    """The key of `resources`, such as ``c4,m1073741824,g1,x,e=torch.sqfs``.
+
+    The environment stands last, for its name may hold anything.
+    """
     parts: list[str] = []
     if resources.cores > 1:
         parts.append(f"c{resources.cores}")

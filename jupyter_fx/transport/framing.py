@@ -1,11 +1,11 @@
-"""Frames on a byte stream: each is preceded by its length (`!I`). An asyncio protocol without tasks or copies to spare."""
+"""Frames on a byte stream, each preceded by its length (`!I`): an asyncio protocol without tasks."""
 
 from __future__ import annotations
 
 import asyncio
 import struct
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from jupyter_fx.errors import RemoteProtocolError
 from jupyter_fx.protocol.limits import FRAME_MAX
@@ -25,6 +25,10 @@ class StreamChannel(Channel, asyncio.Protocol):
         self._buffer = bytearray()
         self._error: Exception | None = None
         self._gone = False
+
+    def known(self, name: str) -> Any:
+        """What asyncio knows of the connection (see BaseTransport.get_extra_info)."""
+        return None if self._transport is None else self._transport.get_extra_info(name)
 
     # Channel
 

@@ -30,11 +30,11 @@ log = logging.getLogger(__name__)
 
 
 class Peer(Shell):
-    """A link to `address` that is made again whenever it breaks, until `close`, or until the other side says not to come.
+    """A link to `address` that is made again whenever it breaks, until `close` or until the other side refuses it.
 
-    Make it on a running loop, then `start`. Callbacks, all on the loop's thread:
-    `on_message(message, number)`; `on_open(welcome)`, each time the link opens (kept messages are redelivered before what it sends);
-    `on_lost(error)`, each time it breaks; `on_acked(number)`; `on_refused(error)`, when it is closed for good;
+    Make it on a running loop, then `start`. Callbacks, all on the loop's thread: `on_message(message, number)`;
+    `on_open(welcome)`, each time the link opens (kept messages are redelivered before what it sends); `on_lost(error)`,
+    each time it breaks; `on_acked(number)`; `on_refused(error)`, when it is closed for good;
     `on_request(request)` returns or awaits the value of a Request of the other side, or raises an FxError.
     The first reconnect is tried at once, the next after a random time up to 0.5, 1, 2 … 30 s (full jitter:
     M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015).
@@ -95,7 +95,7 @@ class Peer(Shell):
         return self
 
     async def opened(self, timeout: float | None = None) -> Welcome:
-        """Wait until the link is open; its Welcome. Raises why it was refused, or the last error after `timeout` seconds."""
+        """Wait until the link is open; its Welcome. Raises why it was refused, or the last error after `timeout`."""
         if self.is_open and self.welcome is not None:
             return self.welcome
         if self._over:
@@ -141,7 +141,8 @@ class Peer(Shell):
 
     async def _come(self, pause: float | None = None) -> None:
         """Try until there is a channel."""
-        while True:
+        channel: Channel | None = None
+        while channel is None:
             await asyncio.sleep(self._pause() if pause is None else pause)
             pause = None
             try:
@@ -153,13 +154,11 @@ class Peer(Shell):
             except FxError as error:
                 self.error = error
             except (OSError, TimeoutError) as error:
-                self.error = HubUnavailable(f"{self.address} cannot be reached: {error or type(error).__name__}")
+                self.error = HubUnavailable(f"{self.address} cannot be reached: {str(error) or type(error).__name__}")
             except Exception as error:
                 log.exception("connecting to %s failed", self.address)
                 self.error = InfrastructureError(f"connecting to {self.address} failed: {error}")
-            else:
-                break
-            self._failures += 1
+            self._failures += channel is None
         self._connecting = None
         self.link.reconnected(self._clock.monotonic())
         self._use(channel)

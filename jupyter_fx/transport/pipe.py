@@ -1,4 +1,4 @@
-"""Frames on two file descriptors: the standard streams of a process at the end of an SSH connection, or its pipes here."""
+"""Frames on two file descriptors: the standard streams of a process, here or at the end of an SSH connection."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from jupyter_fx.protocol.limits import UNACKED_MAX
 from jupyter_fx.protocol.link import Link, LinkState
 from jupyter_fx.protocol.messages import Hello, Request, Welcome
 from jupyter_fx.transport.channel import Channel
-from jupyter_fx.transport.clock import Clock
+from jupyter_fx.transport.clock import Clock, SystemClock
 from jupyter_fx.transport.shell import Shell
 
 __all__ = ["Served"]
@@ -45,8 +45,6 @@ class Served(Shell):
         dead_after: float = 30.0,
         hello_within: float = 10.0,
     ) -> None:
-        from jupyter_fx.transport.clock import SystemClock
-
         clock = clock or SystemClock()
         super().__init__(
             Link(

@@ -68,14 +68,14 @@ class Shell:
         return self.link.unacked_bytes >= UNACKED_MAX or (self.channel is not None and self.channel.paused)
 
     async def wait_uncongested(self) -> None:
-        """Return when `congested` is over (at once if it is not). InfrastructureError when the link is closed for good."""
+        """Return when `congested` is over (at once if it is not); raises why when the link is closed for good."""
         while self.congested:
             waiter = self._loop.create_future()
             self._writable.append(waiter)
             await waiter
 
     def send(self, message: Any, *, keep: bool = False) -> int:
-        """Send a message: the number of a kept one, else 0 (see Link.send). It leaves with the next flush, at once if quiet."""
+        """Send a message: the number of a kept one, else 0 (see Link.send). It leaves with the next flush."""
         number = self.link.send(message, keep=keep)
         if self._flush_handle is None:
             self._schedule_flush()

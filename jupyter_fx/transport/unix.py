@@ -85,8 +85,7 @@ async def connect(path: str | Path) -> Channel:
         _, channel = await loop.create_unix_connection(lambda: StreamChannel(f"unix:{path}"), str(path))
     except OSError as error:
         raise HubUnavailable(f"nobody serves {path}: {error.strerror or error}") from error
-    assert channel._transport is not None
-    uid, pid = peer_of(channel._transport.get_extra_info("socket"))
+    uid, pid = peer_of(channel.known("socket"))
     if uid not in {os.getuid(), 0}:
         channel.abort()
         raise AuthError(f"{path} is served by user {uid}: not by you")
@@ -104,7 +103,7 @@ async def serve(path: str | Path, on_channel: Callable[[Channel], None]) -> Unix
     _check(path)
     _check_directory(path.parent)
     _check_free(path)
-    # Bound beside its place and renamed into it, so that there is no moment at which a stranger's file could be removed.
+    # Bound beside its place and renamed into it: at no moment could somebody else's file be removed.
     beside = path.with_name(f".{secrets.token_hex(3)}")
     _check(beside)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

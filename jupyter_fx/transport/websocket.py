@@ -1,8 +1,8 @@
 """The client's way to a hub elsewhere: WebSocket with the `websockets` library, one binary message per frame.
 
-Proxies of the environment (HTTPS_PROXY, NO_PROXY …) are honoured, TLS is verified, redirects are not followed: they would
-carry the token to where nobody meant it to go. The library's connection is used through its hooks for subclasses, because
-its own receive queue costs a task switch per message.
+Proxies of the environment (HTTPS_PROXY, NO_PROXY …) are honoured, TLS is verified, redirects are not followed: they
+would carry the token to where nobody meant it to go. The library's connection is used through its hooks for subclasses,
+because its own receive queue costs a task switch per message.
 """
 
 from __future__ import annotations
@@ -179,8 +179,8 @@ async def connect(
 ) -> Channel:
     """A channel to the hub at `address` (see `link_url`); `proxy` is True (that of the environment), None or a URL.
 
-    Raises AuthError when it does not take the token, HubUnavailable when it does not answer like a hub, UsageError when the
-    address or the proxy's means nothing.
+    Raises AuthError when it does not take the token, HubUnavailable when it does not answer like a hub, UsageError when
+    the address or the proxy's means nothing.
     """
     url = link_url(address)
     extra = dict(headers or {})

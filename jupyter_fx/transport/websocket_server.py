@@ -21,9 +21,9 @@ __all__ = ["SUBPROTOCOL", "TICKET_PREFIX", "LinkHandler"]
 SUBPROTOCOL: Final = "jupyter-fx"
 """The WebSocket subprotocol that a browser names beside its ticket."""
 TICKET_PREFIX: Final = "jupyter-fx.ticket."
-"""A browser cannot set headers: its one-use ticket travels as a second subprotocol, which unlike a URL is not logged."""
+"""A browser cannot set headers: its one-use ticket travels as a second subprotocol, which is not logged like a URL."""
 
-Authenticate = Callable[[str, str, "LinkHandler"], "dict[str, Any] | None | Awaitable[dict[str, Any] | None]"]
+Authenticate = Callable[[str, str, "LinkHandler"], "dict[str, Any] | Awaitable[dict[str, Any] | None] | None"]
 
 
 class _HandlerChannel(Channel):
@@ -33,9 +33,10 @@ class _HandlerChannel(Channel):
         super().__init__(str(handler.request.remote_ip))
         self.info |= info
         self._handler = handler
-        assert handler.ws_connection is not None
         # Written to directly: write_message would make a task of every frame.
-        self._stream = handler.ws_connection.stream  # type: ignore[attr-defined]
+        stream = None if handler.ws_connection is None else handler.ws_connection.stream
+        assert stream is not None
+        self._stream = stream
         self._queued = 0
         self.gate: asyncio.Future[None] | None = None
 
@@ -95,8 +96,8 @@ class _HandlerChannel(Channel):
 class LinkHandler(WebSocketHandler):
     """``(r"/api/v1/link", LinkHandler, {"authenticate": …, "on_channel": …, "origins": …})``.
 
-    `authenticate(token, ticket, handler)` returns (or awaits) what the channel's `info` will hold (user, scopes …), or None or
-    AuthError to refuse with 401. Both strings are empty when nothing was presented: an endpoint that enrols has nothing yet.
+    `authenticate(token, ticket, handler)` returns (or awaits) what the channel's `info` will hold (user, scopes …), or
+    None or AuthError to refuse with 401. Both strings are empty when nothing was presented, as by an endpoint that enrols.
     `on_channel(channel)` makes a Served of it. `origins`: exact origins of browser pages that may connect, such as
     ``https://hub.example.org``; a page of any other is refused. Programs send no Origin.
     """
