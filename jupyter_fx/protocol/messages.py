@@ -46,6 +46,7 @@ __all__ = [
     "Held",
     "Input",
     "Inventory",
+    "Keep",
     "Kind",
     "LeasedTask",
     "Message",
@@ -452,6 +453,13 @@ class Demand(msgspec.Struct, array_like=True, tag=50):
     items: list[DemandItem]
 
 
+class Keep(msgspec.Struct, array_like=True, tag=51):
+    """Results of tasks that no client has submitted on this hub's disk: [[task_id, attempt], …]. The agent keeps them in its
+    journal although their message is acknowledged; when the task is dispatched (again) it answers with the result."""
+
+    tasks: list[tuple[str, int]]
+
+
 # --- agent to hub ---
 
 
@@ -477,6 +485,8 @@ class Inventory(msgspec.Struct, array_like=True, tag=64):
     held: list[Held]
     last: bool = True
     why: str = ""
+    settled: bool = False
+    """After an unsure one: every manager of the earlier generation is attested dead, and what is missing here can never be known."""
 
 
 class Credit(msgspec.Struct, array_like=True, tag=65):
@@ -633,6 +643,7 @@ Message = (
     | Dispatch
     | CancelTasks
     | Demand
+    | Keep
     | Inventory
     | Credit
     | Updates
