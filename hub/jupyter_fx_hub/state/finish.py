@@ -1,0 +1,313 @@
+"""How tasks go on and end: steps and results from agents, inputs, retries, and the one outcome."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from jupyter_fx.protocol.lifecycle import TaskState
+from jupyter_fx.protocol.messages import CancelTasks, ErrorInfo, Input, Keep, Nack, Outcome, Result, Results, Update, Updates
+from jupyter_fx_hub.state.core import Core, pack
+from jupyter_fx_hub.state.io import FromAgent, Need, ToAgent
+from jupyter_fx_hub.state.records import Endpoint, Task
+from jupyter_fx_hub.store.ops import FinishTask
+
+__all__ = ["adopt", "ask_again", "drop", "end", "holds", "lose", "nack", "resolve", "results", "updates"]
+
+KILLS_MAX: Final = 3
+RETRY_FIRST: Final = 1.0
+RETRY_CAP: Final = 100.0
+OUTCOME_KEEP: Final = 2048
+"""Bytes of a result that stay in memory with a finished task; larger ones are read from the store when somebody asks."""
+
+_T = TaskState
+_LEASED, _ACCEPTED, _RUNNING = _T.LEASED, _T.ACCEPTED, _T.RUNNING
+_ERRORS: Final = {
+    _T.CANCELLED: "CancelledError",
+    _T.EXPIRED: "TaskExpired",
+    _T.LOST: "TaskLost",
+    _T.POISONED: "TaskPoisoned",
+    _T.FAILED: "InfrastructureError",
+}
+_NO_TIMES: Final = [0.0, 0.0, 0.0]
+
+
+def holds(core: Core, endpoint: Endpoint, task: Task, attempt: int, fence: tuple[int, int] | None) -> bool:
+    """Whether this endpoint has this lease of the task. A lease that was sent while its commit was under way when the hub
+    died is not known here any more: it is taken for true when the task waits for this very endpoint."""
+    if task.state in {_LEASED, _ACCEPTED, _RUNNING}:
+        return task.endpoint_id == endpoint.endpoint_id and task.attempt == attempt and (fence is None or task.fence == fence)
+    if (
+        task.state is _T.QUEUED and task.pinned and task.endpoint_id == endpoint.endpoint_id and attempt > task.attempt
+        and fence is not None and task.fence < fence and fence[0] < core.boot
+    ):  # fmt: skip
+        adopt(core, endpoint, task, attempt, fence)
+        return True
+    return False
+
+
+def adopt(core: Core, endpoint: Endpoint, task: Task, attempt: int, fence: tuple[int, int]) -> None:
+    """Take over a lease that an earlier hub gave and could not write down."""
+    if core.waits_in_queue(task):
+        core.queue_of(task).discard(task)
+        endpoint.dirty = True
+    task.not_before = 0.0
+    task.unsure = False
+    task.attempt, task.fence, task.leased_at, task.leased_mark = attempt, fence, core.wall, core.now
+    core.step(task, _LEASED, core.wall, "found at its endpoint")
+    core.save(task)
+    endpoint.leases[task.task_id] = task
+
+
+def updates(core: Core, endpoint: Endpoint, message: Updates) -> None:
+    """Steps of tasks at their endpoint. What does not fit is of the past: no effect."""
+    back: list[Task] = []
+    for update in message.updates:
+        task = core.tasks.get(update.task_id)
+        if task is None or not holds(core, endpoint, task, update.attempt, update.fence):
+            core.counts["stale"] += 1
+        elif update.phase == "requeue":
+            if task.state in {_LEASED, _ACCEPTED}:
+                _give_back(core, task, update.reason or "its endpoint gave it back", back)
+        else:
+            _phase(core, task, update)
+    if back:
+        core.requeue(back, "its endpoint gave it back")
+
+
+def _phase(core: Core, task: Task, update: Update) -> None:
+    if update.phase == "waiting":
+        task.note = update.reason
+        return
+    before = task.state
+    if update.phase in {"accepted", "started"} and task.state is _LEASED:
+        task.accepted_at = update.t
+        core.step(task, _ACCEPTED, update.t)
+    if update.phase == "started" and task.state is _ACCEPTED:
+        task.started_at = update.t
+        task.starts += 1
+        task.note = ""
+        core.step(task, _RUNNING, update.t)
+    if task.state is not before:
+        core.save(task)
+
+
+def _give_back(core: Core, task: Task, reason: str, back: list[Task]) -> None:
+    """It was not started: cancelled or expired if that was wanted, else queued again."""
+    if task.cancelling is not None:
+        end(core, task, _T.CANCELLED, error=_error(task, _T.CANCELLED, task.cancelling[1]))
+    elif task.expiring:
+        end(core, task, _T.EXPIRED, error=_error(task, _T.EXPIRED, "it waited longer than its `expires`"))
+    else:
+        back.append(task)
+
+
+def nack(core: Core, endpoint: Endpoint, message: Nack) -> None:
+    """Dispatched tasks that the agent did not take."""
+    back: list[Task] = []
+    for task_id, attempt in message.tasks:
+        task = core.tasks.get(task_id)
+        if task is None or not holds(core, endpoint, task, attempt, None):
+            core.counts["stale"] += 1
+        elif message.final and task.state in {_LEASED, _ACCEPTED}:
+            end(core, task, _T.FAILED, error=message.error)
+        elif task.state in {_LEASED, _ACCEPTED}:
+            _give_back(core, task, message.error.message, back)
+    if back:
+        core.requeue(back, message.error.message)
+
+
+def results(core: Core, endpoint: Endpoint, event: FromAgent, message: Results) -> None:
+    """How attempts ended. The first one counts; others have no effect (and are acknowledged)."""
+    unknown: list[Result] = []
+    for result in message.results:
+        task = core.tasks.get(result.task_id)
+        if task is None:
+            unknown.append(result)
+        elif task.state.terminal or not holds(core, endpoint, task, result.attempt, result.fence):
+            core.counts["late_results"] += 1
+        else:
+            _result(core, endpoint, task, result)
+    if not unknown:
+        return
+    if not event.looked:
+        core.last.append(Need([r.task_id for r in unknown], [], FromAgent(event.endpoint_id, Results(unknown))))
+    else:
+        # Nobody has submitted these on disk: the agent keeps them until somebody does.
+        core.first.append(ToAgent(endpoint.endpoint_id, Keep([(r.task_id, r.attempt) for r in unknown])))
+
+
+def _result(core: Core, endpoint: Endpoint, task: Task, result: Result) -> None:
+    state = _T(result.state) if 10 <= result.state <= 15 else _T.FAILED
+    times = result.times or _NO_TIMES
+    error = result.error
+    if result.lost and state is not _T.CANCELLED:
+        _reach(core, task, _RUNNING, times)
+        killed = error is not None and error.etype == "WorkerLost"
+        lose(core, task, killed=killed, state=_T.LOST if state is _T.LOST else _T.FAILED, error=error, result=result)
+        return
+    if state is _T.CANCELLED:
+        if task.expiring and task.cancelling is None and not times[1]:
+            end(core, task, _T.EXPIRED, error=_error(task, _T.EXPIRED, "it waited longer than its `expires`"))
+            return
+        if error is None:
+            error = _error(task, state, task.cancelling[1] if task.cancelling else "cancelled at its endpoint")
+    if state is _T.SUCCEEDED or times[1]:
+        _reach(core, task, _RUNNING, times)
+    if state in {_T.LOST, _T.POISONED, _T.EXPIRED} and error is None:
+        error = _error(task, state, "its endpoint said so")
+    if state is _T.POISONED or (state is _T.EXPIRED and task.state is _RUNNING):
+        state = _T.FAILED  # an agent cannot decide these
+    end(core, task, state, error=error, result=result)
+
+
+def _reach(core: Core, task: Task, target: TaskState, times: list[float]) -> None:
+    """Go through the steps that the agent did not tell by themselves."""
+    if task.state is _LEASED:
+        task.accepted_at = times[0] or core.wall
+        core.step(task, _ACCEPTED, task.accepted_at)
+    if target is _RUNNING and task.state is _ACCEPTED:
+        task.started_at = times[1] or core.wall
+        task.starts += 1
+        core.step(task, _RUNNING, task.started_at)
+
+
+def lose(
+    core: Core, task: Task, *, killed: bool, state: TaskState, error: ErrorInfo | None, result: Result | None = None, why: str = ""
+) -> None:
+    """An attempt is gone for certain (attested). Retried if its author allows, else recorded as what it is."""
+    spec = task.spec
+    retries = 0 if spec is None or spec.options is None or spec.session else spec.options.retries
+    if killed:
+        task.kills += 1
+    reason = error.message if error is not None else why
+    if task.cancelling is not None:
+        end(core, task, _T.CANCELLED, error=_error(task, _T.CANCELLED, task.cancelling[1]), result=None)
+    elif retries and task.kills >= KILLS_MAX and task.state is _RUNNING:
+        info = _error(task, _T.POISONED, f"it killed its worker {task.kills} times and is not tried again; at last: {reason}")
+        end(core, task, _T.POISONED, error=info)
+    elif retries and task.starts <= retries and (not task.expires or core.now < task.expires):
+        wait = min(RETRY_CAP, RETRY_FIRST * 2.0 ** max(0, task.starts - 1))
+        core.counts["retries"] += 1
+        task.not_before = core.now + wait
+        core.at(task.not_before, "retry", task.task_id)
+        core.requeue([task], f"{'killed: ' if killed else 'lost: '}{reason}")
+    elif state is _T.FAILED and task.state is _RUNNING:
+        end(core, task, state, error=error or _error(task, state, reason), result=result)
+    else:
+        end(core, task, _T.LOST, error=_error(task, _T.LOST, f"{reason}; declare retries=N if running it twice does no harm"))
+
+
+def _error(task: Task, state: TaskState, message: str) -> ErrorInfo:
+    return ErrorInfo(_ERRORS[state], message, {"task_id": task.task_id})
+
+
+def drop(core: Core, task: Task, state: TaskState, reason: str, error: ErrorInfo | None = None) -> None:
+    """End a task that no endpoint has (WAITING or QUEUED)."""
+    if core.waits_in_queue(task):
+        core.queue_of(task).discard(task)
+        core.touch(task)
+    if task.missing:
+        for waited in task.missing:
+            waiting = core.dependents.get(waited)
+            if waiting and task in waiting:
+                waiting.remove(task)
+                if not waiting:
+                    del core.dependents[waited]
+    end(core, task, state, error=error or _error(task, state, reason))
+
+
+def end(core: Core, task: Task, state: TaskState, *, error: ErrorInfo | None = None, result: Result | None = None) -> None:
+    """The one outcome: written, told after its commit, handed to the tasks that wait for it."""
+    wall = core.wall
+    if result is not None and result.times:
+        finished = result.times[-1] or wall
+    else:
+        finished = wall
+    core.step(task, state, finished, error.message[:500] if error is not None else "")
+    endpoint = core.endpoints.get(task.endpoint_id)
+    if endpoint is not None and endpoint.leases.pop(task.task_id, None) is not None and endpoint.unsure:
+        endpoint.unsure.discard(task.task_id)
+    times = [task.submitted_at, task.leased_at, task.accepted_at, task.started_at, finished]
+    task_id, endpoint_id, attempt = task.task_id, task.endpoint_id, task.attempt
+    if result is None:
+        op = FinishTask(
+            task_id, state, attempt, task.fence, endpoint_id, pack(task.hist), finished, task.started_at, error=error, times=times
+        )
+        outcome = Outcome(task_id, state.value, error=error, times=times, endpoint_id=endpoint_id, attempt=attempt)
+    else:
+        payload, blob, ref, usage = result.payload, result.blob, result.ref, result.usage
+        op = FinishTask(
+            task_id, state, attempt, task.fence, endpoint_id, pack(task.hist), finished, task.started_at,
+            payload, error, blob, ref, times, usage,
+        )  # fmt: skip
+        outcome = Outcome(task_id, state.value, payload, error, blob, ref, times, usage, endpoint_id, attempt)
+    core.writes.append(op)
+    core.ended[state] += 1
+    core.unfinished -= 1
+    if task.link:
+        core.outcomes.setdefault(task.link, []).append(outcome)
+    if task.more:
+        for link in task.more:
+            core.outcomes.setdefault(link, []).append(outcome)
+        task.more = None
+    task.link = task.watch = 0
+    task.spec = task.inputs = task.missing = task.cancelling = None
+    if len(outcome.payload) <= OUTCOME_KEEP:
+        task.outcome = outcome
+    core.done.append((core.now, task_id))
+    if core.dependents and task_id in core.dependents:
+        for dependent in core.dependents.pop(task_id):
+            _arrive(core, dependent, task_id, outcome)
+
+
+def resolve(core: Core, task: Task) -> None:
+    """Look which of its inputs exist; wait for the others."""
+    assert task.missing is not None
+    task.inputs = {}
+    for task_id in sorted(task.missing):
+        found = core.tasks.get(task_id)
+        if found is None or found.owner != task.owner:
+            info = ErrorInfo("DependencyFailed", f"its input {task_id[-8:]} is not known any more: it was deleted", {"root": task_id})
+            drop(core, task, _T.FAILED, info.message, info)
+            return
+        if found.outcome is not None:
+            _arrive(core, task, task_id, found.outcome)
+            if task.state is not _T.WAITING:
+                return
+        else:
+            core.dependents.setdefault(task_id, []).append(task)
+
+
+def _arrive(core: Core, task: Task, task_id: str, outcome: Outcome) -> None:
+    """An input of a task is at its end."""
+    if task.state is not _T.WAITING or task.missing is None or task.inputs is None:
+        return
+    task.missing.discard(task_id)
+    if outcome.state != _T.SUCCEEDED:
+        failed = outcome.error
+        root = task_id
+        if failed is not None and failed.etype == "DependencyFailed":
+            root = str(failed.details.get("root", task_id))
+        state = _T(outcome.state).name
+        said = failed.details.get("said", f"{failed.etype}: {failed.message}") if failed is not None else state
+        info = ErrorInfo("DependencyFailed", f"its input {root[-8:]} did not succeed ({state}): {said}", {"root": root, "said": said})
+        drop(core, task, _T.FAILED, info.message, info)
+        return
+    task.inputs[task_id] = Input(task_id, outcome.payload, outcome.blob, outcome.ref)
+    if not task.missing:
+        task.missing = None
+        core.step(task, _T.QUEUED, core.wall)
+        core.save(task)
+        if not task.unsure:
+            core.enqueue(task)
+
+
+def ask_again(core: Core, endpoint: Endpoint) -> None:
+    """After a reconnect: cancellations that wait for this endpoint's word."""
+    by_mode: dict[int, list[tuple[str, int]]] = {}
+    for task in endpoint.leases.values():
+        if task.cancelling is not None or task.expiring:
+            mode = task.cancelling[0] if task.cancelling else 0
+            by_mode.setdefault(mode, []).append((task.task_id, task.attempt))
+    for mode, tasks in by_mode.items():
+        core.first.append(ToAgent(endpoint.endpoint_id, CancelTasks(tasks, mode)))
