@@ -19,8 +19,8 @@ HEAD = """# Every message and its fields
 
 <!-- Made by tools/wire_messages.py from jupyter_fx/protocol/messages.py: change it there, then `make docs`. -->
 
-[The wire protocol](wire-protocol.md) says who sends what and why. Messages are msgpack arrays in the order of the fields
-below, led by their number. Fields are only ever appended, with a default; numbers are never used again.
+[The wire protocol](wire-protocol.md) says who sends what and why. Messages are msgpack arrays in the order of the
+fields below, led by their number. Fields are only ever appended, with a default; numbers are never used again.
 """
 
 

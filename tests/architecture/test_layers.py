@@ -88,3 +88,18 @@ def test_no_product_module_imports_the_testing_package() -> None:
         if isinstance(node, (ast.Import, ast.ImportFrom)) and "jupyter_fx.testing" in ast.unparse(node)
     ]
     assert users == []
+
+
+def test_nobody_takes_more_from_the_root_than_the_version() -> None:
+    """`from jupyter_fx import payload` names a package; `from jupyter_fx import Executor` would go through the roof."""
+    rooms = {path.stem for path in (ROOT / "jupyter_fx").glob("*.py")}
+    rooms |= {path.parent.name for path in (ROOT / "jupyter_fx").glob("*/__init__.py")}
+    taken = {
+        f"{name_of(path)}: {alias.name}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module == "jupyter_fx"
+        for alias in node.names
+        if alias.name not in rooms and alias.name != "__version__"
+    }
+    assert taken == set()
