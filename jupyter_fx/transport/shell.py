@@ -19,7 +19,7 @@ from jupyter_fx.transport.clock import Clock, SystemClock
 __all__ = ["Shell"]
 
 FLUSH_WINDOW: Final = 0.001
-FLUSHES_PER_WINDOW: Final = 16
+FLUSHES_PER_WINDOW: Final = 32
 """Flushes that may follow each other at once; more wait for the end of the window, so that a storm is batched.
 
 An unconditional wait would cost a quick question-and-answer a window per hop."""

@@ -97,7 +97,7 @@ class LinkHandler(WebSocketHandler):
     """``(r"/api/v1/link", LinkHandler, {"authenticate": …, "on_channel": …, "origins": …})``.
 
     `authenticate(token, ticket, handler)` returns (or awaits) what the channel's `info` will hold (user, scopes …), or
-    None or AuthError to refuse with 401. Both strings are empty when nothing was presented, as by an endpoint that enrols.
+    None or AuthError to refuse with 401. Both strings are empty when nothing was presented: an endpoint that enrols.
     `on_channel(channel)` makes a Served of it. `origins`: exact origins of browser pages that may connect, such as
     ``https://hub.example.org``; a page of any other is refused. Programs send no Origin.
     """
