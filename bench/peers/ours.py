@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.peers import chunksize
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+# What a process of ours is called on its command line -> its role; the first that fits.
+ROLES = (("zygote", "zygote"), ("worker", "zygote"), ("endpoint", "agent"), ("agent", "agent"), ("hub", "hub"))
 
 
 class PeerUnderTest:
@@ -18,7 +19,9 @@ class PeerUnderTest:
         """An executor on the local endpoint; hub and endpoint start with the first task, in directories of this run."""
         import jupyter_fx
 
+        self.fx: Any = jupyter_fx
         self.executor: Any = jupyter_fx.Executor("local")
+        self.remotes: dict[Callable[[Any], Any], Any] = {}
 
     def call(self, fn: Callable[[Any], Any], x: Any) -> Any:
         """Submit and wait."""
@@ -30,16 +33,14 @@ class PeerUnderTest:
         return [future.result() for future in [submit(fn, x) for x in xs]]
 
     def map(self, fn: Callable[[Any], Any], xs: Sequence[Any]) -> list[Any] | None:
-        """Executor.map with chunks."""
-        return list(self.executor.map(fn, xs, chunksize=chunksize(len(xs))))
+        """`f.map(xs)`, which chooses its chunks itself."""
+        if fn not in self.remotes:
+            self.remotes[fn] = self.fx.remote(endpoint="local")(fn)
+        return list(self.remotes[fn].map(xs))
 
     def role(self, command: str) -> str | None:
         """Hub, agent (with the manager in it) and zygote by their command lines."""
-        words = command.replace("/", " ").replace("-", " ").replace("_", " ").replace(".", " ").split()
-        for word, role in (("zygote", "zygote"), ("worker", "zygote"), ("endpoint", "agent"), ("hub", "hub")):
-            if word in words:
-                return role
-        return None
+        return next((role for word, role in ROLES if word in command), None)
 
     def close(self) -> None:
         """Shut the executor down. The embedded hub outlives its clients by design: the runner ends it by its pid."""
