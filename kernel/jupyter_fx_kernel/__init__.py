@@ -1,1 +1,35 @@
-"""The notebook side: magics, capture, card, session."""
+"""The notebook side: magics, capture, card, session.
+
+`%load_ext jupyter_fx` loads it; nobody imports it otherwise. It talks to the hub through `jupyter_fx.client` alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["load_ipython_extension", "unload_ipython_extension"]
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Register the magics. The hub is found or started when the first one needs it: loading costs an import."""
+    import atexit
+
+    from jupyter_fx.client import default_client
+    from jupyter_fx_kernel import tracebacks
+    from jupyter_fx_kernel.magics import FxMagics
+
+    magics = FxMagics(ipython, default_client)
+    ipython.register_magics(magics)
+    if not ipython.custom_exceptions:
+        # IPython shows the frames of whoever raised a SyntaxError; the cell's own line is all that matters here.
+        ipython.set_custom_exc((tracebacks.CellSyntaxError,), tracebacks.show_syntax_error)
+    atexit.register(magics.leave)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """Close this notebook's sessions and take the magics away."""
+    magics = ipython.magics_manager.registry.pop("FxMagics", None)
+    for kind, name in (("cell", "remote"), ("line", "remote"), ("line", "fx")):
+        ipython.magics_manager.magics[kind].pop(name, None)
+    if magics is not None:
+        magics.leave()

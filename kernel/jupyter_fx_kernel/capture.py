@@ -1,8 +1,8 @@
 """What a cell takes along: from the names it mentions to the values that travel.
 
-`Ledger` remembers what the session has: a name whose value has not changed is not sent again, and a remote object is never
-overwritten by an unchanged copy of it. Every name has one owner, the side that last assigned it; when both sides changed one,
-the next cell that needs it stops before it runs and says which options decide (`-i`, `-o`).
+`Ledger` remembers what the session has: a name whose value has not changed is not sent again, and a remote object is
+never overwritten by an unchanged copy of it. Every name has one owner, the side that last assigned it; when both sides
+changed one, the next cell that needs it stops before it runs and says which options decide (`-i`, `-o`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jupyter_fx.digest import digest_parts
 from jupyter_fx.errors import PayloadError, UsageError
 from jupyter_fx_kernel.mentions import Mentions, code_names
 
-__all__ = ["Capture", "Item", "Ledger", "capture", "closure", "summary"]
+__all__ = ["Capture", "Item", "Ledger", "capture", "closure", "digest_of", "summary"]
 
 Pickled = tuple[bytes, Sequence[Any], bool]
 Pickler = Callable[[Any], Pickled]
@@ -30,12 +30,14 @@ SOFT_LIMIT = 1 << 20
 _WALK_MAX = 5_000
 """Objects looked at per name when looking for objects that two names share."""
 # IPython's own variables mean the remote shell's there.
-_SHELLS_OWN = frozenset({"In", "Out", "_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh", "_dh", "get_ipython", "exit", "quit", "open"})
+_SHELLS_OWN = frozenset(
+    {"In", "Out", "_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh", "_dh", "get_ipython", "exit", "quit", "open"}
+)
 
 
 @dataclass(frozen=True)
 class Item:
-    """One captured name. `state`: `sent`, `there` (the session has it), `import` (a module), `skipped` (only mentioned, cannot travel)."""
+    """One captured name. `state`: `sent`, `there` (the session has it), `import` or `skipped` (see the note)."""
 
     name: str
     kind: str
@@ -46,7 +48,7 @@ class Item:
 
 @dataclass
 class Capture:
-    """What travels: `values` by name, functions to be bound to the session's namespace, and the story for `--dry-run`."""
+    """What travels: `values` by name, functions to `bind` to the session's namespace, the story for `--dry-run`."""
 
     values: dict[str, Any] = field(default_factory=dict)
     bind: list[str] = field(default_factory=list)
@@ -60,7 +62,7 @@ class Capture:
 
 
 class Ledger:
-    """What one session holds of this notebook's names, by digest. One per session; a new session starts with an empty one."""
+    """What one session holds of this notebook's names, by digest. A new session starts with an empty one."""
 
     def __init__(self) -> None:
         self._there: dict[str, str] = {}
@@ -226,7 +228,7 @@ def _group(done: Capture, pickles: Mapping[str, str], namespace: Mapping[str, An
 
 
 def closure(names: Iterable[str], usable: Mapping[str, Any], namespace: Mapping[str, Any]) -> set[str]:
-    """Return `names` and what the notebook's functions among them, and the functions that those call, read of the notebook."""
+    """Return `names` and what the notebook's functions among them, and those that they call, read of the notebook."""
     done: set[str] = set()
     todo = list(names)
     while todo:
@@ -277,7 +279,7 @@ def _plain_attribute(value: Any, name: str) -> Any:
     try:
         return vars(value).get(name)
     except TypeError:
-        return getattr(value, name, None) if isinstance(value, functools._lru_cache_wrapper) else None
+        return getattr(value, name, None) if callable(value) else None
 
 
 def _travels(name: str, value: Any, hidden: Mapping[str, Any]) -> bool:
@@ -289,9 +291,9 @@ def _travels(name: str, value: Any, hidden: Mapping[str, Any]) -> bool:
 
 
 def _travelling(value: Any) -> Any:
-    """What is pickled for `value`: a notebook's function without its globals, since the session's namespace will be those."""
+    """What is pickled for `value`: a notebook's function goes without its globals: the session has its own."""
     if isinstance(value, types.FunctionType) and value.__module__ == "__main__":
-        from jupyter_fx.payload import unbound
+        from jupyter_fx.payload.cells import unbound
 
         return unbound(value)
     return value
@@ -324,6 +326,14 @@ def _inner(value: Any) -> set[int]:
 
 def _digest(pickle: Pickled) -> str:
     return digest_parts([pickle[0], *(memoryview(buffer).cast("B") for buffer in pickle[1])])
+
+
+def digest_of(value: Any, pickler: Pickler) -> str:
+    """The digest by which a ledger knows `value`; empty when it cannot be pickled."""
+    try:
+        return _digest(pickler(_travelling(value)))
+    except Exception:  # noqa: BLE001 - whatever its own pickling raises
+        return ""
 
 
 def summary(value: Any) -> str:

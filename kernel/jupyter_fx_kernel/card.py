@@ -1,7 +1,8 @@
 """The card of a task: one small display that says where it runs, why it waits, how long it took.
 
-It adds to the cell's own output and never replaces it. A cell that is quick and goes well shows none; one that takes longer than
-half a second shows where it is, and in the end one quiet line. Everything that came from elsewhere is escaped.
+It adds to the cell's own output and never replaces it. A cell that is quick and goes well shows none; one that takes
+longer than half a second shows where it is, and in the end one quiet line. Everything that came from elsewhere is
+escaped.
 """
 
 from __future__ import annotations
@@ -50,9 +51,14 @@ class Card:
             words.append(f"· {self.note}")
         if self.why:
             words.append(f"· {self.why}")
-        if self.state not in {"succeeded"}:
+        if self.state != "succeeded":
             words.append(f"· task {self.task_id[-8:]}")
         return " ".join(words)
+
+    @property
+    def text(self) -> str:
+        """The card in plain text: its line, then its notices."""
+        return "\n".join([self.line, *self.notices])
 
 
 def bundle(card: Card) -> dict[str, str]:
@@ -68,9 +74,11 @@ def bundle(card: Card) -> dict[str, str]:
     text = html.escape(card.line[1:].strip())
     page = (
         '<div style="font-size:85%;opacity:.85;line-height:1.5">'
-        f'<span style="color:{colour};font-weight:600">{html.escape(card.line[0])}</span> {text}{bar}</div>'
+        f'<span style="color:{colour};font-weight:600">{html.escape(card.line[0])}</span> {text}{bar}'
+        + "".join(f"<div>{html.escape(notice)}</div>" for notice in card.notices)
+        + "</div>"
     )
-    return {"text/plain": card.line, "text/html": page}
+    return {"text/plain": card.text, "text/html": page}
 
 
 def duration(seconds: float) -> str:
@@ -88,8 +96,8 @@ def duration(seconds: float) -> str:
 class CardView:
     """Shows a card through IPython's display publisher, and only when it has something to say.
 
-    `rich` front ends get one display that is updated in place; a terminal, which cannot, gets a line when the reason for waiting
-    changes.
+    `rich` front ends get one display that is updated in place; a terminal, which cannot, gets a line when the reason
+    for waiting changes.
     """
 
     def __init__(self, card: Card, publish: Any, *, rich: bool) -> None:
@@ -98,6 +106,7 @@ class CardView:
         self._rich = rich
         self._shown = ""
         self._why = ""
+        self._told = 0
 
     @property
     def shown(self) -> bool:
@@ -125,3 +134,6 @@ class CardView:
         if (waits and waits != self._why and card.elapsed >= QUIET_FOR) or (card.done and card.state != "succeeded"):
             self._why = waits
             print(card.line)
+        for notice in card.notices[self._told :]:
+            print(notice)
+        self._told = len(card.notices)

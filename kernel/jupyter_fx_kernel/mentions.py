@@ -1,9 +1,10 @@
 """Which names does a cell mention? Pure: source in, names out.
 
-Names are read from the *bytecode*, which knows that `x += 1`, `del x` and a comprehension's body read `x`, where a symbol
-table does not say so. Statement by statement, so that a name which the cell itself assigns first (`df = load(); df.head()`)
-is not asked of the notebook. On top of that come names in the arguments and bodies of magics, and identifiers inside strings
-when the cell calls `eval`, `exec` or a data frame's `query`: these are *soft*, taken along if that costs little.
+Names are read from the *bytecode*, which knows that `x += 1`, `del x` and a comprehension's body read `x`, where a
+symbol table does not say so. Statement by statement, so that a name which the cell itself assigns first (`df = load();
+df.head()`) is not asked of the notebook. On top of that come names in the arguments and bodies of magics, and
+identifiers inside strings when the cell calls `eval`, `exec` or a data frame's `query`: these are *soft*, taken along
+if that costs little.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _OPTION = re.compile(r"^\s*-{1,2}[A-Za-z][\w-]*(?:[= ]?\d+)?\s*")
 
 @dataclass(frozen=True)
 class Mentions:
-    """What a cell mentions: `hard` names are read by its code, `soft` ones stand in text, `stores` may be assigned by it."""
+    """What a cell mentions: its code reads `hard` names, its text holds `soft` ones, it may assign `stores`."""
 
     hard: frozenset[str] = frozenset()
     soft: frozenset[str] = frozenset()
@@ -77,11 +78,12 @@ def code_names(code: types.CodeType) -> tuple[set[str], set[str]]:
 
 def _compile(statement: ast.stmt) -> types.CodeType:
     module = ast.Module(body=[statement], type_ignores=[])
-    return compile(module, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    code: types.CodeType = compile(module, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    return code
 
 
 def _reads_itself(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Whether the statement that makes a function needs an older object of the same name: in a default or a decorator."""
+    """Whether a def statement needs an older object of its own name: in a default or a decorator."""
     outside = [*function.decorator_list, function.args]
     return any(isinstance(n, ast.Name) and n.id == function.name for part in outside for n in ast.walk(part))
 

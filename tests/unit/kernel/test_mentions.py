@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from IPython.core.inputtransformer2 import TransformerManager
+
 from jupyter_fx_kernel.mentions import mentions
 
 transform = TransformerManager().transform_cell
@@ -82,7 +83,9 @@ def test_a_syntax_error_is_found_here() -> None:
         mentions("for x in", transform)
 
 
-names = st.from_regex(r"[a-z]{1,3}", fullmatch=True).filter(lambda n: not keyword.iskeyword(n) and n not in dir(__builtins__))
+names = st.from_regex(r"[a-z]{1,3}", fullmatch=True).filter(
+    lambda n: not keyword.iskeyword(n) and n not in dir(__builtins__)
+)
 
 
 @given(st.lists(st.tuples(names, st.lists(names, max_size=3)), min_size=1, max_size=8))

@@ -1,0 +1,108 @@
+"""Cells on their way out and home. Used by the kernel's magics only."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jupyter_fx.errors import PayloadError
+from jupyter_fx.payload.outcomes import decode_error
+from jupyter_fx.payload.values import too_big
+from jupyter_fx.protocol.lifecycle import TaskState
+from jupyter_fx.protocol.limits import BLOB_MAX, HOME_LIMIT
+from jupyter_fx.protocol.messages import Outcome
+from jupyter_fx_worker import binding, envelope
+
+__all__ = ["CellHome", "bind", "decode_cell", "encode_cell", "pickled", "unbound"]
+
+bind = binding.bind
+unbound = binding.unbound
+
+
+@dataclass
+class CellHome:
+    """What a cell left: `values` by name; `stay` describes those that did not come, `why`; `deleted` are gone there.
+
+    `record` and `error` are set when the cell failed: the error record of docs/worker-protocol.md and what to raise.
+    `problem` says why the values could not be opened here.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    stay: dict[str, dict[str, Any]] = field(default_factory=dict)
+    why: dict[str, str] = field(default_factory=dict)
+    deleted: list[str] = field(default_factory=list)
+    bind: list[str] = field(default_factory=list)
+    record: Mapping[str, Any] | None = None
+    error: BaseException | None = None
+    problem: str = ""
+
+
+def pickled(value: Any) -> tuple[bytes, list[memoryview], bool]:
+    """(pickle, its out-of-band buffers, whether it holds code). PayloadError above the limit of a blob."""
+    try:
+        return envelope.pickled(value, BLOB_MAX)
+    except envelope.TooBig:
+        raise too_big("this value", value, BLOB_MAX) from None
+
+
+def encode_cell(
+    values: Mapping[str, Any],
+    *,
+    source: str,
+    filename: str,
+    count: int,
+    want: Sequence[str] = (),
+    home_limit: int = HOME_LIMIT,
+    silent: bool = False,
+    bind: Sequence[str] = (),
+) -> Sequence[envelope.Buffer]:
+    """A `cell` envelope in pieces; large buffers are not copied. Names that share objects go on sharing them there."""
+    pieces = envelope.dumps(
+        dict(values),
+        "cell",
+        source=source,
+        filename=filename,
+        count=count,
+        want=list(want),
+        home_limit=home_limit,
+        silent=silent,
+        bind=list(bind),
+    )
+    size = envelope.size_of(pieces)
+    if size > BLOB_MAX:
+        raise PayloadError(
+            f"what this cell takes along has {size >> 20:,} MiB, the limit is {BLOB_MAX >> 20:,} MiB: "
+            "make the data there, or read it from a file at the endpoint"
+        )
+    return pieces
+
+
+def decode_cell(outcome: Outcome) -> CellHome:
+    """What a cell's outcome brings home. Never raises: what went wrong is in `error` or `problem`."""
+    home = CellHome()
+    header: dict[str, Any] = {}
+    opened: Any = None
+    if outcome.payload:
+        try:
+            header = envelope.peek(outcome.payload)[0]
+            opened = envelope.loads(outcome.payload)[1]
+        except Exception as problem:  # noqa: BLE001 unpickling runs the reconstructors of the user's own classes
+            home.problem = f"what the cell assigned cannot be opened here: {type(problem).__name__}: {problem}"
+    home.stay, home.why = dict(header.get("stay") or {}), dict(header.get("why") or {})
+    home.deleted, home.bind = list(header.get("deleted") or ()), list(header.get("bind") or ())
+    if header.get("k") == "error":
+        home.record = header
+        if isinstance(opened, tuple) and len(opened) == 2:
+            home.values = dict(opened[1] or {})
+    elif isinstance(opened, dict):
+        home.values = opened
+    if outcome.state != TaskState.SUCCEEDED:
+        with contextlib.suppress(Exception):
+            home.error = decode_error(outcome)
+        if home.error is None:
+            home.error = PayloadError(
+                "the remote cell failed and its error cannot be opened here", task_id=outcome.task_id
+            )
+    return home

@@ -1,0 +1,421 @@
+"""One remote cell from its text to its value: what travels, what is shown, what comes home, what is raised."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from jupyter_fx import payload
+from jupyter_fx.digest import digest
+from jupyter_fx.errors import FxError, InfrastructureError, RemoteError, UsageError
+from jupyter_fx.payload.cells import CellHome, bind, decode_cell, encode_cell, pickled
+from jupyter_fx.protocol.lifecycle import TaskState
+from jupyter_fx.protocol.limits import HOME_LIMIT
+from jupyter_fx.protocol.messages import Outcome, TaskOptions
+from jupyter_fx_kernel import tracebacks
+from jupyter_fx_kernel.capture import Capture, Ledger, capture, digest_of
+from jupyter_fx_kernel.card import Card
+from jupyter_fx_kernel.mentions import Mentions, mentions
+from jupyter_fx_kernel.options import Options
+from jupyter_fx_kernel.outputs import Replay, value_of
+from jupyter_fx_kernel.refs import Place, RemoteValue, size_text
+from jupyter_fx_kernel.running import Follower
+from jupyter_fx_kernel.session import Notebook, Session
+
+__all__ = ["BackgroundCell", "RemoteCell", "plan_text"]
+
+VALUE = "_remote_value_"
+"""The name under which the value of `%remote expression` comes home."""
+_MISSING = object()
+
+
+class RemoteCell:
+    """A cell on its way. `source` is the whole cell, the magic's own line included: line numbers are the notebook's."""
+
+    def __init__(self, notebook: Notebook, options: Options, source: str, *, value_only: bool = False) -> None:
+        self.notebook = notebook
+        self.options = options
+        self.source = source
+        self.shell = notebook.shell
+        self.count = int(getattr(self.shell, "execution_count", 1))
+        self.filename = f"<fx-cell:{digest(source.encode())[:12]}-{self.count}>"
+        self.place = notebook.endpoint_of(options.endpoint)
+        self.stores: frozenset[str] = frozenset()
+        self._value_only = value_only
+        self._session: Session | None = None
+        self._capture = Capture()
+        self._before: dict[str, Any] = {}
+
+    # --- before anything travels ---
+
+    def mentioned(self) -> Mentions:
+        """What the cell mentions. Raises CellSyntaxError with the notebook's line numbers."""
+        first, _, body = self.source.partition("\n")
+        text, before = (body, 1) if first.lstrip().startswith("%%remote") else (self.source, 0)
+        try:
+            found = mentions(text, self.shell.transform_cell)
+        except SyntaxError as error:
+            name = f"In[{self.count}]"
+            raise tracebacks.syntax_error(error, before, name, self.source) from None
+        self.stores = found.stores
+        return found
+
+    def plan(self, ledger: Ledger) -> Capture:
+        """Choose what travels. Raises UsageError and PayloadError."""
+        options = self.options
+        self._capture = capture(
+            self.mentioned(),
+            self.shell.user_ns,
+            ledger,
+            pickler=pickled,
+            explain=payload.diagnose,
+            include=options.inputs,
+            outputs=options.outputs,
+            hidden=self.shell.user_ns_hidden,
+            automatic=options.capture,
+        )
+        return self._capture
+
+    # --- there and back ---
+
+    def submit(self) -> Any:
+        """Send it; returns (future, follower). The session is opened if need be."""
+        notebook, options = self.notebook, self.options
+        self.mentioned()  # a syntax error opens no session
+        if not options.stateless:
+            self._session = notebook.session(options.endpoint, options.session)
+        else:
+            notebook.check_endpoint(self.place)
+        ledger = self._session.ledger if self._session is not None else Ledger()
+        plan = self.plan(ledger)
+        self._before = {name: self.shell.user_ns.get(name, _MISSING) for name in self.stores | set(plan.digests)}
+        wanted = [VALUE] if self._value_only else list(options.outputs)
+        pieces = encode_cell(
+            plan.values,
+            source=self.source,
+            filename=self.filename,
+            count=self.count,
+            want=wanted,
+            home_limit=HOME_LIMIT,
+            silent=self._value_only,
+            bind=plan.bind,
+        )
+        lines = self.source.split("\n")
+        notebook.cells[self.filename] = (self.count, lines)
+        card = Card("", self.place)
+        follower = Follower(self.shell, card, rich=is_rich(self.shell))
+        card.notices += notebook.notices
+        notebook.notices.clear()
+        if card.notices:
+            follower.view.refresh(force=True)
+        future = notebook.client.submit_cell(
+            self._session.handle if self._session is not None else "",
+            pieces,
+            on_event=follower.put,
+            endpoint=self.place,
+            options=TaskOptions(
+                name=options.name or _title(lines),
+                timeout=options.timeout,
+                expires=options.expires,
+                retries=options.retries,
+                origin={"kernel_id": notebook.kernel_id, "cell": self.count},
+            ),
+        )
+        card.task_id = future.task_id
+        if self._session is not None:
+            ledger.sent(plan.digests)
+            self._session.names |= set(plan.values)
+            self._session.cells += 1
+        future.add_done_callback(follower.finish)
+        return future, follower
+
+    def run(self) -> Any:
+        """Run it and wait; returns the value of its last expression. Raises what it raised."""
+        future, follower = self.submit()
+        if not follower.follow(future.interrupt):
+            print(f"The remote cell goes on: `%fx attach {future.task_id[-8:]}` shows it again.", file=sys.stderr)
+            raise tracebacks.show_as(KeyboardInterrupt(), ["KeyboardInterrupt: the remote cell goes on"])
+        return self.conclude(future, follower)
+
+    def conclude(self, future: Any, follower: Follower, *, background: bool = False) -> Any:
+        """Bring home what it assigned; return its value or raise its error."""
+        outcome: Outcome | None = future.outcome
+        if outcome is None:
+            error = _why_not(future)
+            follower.end(None, "failed", str(error))
+            self._forget()
+            raise self._as_shown(error)
+        home = decode_cell(outcome)
+        if home.error is None or home.record is not None:
+            self._settle(home, follower.card, background=background)
+        else:
+            self._forget()
+        state = TaskState(outcome.state)
+        if state is TaskState.SUCCEEDED:
+            follower.end(outcome, "succeeded")
+            return self._value(home, follower)
+        follower.outputs.flush_result()
+        raise self._failure(outcome, home, follower)
+
+    def _failure(self, outcome: Outcome, home: CellHome, follower: Follower) -> BaseException:
+        state = TaskState(outcome.state)
+        error = home.error if home.error is not None else RemoteError(task_id=outcome.task_id)
+        reason = outcome.error.message if outcome.error is not None else ""
+        if (
+            self._session is not None
+            and isinstance(error, InfrastructureError)
+            and type(error).__name__ == "WorkerLost"
+        ):
+            self._session.lost = reason or "its worker died"
+        stopped = state is TaskState.CANCELLED or (home.record or {}).get("etype") == "KeyboardInterrupt"
+        if stopped and not (self._session is not None and self._session.gone):
+            follower.end(outcome, "cancelled", "interrupted" if follower.interrupts else reason)
+            error = error if isinstance(error, KeyboardInterrupt) else KeyboardInterrupt(reason)
+        else:
+            follower.end(outcome, state.name.lower())
+        if home.record is not None:
+            error.__cause__ = None
+            return tracebacks.show_as(error, tracebacks.render(home.record, self._lines_of, self._place_of))
+        return self._as_shown(error)
+
+    def _value(self, home: CellHome, follower: Follower) -> Any:
+        if self._value_only:
+            return self.shell.user_ns.pop(VALUE, None)
+        content = follower.outputs.result
+        if content is None:
+            return None
+        value = value_of(content.get("data") or {}, content.get("metadata") or {})
+        if not isinstance(value, Replay):
+            return value
+        last = _last_name(self.source)
+        return home.values.get(last, value)
+
+    def _settle(self, home: CellHome, card: Card, *, background: bool) -> None:
+        """Bind what came home in the notebook; after a background cell, only what did not change here meanwhile."""
+        user_ns = self.shell.user_ns
+        session = self._session
+        for name, value in home.values.items():
+            value = bind(value, user_ns) if name in home.bind else value
+            if background and self._changed_here(name):
+                if session is not None:
+                    session.ledger.conflict(name, f"by the background cell In[{self.count}]")
+                card.notices.append(
+                    f"{name} changed here meanwhile and was kept: `%%remote -o {name}` brings the session's"
+                )
+                continue
+            user_ns[name] = value
+            if session is not None:
+                session.names.add(name)
+                session.ledger.came_home(name, value, pickled)
+        for name, described in home.stay.items():
+            self._stays(name, described, home.why.get(name, ""), card)
+        for name in home.deleted:
+            if session is not None:
+                session.names.discard(name)
+                session.ledger.forget([name])
+            if name in self.stores or name in self._capture.digests:
+                user_ns.pop(name, None)
+        if home.problem:
+            card.notices.append(home.problem)
+        for name in self.options.outputs:
+            if name in home.why and name not in home.stay:
+                card.notices.append(f"-o {name}: {home.why[name]}")
+
+    def _stays(self, name: str, described: dict[str, Any], why: str, card: Card) -> None:
+        session = self._session
+        if session is None:
+            card.notices.append(
+                f"{name} ({described.get('type')}) is gone with its worker: {why}; -o {name} brings it home"
+            )
+            return
+        session.names.add(name)
+        session.ledger.forget([name])
+        place = Place(
+            name=name,
+            session=session.session_id,
+            endpoint=session.endpoint,
+            kind=str(described.get("type", "object")),
+            cell=f"In[{self.count}]",
+            alive=lambda: session.alive,
+            fetch=lambda wanted: fetch(self.notebook, session, wanted),
+        )
+        self.shell.user_ns[name] = value = RemoteValue(place, described, why)
+        if name != VALUE:
+            reason = why if "larger" not in why else f"{size_text(value.nbytes)}, {why}"
+            card.notices.append(f"{name} stays on {session.endpoint} ({reason}); {name}.get() brings it here")
+
+    def _changed_here(self, name: str) -> bool:
+        """Whether the notebook's variable is another one, or has another value, than when the cell was submitted."""
+        now = self.shell.user_ns.get(name, _MISSING)
+        if name in self._before and now is not self._before[name]:
+            return True
+        sent = self._capture.digests.get(name)
+        return sent is not None and now is not _MISSING and digest_of(now, pickled) != sent
+
+    def _forget(self) -> None:
+        """Nobody knows whether what was sent arrived."""
+        if self._session is not None:
+            self._session.ledger.forget(self._capture.digests)
+
+    def _lines_of(self, file: str) -> Sequence[str] | None:
+        known = self.notebook.cells.get(file)
+        return known[1] if known is not None else tracebacks.local_lines(file)
+
+    def _place_of(self, file: str) -> str | None:
+        known = self.notebook.cells.get(file)
+        if known is not None:
+            return f"Cell In[{known[0]}] on {self.place}"
+        try:
+            label, name = self.shell.compile.format_code_name(file)
+        except (AttributeError, TypeError, ValueError):
+            return None
+        return f"{label} {name} on {self.place}" if label == "Cell" else None
+
+    def _as_shown(self, error: BaseException) -> BaseException:
+        return tracebacks.show_as(error, tracebacks.plain(error))
+
+
+def fetch(notebook: Notebook, session: Session, name: str) -> Any:
+    """Bring the session's variable home, whatever its size."""
+    options = Options(
+        endpoint=session.endpoint, session=session.name, outputs=(name,), capture=False, name=f"{name}.get()"
+    )
+    cell = RemoteCell(notebook, options, "")
+    user_ns = notebook.shell.user_ns
+    kept = user_ns.get(name)
+    try:
+        cell.run()
+        value = user_ns[name]
+    finally:
+        if kept is not None:
+            user_ns[name] = kept
+    if isinstance(value, RemoteValue):
+        raise UsageError(f"{name} cannot come home: {value._why}")  # noqa: SLF001
+    return value
+
+
+class BackgroundCell(concurrent.futures.Future[Any]):
+    """What `%%remote --bg` returns. Done once its names are home; its result is the last expression's value."""
+
+    def __init__(self, cell: RemoteCell) -> None:
+        super().__init__()
+        self._cell = cell
+        self._parent = getattr(cell.shell, "parent_header", None) or _parent_of(cell.shell)
+        self._task, self._follower = cell.submit()
+        self.set_running_or_notify_cancel()
+        threading.Thread(target=self._follow, name=f"fx-cell-{self.task_id[-8:]}", daemon=True).start()
+
+    @property
+    def task_id(self) -> str:
+        """The task's id."""
+        return str(self._task.task_id)
+
+    @property
+    def state(self) -> TaskState:
+        """The task's state."""
+        return TaskState(self._task.state)
+
+    @property
+    def why(self) -> str:
+        """What it waits for."""
+        return str(self._task.why)
+
+    def logs(self, stream: str | None = None) -> str:
+        """What it printed so far."""
+        return str(self._task.logs(stream))
+
+    def cancel(self) -> bool:
+        """Interrupt it there. Returns False: it is over when its future says so."""
+        if not self.done():
+            self._task.interrupt()
+        return False
+
+    def __repr__(self) -> str:
+        return f"<remote cell In[{self._cell.count}] {self.task_id[-8:]} {'done' if self.done() else 'running'}>"
+
+    def _follow(self) -> None:
+        pinned = _pin(self._cell.shell, self._parent)
+        try:
+            self._follower.follow(self._task.interrupt)
+            self.set_result(self._cell.conclude(self._task, self._follower, background=True))
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever asks for the result
+            self.set_exception(error)
+        finally:
+            _unpin(self._cell.shell, pinned)
+
+
+def _parent_of(shell: Any) -> Any:
+    kernel = getattr(shell, "kernel", None)
+    return kernel.get_parent("shell") if kernel is not None else None
+
+
+def _pin(shell: Any, parent: Any) -> Any:
+    """Let what this thread writes land under the cell that started it."""
+    if parent is None:
+        return None
+    if hasattr(shell, "set_thread_parent"):
+        return shell.set_thread_parent(parent)
+    if hasattr(shell, "set_parent") and hasattr(sys.stdout, "parent_header"):
+        shell.set_parent(parent)
+    return None
+
+
+def _unpin(shell: Any, token: Any) -> None:
+    if token is not None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        shell.reset_thread_parent(token)
+
+
+def is_rich(shell: Any) -> bool:
+    """Whether the front end can update a display in place: a kernel's can, a terminal cannot."""
+    return getattr(shell, "kernel", None) is not None
+
+
+def _why_not(future: Any) -> BaseException:
+    try:
+        future.result(0)
+    except BaseException as error:  # noqa: BLE001 - this is the answer, whatever it is
+        if isinstance(error, concurrent.futures.CancelledError):
+            return InfrastructureError(
+                f"the cell was cancelled before it ran: {error}" if str(error) else "the cell was cancelled"
+            )
+        return error
+    return FxError("the cell ended and nobody says how")
+
+
+def _title(lines: Sequence[str]) -> str:
+    for line in lines:
+        if line.strip() and not line.lstrip().startswith("%%remote"):
+            return line.strip()[:60]
+    return "cell"
+
+
+def _last_name(source: str) -> str:
+    last = source.rstrip().rsplit("\n", 1)[-1].strip()
+    return last if last.isidentifier() else ""
+
+
+def plan_text(plan: Capture, place: str) -> str:
+    """What `--dry-run` shows."""
+    rows = [("name", "what", "size", "")]
+    rows += [
+        (
+            i.name,
+            i.kind,
+            size_text(i.size) if i.state == "sent" else "",
+            i.note or {"there": "already there"}.get(i.state, i.state),
+        )
+        for i in plan.items
+    ]
+    if len(rows) == 1:
+        return f"nothing would travel to {place}"
+    widths = [max(len(row[at]) for row in rows) for at in range(3)]
+    table = [
+        "  ".join([*(part.ljust(width) for part, width in zip(row, widths, strict=False)), row[3]]).rstrip()
+        for row in rows
+    ]
+    return "\n".join([*table, f"{size_text(plan.size)} would travel to {place}; nothing was run"])

@@ -1,0 +1,82 @@
+"""The magics `%%remote`, `%remote` and `%fx`: they parse, call and print. What they mean is in the modules beside."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
+
+from jupyter_fx.errors import FxError
+from jupyter_fx_kernel import status, tracebacks
+from jupyter_fx_kernel.capture import Ledger
+from jupyter_fx_kernel.cell import VALUE, BackgroundCell, RemoteCell, plan_text
+from jupyter_fx_kernel.options import Options, parse_cell, parse_line
+from jupyter_fx_kernel.session import Notebook
+
+__all__ = ["FxMagics"]
+
+
+@contextlib.contextmanager
+def _in_one_sentence() -> Iterator[None]:
+    """Errors of ours are shown as what they say, without the frames that found them out."""
+    try:
+        yield
+    except FxError as error:
+        if not hasattr(error, "_render_traceback_"):
+            tracebacks.show_as(error, tracebacks.plain(error))
+        raise
+
+
+@magics_class
+class FxMagics(Magics):
+    """Bound to one shell and its `Notebook`."""
+
+    def __init__(self, shell: Any, connect: Callable[[], Any]) -> None:
+        super().__init__(shell)
+        self.notebook = Notebook(shell, connect)
+
+    @no_var_expand
+    @cell_magic("remote")  # type: ignore[arg-type]
+    def remote_cell(self, line: str, cell: str) -> Any:
+        """Run this cell in the notebook's remote session.
+
+        `%%remote [ENDPOINT] [-i a,b] [-o x,y] [--no-capture] [--bg] [--name NAME] [--timeout S] [--expires S]
+        [--stateless] [--retries N] [--session NAME] [--dry-run]`
+        """
+        with _in_one_sentence():
+            return self._cell(parse_cell(line), f"%%remote {line}".rstrip() + "\n" + cell)
+
+    @no_var_expand
+    @line_magic("remote")  # type: ignore[arg-type]
+    def remote_line(self, line: str) -> Any:
+        """Evaluate an expression in the notebook's remote session, return its value: `%remote [options] expression`."""
+        with _in_one_sentence():
+            options, expression = parse_line(line)
+            return self._cell(options, f"{VALUE} = ({expression})", value_only=True)
+
+    @no_var_expand
+    @line_magic("fx")  # type: ignore[arg-type]
+    def fx(self, line: str) -> None:
+        """Say where cells run and what runs: `%fx`, `%fx use|who|keep|tasks|attach|cancel|logs|session|close`."""
+        with _in_one_sentence():
+            status.command(self.notebook, line)
+
+    def _cell(self, options: Options, source: str, *, value_only: bool = False) -> Any:
+        cell = RemoteCell(self.notebook, options, source, value_only=value_only)
+        if options.dry_run:
+            known = self.notebook.find(options.endpoint, options.session)
+            ledger = known.ledger if known is not None and not options.stateless else Ledger()
+            print(plan_text(cell.plan(ledger), cell.place))
+            return None
+        if options.background:
+            return BackgroundCell(cell)
+        return cell.run()
+
+    def leave(self) -> None:
+        """The kernel ends, or the extension is unloaded."""
+        with contextlib.suppress(Exception):
+            self.notebook.leave()
+        sys.stdout.flush()

@@ -1,0 +1,87 @@
+"""Puts what a remote cell tells into the outputs of the local one: text, displays, the last expression's value."""
+
+from __future__ import annotations
+
+import ast
+import codecs
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from jupyter_fx.protocol.messages import Event, EventKind
+
+__all__ = ["Outputs", "Replay", "value_of"]
+
+
+class Replay:
+    """A value that stayed there, shown by the representation that was made there."""
+
+    def __init__(self, data: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+        self._data = dict(data)
+        self._metadata = dict(metadata)
+
+    def _repr_mimebundle_(self, **_options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        return self._data, self._metadata
+
+    def __repr__(self) -> str:
+        return str(self._data.get("text/plain", "<a remote value>"))
+
+
+def value_of(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> Any:
+    """The value of a last expression: plain data itself when its text says exactly what it is, else a Replay."""
+    text = data.get("text/plain")
+    if set(data) == {"text/plain"} and isinstance(text, str) and len(text) < 1 << 16:
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return Replay(data, metadata)
+        if repr(value) == text:
+            return value
+    return Replay(data, metadata)
+
+
+class Outputs:
+    """Writes events of one task. Used from one thread: the cell's, or the one that follows a background cell."""
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        decoder = codecs.getincrementaldecoder("utf-8")
+        self._decoders = {EventKind.STDOUT: decoder("replace"), EventKind.STDERR: decoder("replace")}
+        self.result: Mapping[str, Any] | None = None
+        """The content of the last execute_result, which becomes the value of the cell."""
+
+    def put(self, event: Event) -> None:
+        """Show one event of kind STDOUT, STDERR or DISPLAY; others are none of its business."""
+        kind = EventKind(event.kind)
+        if kind in self._decoders:
+            data = event.data
+            text = data if isinstance(data, str) else self._decoders[kind].decode(bytes(data))
+            stream = sys.stdout if kind is EventKind.STDOUT else sys.stderr
+            stream.write(text)
+            stream.flush()
+        elif kind is EventKind.DISPLAY and isinstance(event.data, Mapping):
+            self._display(str(event.data.get("kind", "display_data")), event.data.get("content") or {})
+
+    def _display(self, kind: str, content: Mapping[str, Any]) -> None:
+        publisher = self._shell.display_pub
+        if kind == "clear_output":
+            publisher.clear_output(wait=bool(content.get("wait")))
+            return
+        if kind == "execute_result":
+            self.flush_result()
+            self.result = content
+            return
+        publisher.publish(
+            dict(content.get("data") or {}),
+            dict(content.get("metadata") or {}),
+            transient=dict(content.get("transient") or {}),
+            update=kind == "update_display_data",
+        )
+
+    def flush_result(self) -> None:
+        """Show a value that turned out not to be the cell's last one."""
+        if self.result is not None:
+            self._shell.display_pub.publish(
+                dict(self.result.get("data") or {}), dict(self.result.get("metadata") or {})
+            )
+            self.result = None

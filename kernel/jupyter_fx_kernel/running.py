@@ -1,0 +1,140 @@
+"""Follows one remote cell: its output as it comes, interrupts, and how it ended.
+
+Events arrive on the client's thread and are handed over through a queue, because output belongs to the cell whose
+thread writes it. While a cell is followed on the main thread SIGINT is a word in that queue too, so that an interrupt
+can fall between two outputs but never inside of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from jupyter_fx.protocol.lifecycle import TaskState
+from jupyter_fx.protocol.messages import Event, EventKind, Outcome
+from jupyter_fx_kernel.card import QUIET_FOR, Card, CardView
+from jupyter_fx_kernel.outputs import Outputs
+
+__all__ = ["Follower"]
+
+_TICK = 1.0
+"""Seconds between refreshes of a card that is shown."""
+_GIVE_UP_AFTER = 3
+"""Interrupts after which the notebook gets its prompt back although the remote cell goes on."""
+
+_DONE = object()
+_INTERRUPT = object()
+
+
+class Follower:
+    """One per cell. `put` and `finish` may be called from any thread, `follow` from one."""
+
+    def __init__(self, shell: Any, card: Card, *, rich: bool) -> None:
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._began = time.monotonic()
+        self.card = card
+        self.outputs = Outputs(shell)
+        self.view = CardView(card, shell.display_pub.publish, rich=rich)
+        self.interrupts = 0
+        self.cancelled = False
+
+    def put(self, event: Event) -> None:
+        """An event of the task."""
+        self._queue.put(event)
+
+    def finish(self, _future: object = None) -> None:
+        """The task's future is done."""
+        self._queue.put(_DONE)
+
+    def follow(self, interrupt: Callable[[], None]) -> bool:
+        """Show what comes until the task is done; `interrupt` passes a KeyboardInterrupt on. False: the user left."""
+        with self._interrupts_as_words():
+            while True:
+                word = self._next()
+                if word is _DONE:
+                    return True
+                if word is _INTERRUPT:
+                    self.interrupts += 1
+                    interrupt()
+                    if not self._after_interrupt():
+                        return False
+                elif word is not None:
+                    self._show(word)
+                self._refresh()
+
+    def _next(self) -> Any:
+        left = QUIET_FOR - (time.monotonic() - self._began)
+        wait = left + 0.01 if left > 0 and not self.view.shown else _TICK
+        try:
+            return self._queue.get(timeout=wait)
+        except queue.Empty:
+            return None
+
+    def _show(self, event: Event) -> None:
+        card = self.card
+        if event.kind == EventKind.STATE and isinstance(event.data, dict):
+            state = TaskState(int(event.data.get("state", TaskState.QUEUED)))
+            if not state.terminal:
+                card.state = "running" if state is TaskState.RUNNING else "waiting"
+                card.why = "" if state is TaskState.RUNNING else str(event.data.get("reason") or card.why)
+        elif event.kind == EventKind.PROGRESS and isinstance(event.data, dict):
+            done, total = event.data.get("done"), event.data.get("total")
+            card.progress = (float(done or 0), float(total or 0))
+            card.note = str(event.data.get("note") or "")
+        elif event.kind == EventKind.NOTE:
+            card.why = str(event.data.get("text", "") if isinstance(event.data, dict) else event.data)
+        else:
+            self.outputs.put(event)
+
+    def _refresh(self) -> None:
+        self.card.elapsed = time.monotonic() - self._began
+        self.view.refresh()
+
+    def _after_interrupt(self) -> bool:
+        """Say what happens next. False: enough, give the prompt back."""
+        if self.interrupts == 1:
+            self.card.why = "interrupt sent"
+            return True
+        if self.interrupts < _GIVE_UP_AFTER:
+            print(
+                "The remote cell was interrupted again. Code that does not look at signals (a long library call) stops "
+                "when it returns. Interrupt once more to have your prompt back and leave it running.",
+                file=sys.stderr,
+            )
+            return True
+        return False
+
+    def end(self, outcome: Outcome | None, state: str, why: str = "") -> None:
+        """Show how the task ended. Times come from the outcome where it tells them."""
+        card = self.card
+        card.state, card.why, card.progress = state, why, None
+        times = list(outcome.times) if outcome is not None else []
+        card.elapsed = time.monotonic() - self._began
+        if len(times) >= 5 and times[3] and times[4]:
+            ran = max(0.0, times[4] - times[3])
+            if card.elapsed - ran > 1:
+                card.note = f"ran {ran:.1f} s" if ran < 10 else f"ran {ran:.0f} s"
+        self.view.refresh(force=bool(card.notices))
+
+    @contextlib.contextmanager
+    def _interrupts_as_words(self) -> Iterator[None]:
+        """While this lasts SIGINT raises nothing: it is put into the queue."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def heard(_number: int, _frame: FrameType | None) -> None:
+            self._queue.put(_INTERRUPT)
+
+        before = signal.signal(signal.SIGINT, heard)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)

@@ -1,0 +1,159 @@
+"""The notebook's sessions: one per (kernel, epoch, endpoint, name), opened by the first cell that needs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jupyter_fx.client import HubClient, SessionHandle
+from jupyter_fx.errors import FxError, UsageError
+from jupyter_fx.ids import new_id
+from jupyter_fx.protocol.messages import SessionSpec
+from jupyter_fx_kernel.capture import Ledger
+
+__all__ = ["Notebook", "Session", "kernel_id_of"]
+
+_CONNECTION_FILE = re.compile(r"kernel-(.+)\.json$")
+
+
+def kernel_id_of(shell: Any) -> str:
+    """The id that the Jupyter server gave this kernel, by its connection file's name; else this process's own."""
+    try:
+        file = shell.kernel.config["IPKernelApp"]["connection_file"]
+    except (AttributeError, KeyError, TypeError):
+        file = ""
+    if not file:
+        try:
+            from ipykernel.connect import get_connection_file
+
+            file = get_connection_file()
+        except Exception:  # noqa: BLE001 - not a kernel: a terminal, or a shell embedded in something else
+            file = ""
+    found = _CONNECTION_FILE.search(str(file))
+    return found.group(1) if found else f"process-{os.getpid()}"
+
+
+class Session:
+    """One remote session of this notebook, and what it holds of the notebook's names."""
+
+    def __init__(self, handle: SessionHandle, endpoint: str, name: str) -> None:
+        self.handle = handle
+        self.endpoint = endpoint
+        self.name = name
+        self.ledger = Ledger()
+        self.names: set[str] = set()
+        """Variables that are known to live there."""
+        self.cells = 0
+        self.lost = ""
+
+    @property
+    def session_id(self) -> str:
+        """Its id at the hub."""
+        return str(self.handle.session_id)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the next cell may use it."""
+        return not self.gone
+
+    @property
+    def gone(self) -> str:
+        """Why it cannot be used any more; empty while it can."""
+        if self.lost:
+            return self.lost
+        if self.handle.ended:
+            return str(self.handle.reason or f"it is {self.handle.state.name.lower()}")
+        return ""
+
+
+class Notebook:
+    """This kernel's side: its hub, its default endpoint, its sessions."""
+
+    def __init__(self, shell: Any, connect: Callable[[], HubClient]) -> None:
+        self.shell = shell
+        self.kernel_id = kernel_id_of(shell)
+        self.epoch = secrets.token_hex(8)
+        self.endpoint = os.environ.get("JUPYTER_FX_ENDPOINT", "")
+        self.sessions: dict[tuple[str, str], Session] = {}
+        self.cells: dict[str, tuple[int, list[str]]] = {}
+        """Cells that ran remotely: filename -> (execution count, lines), for tracebacks."""
+        self.notices: list[str] = []
+        self._connect = connect
+
+    @property
+    def client(self) -> HubClient:
+        """The client of this process's hub, found or started at its first use."""
+        return self._connect()
+
+    def endpoint_of(self, asked: str) -> str:
+        """The endpoint's name: `asked`, the notebook's own, or the hub's default."""
+        return asked or self.endpoint or self.client.endpoint or "local"
+
+    def check_endpoint(self, name: str) -> None:
+        """Raise UsageError naming the nearest ones if there is no endpoint of this name."""
+        if not any(key[0] == name and session.alive for key, session in self.sessions.items()):
+            self.client.request("endpoints.get", {"name": name})
+
+    def find(self, asked: str, name: str) -> Session | None:
+        """The session if it is open."""
+        session = self.sessions.get((self.endpoint_of(asked), name))
+        return session if session is not None and session.alive else None
+
+    def session(self, asked: str, name: str) -> Session:
+        """The session of this name at the endpoint, opened if need be; a notice says what went with a lost one."""
+        endpoint = self.endpoint_of(asked)
+        session = self.sessions.get((endpoint, name))
+        if session is not None:
+            if session.alive:
+                return session
+            self.notices.append(_obituary(session))
+        self.check_endpoint(endpoint)
+        spec = SessionSpec(
+            session_id=new_id(),
+            endpoint=endpoint,
+            kernel_id=self.kernel_id,
+            epoch=self.epoch,
+            name=self._lease_name(endpoint, name),
+            cwd=str(Path.cwd()),
+            notebook=os.environ.get("JPY_SESSION_NAME", ""),
+        )
+        handle = self.client.open_session(spec)
+        session = self.sessions[endpoint, name] = Session(handle, endpoint, name)
+        return session
+
+    def _lease_name(self, endpoint: str, name: str) -> str:
+        """(kernel, epoch, name) is a lease: the same name at a second endpoint needs another."""
+        taken = any(key[1] == name and key[0] != endpoint and s.alive for key, s in self.sessions.items())
+        return f"{name}-{endpoint}"[:63].rstrip("-") if taken else name
+
+    def close(self, asked: str, name: str, *, kill: bool = False) -> Session:
+        """Close the session. Raises UsageError when there is none."""
+        session = self.find(asked, name)
+        if session is None:
+            raise UsageError(
+                f"this notebook has no session {name!r} on {self.endpoint_of(asked)}; `%fx session` lists them"
+            )
+        session.handle.close(kill=kill)
+        session.lost = "you closed it"
+        return session
+
+    def leave(self) -> None:
+        """Close every session without waiting: the kernel ends."""
+        for session in self.sessions.values():
+            if session.alive:
+                try:
+                    session.handle.close()
+                except (FxError, OSError):
+                    return
+
+
+def _obituary(session: Session) -> str:
+    names = sorted(session.names)
+    what = f"{len(names)} variables are gone there: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}"
+    if not names:
+        what = "it held no variables"
+    return f"a new session on {session.endpoint}: the one before ended ({session.gone}); {what}"

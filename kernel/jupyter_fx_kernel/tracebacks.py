@@ -1,0 +1,138 @@
+"""Remote tracebacks as if the cell had run here: the user's frames, their own lines and numbers, nothing of ours.
+
+IPython lets an exception render itself (`_render_traceback_`); so the exception keeps its type and what
+`sys.last_value` holds is the exception, while what is shown are the frames of the other side.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+__all__ = ["CellSyntaxError", "Shown", "plain", "render", "show_as", "syntax_error"]
+
+_RED, _GREEN, _CYAN, _BOLD, _END = "\x1b[31m", "\x1b[32m", "\x1b[36m", "\x1b[1m", "\x1b[0m"
+_CONTEXT = 2
+"""Lines shown above and below the line of a frame."""
+_CONTROL = {code: f"\\x{code:02x}" for code in [*range(9), *range(11, 27), *range(28, 32), 127]}
+
+Source = Callable[[str], Sequence[str] | None]
+Place = Callable[[str], str | None]
+
+
+class CellSyntaxError(SyntaxError):
+    """A syntax error in a remote cell, found here before anything travelled."""
+
+
+class Shown:
+    """Renders an exception as these lines. A class and not a closure, so that the exception can still be pickled."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._lines = list(lines)
+
+    def __call__(self) -> list[str]:
+        """The lines that IPython shows."""
+        return self._lines
+
+
+def show_as(error: BaseException, lines: Sequence[str]) -> BaseException:
+    """Return `error`, to be shown as `lines` by IPython."""
+    try:
+        error._render_traceback_ = Shown(lines)  # type: ignore[attr-defined]
+    except AttributeError:  # a class with __slots__ keeps the traceback that Python gives it
+        pass
+    return error
+
+
+def render(record: Mapping[str, Any], source: Source, place: Place) -> list[str]:
+    """Lines for an error record (docs/worker-protocol.md): its frames with their context, causes first.
+
+    `source(file)` gives the lines of a file that this side knows (cells), `place(file)` what to call it.
+    """
+    lines: list[str] = []
+    cause = record.get("cause")
+    if isinstance(cause, Mapping):
+        explicit = any("direct cause" in line for line in record.get("traceback") or ())
+        lines += render(cause, source, place)
+        between = (
+            "The above exception was the direct cause of the following exception:"
+            if explicit
+            else "During handling of the above exception, another exception occurred:"
+        )
+        lines += ["", between, ""]
+    etype, message = _plain(record.get("etype", "Exception")), _plain(record.get("message", ""))
+    frames = record.get("frames") or ()
+    lines.append(f"{_RED}{'-' * 75}{_END}")
+    if frames:
+        gap = " " * max(1, 75 - len(etype) - len("Traceback (most recent call last)"))
+        lines.append(f"{_RED}{etype}{_END}{gap}Traceback (most recent call last)")
+        for frame in frames:
+            lines += _frame(frame, source, place)
+        lines.append("")
+    if etype in {"SyntaxError", "IndentationError", "TabError"} and not frames:
+        return [*lines, *map(_plain, record.get("traceback") or ())]
+    notes = [_plain(note) for note in record.get("notes") or ()]
+    return [*lines, f"{_RED}{etype}{_END}: {message}" if message else f"{_RED}{etype}{_END}", *notes]
+
+
+def _frame(frame: Sequence[Any], source: Source, place: Place) -> list[str]:
+    file, number, function, line = str(frame[0]), int(frame[1] or 0), _plain(frame[2]), _plain(frame[3])
+    called = place(file)
+    where = f"{_CYAN}{_plain(called or file)}{_END}, line {_GREEN}{number}{_END}"
+    if called is None:
+        where = f"File {where}"
+    inside = "" if function in {"<module>", "<cell line>"} else f", in {_CYAN}{function}{_END}"
+    lines = [where + inside]
+    known = source(file)
+    if known is None:
+        return [*lines, f"----> {number} {line}"] if line else lines
+    first, last = max(1, number - _CONTEXT), min(len(known), number + _CONTEXT)
+    for at in range(first, last + 1):
+        text = _plain(known[at - 1].rstrip("\n"))
+        arrow = f"{_BOLD}{'-' * max(1, 5 - len(str(at)))}> {at}{_END}" if at == number else f"{at:>7}"
+        lines.append(f"{arrow} {text}")
+    return lines
+
+
+def plain(error: BaseException) -> list[str]:
+    """Lines for an error that is not the cell's: what it is and what it says, without the frames that found it out."""
+    lines = [f"{_RED}{type(error).__name__}{_END}: {_plain(error)}"]
+    last = getattr(error, "details", {}).get("last_lines")
+    if last:
+        said = last.splitlines() if isinstance(last, str) else [str(line) for line in last]
+        lines += ["The last lines that it wrote:", *(f"    {_plain(line)}" for line in said[-20:])]
+    traceback = getattr(error, "remote_traceback", "")
+    return [*lines, *(_plain(line) for line in traceback.splitlines())] if isinstance(traceback, str) else lines
+
+
+def local_lines(file: str) -> list[str] | None:
+    """The lines of a cell that ran in this kernel, for functions that were defined here and ran there."""
+    found = linecache.getlines(file) if "ipykernel_" in file or file.startswith("<ipython-input") else []
+    return found or None
+
+
+def _plain(text: object) -> str:
+    """Text from elsewhere without control characters, colours excepted."""
+    return str(text).translate(_CONTROL)
+
+
+def syntax_error(error: SyntaxError, lines_before: int, filename: str, cell: str) -> CellSyntaxError:
+    """The error with the line numbers of the whole cell, the magic's own line included."""
+    number = (error.lineno or 1) + lines_before
+    lines = cell.split("\n")
+    text = error.text if error.text is not None else lines[min(number, len(lines)) - 1]
+    end = None if error.end_lineno is None else error.end_lineno + lines_before
+    details = (filename, number, error.offset, text, end, error.end_offset)
+    return CellSyntaxError(error.msg, details)
+
+
+def show_syntax_error(
+    shell: Any, _etype: type, value: CellSyntaxError, _tb: Any, tb_offset: int | None = None
+) -> list[str]:
+    """IPython's handler for CellSyntaxError: the line and the caret, as for a syntax error in a local cell."""
+    del tb_offset
+    shown = SyntaxError(*value.args)
+    lines: list[str] = shell.SyntaxTB.structured_traceback(SyntaxError, shown, [])
+    shell._showtraceback(SyntaxError, shown, lines)  # noqa: SLF001 - what IPython's own showsyntaxerror calls
+    return lines
