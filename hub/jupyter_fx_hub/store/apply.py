@@ -171,7 +171,7 @@ class Applier:
             entry.pk, entry.owner = found or (-1, "")
 
     def _link(self, entry: Pending, digests: list[str]) -> None:
-        """Note the blobs that a task reaches. Its owner may read its result if whoever made it has proved to hold it."""
+        """Note the blobs that a task reaches. Its owner may read its result if its maker has proved to hold it."""
         end = entry.finish
         if end is not None and end.blob is not None:
             digests = [*digests, end.blob.digest]
@@ -226,7 +226,8 @@ class Applier:
         elif type(op) is DeleteFinished:
             # Tasks are numbered in the order of submission and end after it: so the old ones stand in front.
             found = self._cursor.execute(
-                "SELECT pk FROM tasks WHERE pk < coalesce((SELECT pk FROM tasks WHERE submitted >= ? ORDER BY pk LIMIT 1), ?)"
+                "SELECT pk FROM tasks"
+                " WHERE pk < coalesce((SELECT pk FROM tasks WHERE submitted >= ? ORDER BY pk LIMIT 1), ?)"
                 " AND state >= 10 AND finished < ? ORDER BY pk LIMIT ?",
                 (op.before, self._next_pk, op.before, op.limit),
             ).fetchall()

@@ -1,7 +1,8 @@
 """Who may open a database: one hub at a time, and not across a network.
 
-SQLite's locks and its write-ahead log are not safe on network file systems, and `fsync` there means whatever the server likes.
-The lock file carries the pid of its holder for the error's sentence; the lock itself is flock (and SQLite's own EXCLUSIVE lock).
+SQLite's locks and its write-ahead log are not safe on network file systems, and `fsync` there means whatever the
+server likes. The lock file carries the pid of its holder for the error's sentence; the lock itself is flock (and
+SQLite's own EXCLUSIVE lock).
 """
 
 from __future__ import annotations
@@ -15,8 +16,25 @@ from jupyter_fx.errors import UsageError
 __all__ = ["NETWORK", "HubLock", "check_file_system", "file_system_of"]
 
 NETWORK: Final = frozenset(
-    "nfs nfs4 lustre gpfs beegfs cifs smb smb2 smb3 smbfs afs ceph glusterfs pvfs2 orangefs panfs ncpfs 9p coda ocfs2 gfs2 "
-    "fuse.sshfs fuse.ceph fuse.glusterfs fuse.s3fs fuse.rclone fuse.davfs davfs fuse.juicefs fuse.weka wekafs".split()
+    {
+        *(
+            "nfs",
+            "nfs4",
+            "lustre",
+            "gpfs",
+            "beegfs",
+            "cifs",
+            "smb",
+            "smb2",
+            "smb3",
+            "smbfs",
+            "afs",
+            "ceph",
+            "glusterfs",
+        ),
+        *("pvfs2", "orangefs", "panfs", "ncpfs", "9p", "coda", "ocfs2", "gfs2", "davfs", "wekafs", "fuse.sshfs"),
+        *("fuse.ceph", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "fuse.davfs", "fuse.juicefs", "fuse.weka"),
+    }
 )
 """Types in /proc/mounts whose files another machine may hold."""
 
@@ -47,7 +65,7 @@ def check_file_system(path: Path, mounts: str | None = None) -> None:
     if kind in NETWORK:
         raise UsageError(
             f"the database {path} would be on a network file system ({kind}), where it could be damaged: "
-            "set JUPYTER_FX_STATE_DIR to a directory on a local disk, or set allow_network_fs if you know that it is safe"
+            "set JUPYTER_FX_STATE_DIR to a directory on a local disk, or allow_network_fs if you know it to be safe"
         )
 
 
@@ -73,7 +91,7 @@ class HubLock:
             os.close(file)
             who = f"pid {holder}" if holder.isdigit() else "another process"
             raise UsageError(
-                f"the database {self._database} is held by another fx hub ({who}): stop that one, or name another database"
+                f"the database {self._database} is held by another fx hub ({who}): stop it, or name another database"
             ) from error
         os.ftruncate(file, 0)
         os.write(file, f"{os.getpid()}\n".encode())

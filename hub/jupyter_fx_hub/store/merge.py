@@ -1,9 +1,9 @@
 """From a run of ops to row operations: pure, so that it can be tested without a database.
 
-`Group` takes ops in order as long as applying *all tasks first, then events, then the rest* is the same as applying them one
-after another; `take` answers False for the first op for which that would not hold, and the caller begins another group in the same
-transaction. So ops of one task keep their order (FIFO per task), and a task that is inserted, moved and finished within
-one group costs one row.
+`Group` takes ops in order as long as applying *all tasks first, then events, then the rest* is the same as applying
+them one after another; `take` answers False for the first op for which that would not hold, and the caller begins
+another group in the same transaction. So ops of one task keep their order (FIFO per task), and a task that is
+inserted, moved and finished within one group costs one row.
 """
 
 from __future__ import annotations

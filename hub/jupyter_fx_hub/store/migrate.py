@@ -1,7 +1,7 @@
 """Bringing a database to this version's schema, at open.
 
-A new database is made straight from the metadata and stamped; a test shows that the migrations make exactly the same. Alembic is
-imported only when there is something to migrate.
+A new database is made straight from the metadata and stamped; a test shows that the migrations make exactly the same.
+Alembic is imported only when there is something to migrate.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def upgrade(connection: Connection, path: Path) -> None:
             ScriptDirectory.from_config(config).get_revision(current)
     except CommandError as error:
         raise UsageError(
-            f"the database {path} was written by a newer jupyter-fx (its schema is {current}, this version knows {REVISION}): "
+            f"the database {path} was written by a newer jupyter-fx"
+            f" (its schema is {current}, this version knows {REVISION}): "
             "upgrade jupyter-fx, or name another database"
         ) from error
     command.upgrade(config, "head")

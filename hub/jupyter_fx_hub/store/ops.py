@@ -1,10 +1,10 @@
 """What the service asks of the store.
 
 Every op is queued by ``Store.write(op) -> position`` on the event loop and applied by the one writer thread, first in
-first out, many in one transaction. ``Store.on_commit(position, problems)`` is called back on the event loop once everything up
-to `position` is on disk (fsynced). Ops of one task that meet in one batch are merged to one row operation.
-`history` is the whole list of state events so far, ``[[n, state, t, reason], …]`` in msgpack: state events live in the
-task's row, so that a short task costs one row; output events are rows of their own.
+first out, many in one transaction. ``Store.on_commit(position, problems)`` is called back on the event loop once
+everything up to `position` is on disk (fsynced). Ops of one task that meet in one batch are merged to one row
+operation. `history` is the whole list of state events so far, ``[[n, state, t, reason], …]`` in msgpack: state events
+live in the task's row, so that a short task costs one row; output events are rows of their own.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ __all__ = [
 
 
 class InsertTask(msgspec.Struct, gc=False):
-    """A new task. `spec` is the encoded TaskSpec, payload included; `hash` its digest: the same id with another hash is a conflict."""
+    """A new task.
+
+    `spec` is the encoded TaskSpec, payload included; `hash` its digest: the same id with another hash is a conflict.
+    """
 
     task_id: str
     owner: str
@@ -116,7 +119,7 @@ class AddEvents(msgspec.Struct):
 
 
 class DeleteTasks(msgspec.Struct):
-    """Terminal tasks of this owner, with their events, segments and grants."""
+    """Terminal tasks of this owner, with their events and segments. Their blobs go when they are collected."""
 
     owner: str
     task_ids: list[str]
@@ -209,7 +212,10 @@ class PutCode(msgspec.Struct, gc=False):
 
 
 class RedeemCode(msgspec.Struct):
-    """Use a code up and put the endpoint that it makes, in one. Refused (`code`) when it is unknown, used or expired."""
+    """Use a code up and put the endpoint that it makes, in one.
+
+    Refused as `code` when it is unknown, used or expired, as `conflict` when the name is taken (it then stays good).
+    """
 
     hash: bytes
     now: float
@@ -235,9 +241,10 @@ class DropBlobs(msgspec.Struct, gc=False):
 class Problem(msgspec.Struct):
     """An op that changed nothing.
 
-    `kind` is `conflict` (same id, other hash or owner; an endpoint's name is taken), `exists` (same id, same hash), `terminal`, `missing` (no such
-    task of this owner), `code` (an enrolment code that is worth nothing) or `invalid` (it could not be stored; logged).
-    `task_id` is the id that the op speaks of: of its task, endpoint, session or token.
+    `kind` is `conflict` (same id, other hash or owner; an endpoint's name is taken), `exists` (same id, same hash),
+    `terminal`, `missing` (no such task of this owner), `code` (an enrolment code that is worth nothing) or `invalid`
+    (it could not be stored; logged). `task_id` is the id that the op speaks of: of its task, endpoint, session or
+    token.
     """
 
     task_id: str

@@ -1,7 +1,7 @@
 """Named questions to the store: `store.read("outcome", owner, task_id)`. They run in the writer thread.
 
-Whatever belongs to a user is asked for with its `owner`; another user's ids answer exactly like missing ones. The few questions
-without an owner are the hub's own, at its start and for its links; the docstring says so.
+Whatever belongs to a user is asked for with its `owner`; another user's ids answer exactly like missing ones. The few
+questions without an owner are the hub's own, at its start and for its links; the docstring says so.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import ColumnElement, Integer, Select, func, literal_column, select
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
 from jupyter_fx.protocol.messages import BlobRef, ErrorInfo, Outcome, RefInfo, Resources
 from jupyter_fx_hub.store import schema
@@ -135,13 +135,13 @@ _ROW: Final = (
 )
 
 
-def _task_row(found: Row[Any]) -> TaskRow:
+def _task_row(found: Any) -> TaskRow:
     row = tuple(found)
     outcome = row[18]
     return TaskRow(
-        *(row[0], row[1].hex(), *row[2:6], (row[6], row[7]), *row[8:17]),
-        history=_HISTORY.decode(row[17]) if row[17] else [],
-        error=_OUTCOME.decode(outcome)[0] if outcome else None,
+        *(row[0], row[1].hex(), row[2], row[3], row[4], row[5], (row[6], row[7]), row[8], row[9], row[10], row[11]),
+        *(row[12], row[13], row[14], row[15], row[16], _HISTORY.decode(row[17]) if row[17] else []),
+        _OUTCOME.decode(outcome)[0] if outcome else None,
     )
 
 
@@ -246,7 +246,7 @@ def _with_spec(query: Select[Any]) -> Select[Any]:
 
 
 def unfinished(reader: Reader, endpoint_id: str, after: int = 0, limit: int = _LIMIT) -> list[UnfinishedTask]:
-    """The hub's own: a window of an endpoint's unfinished tasks (`""`: of those that have none yet), in order of submission.
+    """The hub's own: a window of an endpoint's unfinished tasks, in order of submission (`""`: those that have none).
 
     Go on with `after` = the last row's number.
     """
@@ -320,8 +320,8 @@ _E = schema.endpoints.c
 _ENDPOINT: Final = (_E.endpoint_id, _E.owner, _E.name, _E.state, _E.info, _E.created, _E.seen)
 
 
-def _endpoint_row(row: Row[Any]) -> EndpointRow:
-    return EndpointRow(*row[:4], _UNPACK.decode(row[4]), *row[5:])
+def _endpoint_row(row: Any) -> EndpointRow:
+    return EndpointRow(row[0], row[1], row[2], row[3], _UNPACK.decode(row[4]), row[5], row[6])
 
 
 def endpoints(reader: Reader, owner: str) -> list[EndpointRow]:
@@ -360,8 +360,11 @@ _SESSION: Final = (
 )
 
 
-def _session_row(row: Row[Any]) -> SessionRow:
-    return SessionRow(*row[:9], _UNPACK.decode(row[9]), _RESOURCES.decode(row[10]), row[11])
+def _session_row(row: Any) -> SessionRow:
+    return SessionRow(
+        *(row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8]),
+        *(_UNPACK.decode(row[9]), _RESOURCES.decode(row[10]), row[11]),
+    )
 
 
 def sessions(reader: Reader, owner: str, kernel_id: str | None = None, *, live: bool = True) -> list[SessionRow]:
@@ -391,7 +394,7 @@ _K = schema.tokens.c
 _TOKEN: Final = (_K.token_id, _K.owner, _K.scopes, _K.note, _K.created, _K.expires, _K.revoked)
 
 
-def _token_row(row: Row[Any]) -> TokenRow:
+def _token_row(row: Any) -> TokenRow:
     return TokenRow(row[0], row[1], row[2].split(), *row[3:])
 
 
@@ -427,7 +430,7 @@ def blob_size(reader: Reader, owner: str, digest: str) -> int | None:
 
 
 def blob_for_endpoint(reader: Reader, endpoint_id: str, digest: str) -> int | None:
-    """The hub's own: bytes of a blob that an endpoint may read, because it put it or holds an unfinished task that needs it."""
+    """The hub's own: bytes of a blob that an endpoint may read: put by it, or needed by an unfinished task of it."""
     own = blob_size(reader, f"endpoint:{endpoint_id}", digest)
     if own is not None:
         return own

@@ -1,4 +1,4 @@
-"""Ops about everything that is no task: users, tokens, codes, functions, endpoints, sessions, blobs. A row each, seldom."""
+"""Ops about all that is no task: users, tokens, codes, functions, endpoints, sessions, blobs. A row each, seldom."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ REACHED: Final = (
 """Whether a task or function reaches a row of `blobs`."""
 
 
-def apply(cursor: sqlite3.Cursor, op: Op) -> Problem | None:  # noqa: C901, PLR0912 -- one branch per op, each a statement
+def apply(cursor: sqlite3.Cursor, op: Op) -> Problem | None:  # noqa: C901 -- one branch per op, each a statement
     """Apply one op; the problem if it changed nothing that it should have."""
     if isinstance(op, PutFunction):
         blob, size = (op.blob.digest, op.blob.size) if op.blob else ("", 0)
@@ -49,7 +49,8 @@ def apply(cursor: sqlite3.Cursor, op: Op) -> Problem | None:  # noqa: C901, PLR0
         cursor.execute("INSERT INTO users (name, created) VALUES (?,?) ON CONFLICT DO NOTHING", (op.name, op.created))
     elif isinstance(op, PutToken):
         cursor.execute(
-            "INSERT INTO tokens (token_id, hash, owner, scopes, note, created, expires, revoked) VALUES (?,?,?,?,?,?,?,0)"
+            "INSERT INTO tokens (token_id, hash, owner, scopes, note, created, expires, revoked)"
+            " VALUES (?,?,?,?,?,?,?,0)"
             " ON CONFLICT DO NOTHING",
             (op.token_id, op.hash, op.owner, " ".join(op.scopes), op.note, op.created, op.expires),
         )
@@ -93,8 +94,10 @@ def _endpoint(cursor: sqlite3.Cursor, op: PutEndpoint, name: str) -> Problem | N
     if taken:
         return Problem(op.endpoint_id, "conflict", name)
     cursor.execute(
-        "INSERT INTO endpoints (endpoint_id, owner, name, state, info, created, seen, credential_hash) VALUES (?,?,?,?,?,?,?,?)"
-        " ON CONFLICT (endpoint_id) DO UPDATE SET name=excluded.name, state=excluded.state, info=excluded.info, seen=excluded.seen,"
+        "INSERT INTO endpoints (endpoint_id, owner, name, state, info, created, seen, credential_hash)"
+        " VALUES (?,?,?,?,?,?,?,?)"
+        " ON CONFLICT (endpoint_id) DO UPDATE SET name=excluded.name, state=excluded.state, info=excluded.info,"
+        " seen=excluded.seen,"
         " credential_hash=CASE WHEN length(excluded.credential_hash)>0 THEN excluded.credential_hash"
         " ELSE endpoints.credential_hash END WHERE endpoints.owner=excluded.owner",
         (op.endpoint_id, op.owner, op.name, op.state, _PACK.encode(op.info), op.created, op.seen, op.credential_hash),
@@ -104,9 +107,10 @@ def _endpoint(cursor: sqlite3.Cursor, op: PutEndpoint, name: str) -> Problem | N
 
 def _session(cursor: sqlite3.Cursor, op: PutSession) -> Problem | None:
     cursor.execute(
-        "INSERT INTO sessions (session_id, owner, endpoint_id, state, kernel_id, epoch, opened, changed, reason, info, resources,"
-        " spec) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
-        " ON CONFLICT (session_id) DO UPDATE SET endpoint_id=excluded.endpoint_id, state=excluded.state, opened=excluded.opened,"
+        "INSERT INTO sessions (session_id, owner, endpoint_id, state, kernel_id, epoch, opened, changed, reason, info,"
+        " resources, spec) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
+        " ON CONFLICT (session_id) DO UPDATE SET endpoint_id=excluded.endpoint_id, state=excluded.state,"
+        " opened=excluded.opened,"
         " changed=excluded.changed, reason=excluded.reason, info=excluded.info WHERE sessions.owner=excluded.owner",
         (
             *(
@@ -128,10 +132,14 @@ def _session(cursor: sqlite3.Cursor, op: PutSession) -> Problem | None:
 
 def _redeem(cursor: sqlite3.Cursor, op: RedeemCode) -> Problem | None:
     made = op.endpoint
-    cursor.execute(
-        "UPDATE codes SET used=? WHERE hash=? AND used=0 AND expires>? AND owner=? AND name=?",
-        (op.now, op.hash, op.now, made.owner, made.name),
-    )
-    if not cursor.rowcount:
+    good = cursor.execute(
+        "SELECT 1 FROM codes WHERE hash=? AND used=0 AND expires>? AND owner=? AND name=?",
+        (op.hash, op.now, made.owner, made.name),
+    ).fetchone()
+    if not good:
         return Problem(made.endpoint_id, "code", "RedeemCode")
-    return _endpoint(cursor, made, "RedeemCode")
+    # A name that was taken meanwhile leaves the code unused.
+    problem = _endpoint(cursor, made, "RedeemCode")
+    if problem is None:
+        cursor.execute("UPDATE codes SET used=? WHERE hash=?", (op.now, op.hash))
+    return problem

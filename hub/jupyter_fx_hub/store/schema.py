@@ -1,9 +1,9 @@
 """What is stored: the tables of the fx hub. `REVISION` is the revision of `migrations/` that makes exactly these.
 
-Task ids are 16 bytes here and 32 hexadecimal digits everywhere else. A task's row is inserted with a number of our own (`pk`, in order of
-submission), so that its events need no look-up; ids are made by clients and are never an order. Columns that listings do
-not read (`spec`, `payload`) stand last, where SQLite's overflow pages begin. A `spec` above `SPEC_INLINE` stands in
-`bodies`, because an UPDATE writes its whole row again.
+Task ids are 16 bytes here and 32 hexadecimal digits everywhere else. A task's row is inserted with a number of our
+own (`pk`, in order of submission), so that its events need no look-up; ids are made by clients and are never an
+order. Columns that listings do not read (`spec`, `payload`) stand last, where SQLite's overflow pages begin. A `spec`
+above `SPEC_INLINE` stands in `bodies`, because an UPDATE writes its whole row again.
 
 `Integer` is 64 bits wide in SQLite; the types say BigInteger where another database would need it.
 """

@@ -1,7 +1,8 @@
 """Room on the disk: when to refuse new tasks, and a ballast that is thrown overboard so that results still land.
 
-A full SQLite cannot even DELETE: every change is written to the log first. So a file of `ballast` bytes is kept beside the
-database; when a commit finds the disk full it is deleted and the commit tried again. It is made anew once there is ample room.
+A full SQLite cannot even DELETE: every change is written to the log first. So a file of `ballast` bytes is kept
+beside the database; when a commit finds the disk full it is deleted and the commit tried again. It is made anew once
+there is ample room.
 """
 
 from __future__ import annotations

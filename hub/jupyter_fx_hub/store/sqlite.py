@@ -1,9 +1,10 @@
 """Everything that is SQLite's own: opening, pragmas, hot statements as text, what its errors mean.
 
-Another database would get a module like this one. The rest of the store speaks SQLAlchemy Core, or calls what is named here.
+Another database would get a module like this one. The rest of the store speaks SQLAlchemy Core, or calls what is
+named here.
 
-Rows are written by statements that take many at once (`VALUES (…), (…)`): sqlite3 gives up the interpreter's lock at every
-step of a statement, and beside a busy event loop each return costs up to a switch interval.
+Rows are written by statements that take many at once (`VALUES (…), (…)`): sqlite3 gives up the interpreter's lock at
+every step of a statement, and beside a busy event loop each return costs up to a switch interval.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def connect(path: Path) -> sqlite3.Connection:
     """A connection that holds the database alone, durable at every commit; usable from any one thread at a time."""
     if sqlite3.sqlite_version_info < _OLDEST:
         raise UsageError(
-            f"this Python's SQLite is {sqlite3.sqlite_version}, the fx hub needs 3.33 or newer: use a Python with a newer SQLite"
+            f"this Python's SQLite is {sqlite3.sqlite_version}, the fx hub needs 3.33 or newer: use a newer Python"
         )
     raw = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=0.2)
     try:

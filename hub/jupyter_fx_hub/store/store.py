@@ -218,7 +218,7 @@ def _open_database(path: Path) -> tuple[Any, Engine, Connection]:
     except Exception as error:
         if is_locked(error):
             raise UsageError(
-                f"the database {path} is held by another process: stop the fx hub that uses it, or name another database"
+                f"the database {path} is held by another process: stop the fx hub that has it, or name another one"
             ) from error
         if isinstance(error, UsageError):
             raise
@@ -253,4 +253,6 @@ def _next_boot(connection: Connection) -> int:
         " ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)"
     )
     cursor.execute("SELECT value FROM meta WHERE key='hub_boot'")
-    return int(cursor.fetchone()[0])
+    found = cursor.fetchone()
+    assert found is not None
+    return int(found[0])

@@ -1,4 +1,4 @@
-"""A task's story out of its rows: state events from its history, the others from `events`, text from where it stands."""
+"""A task's story out of its rows: state events from its history, the others from `events`, text from its place."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _gap(reader: Reader, task: int) -> tuple[int, int, int, int] | None:
     """(bytes, lines, first n, last n) that were dropped."""
     query = select(_G.dropped, _G.dropped_lines, _G.gap_first, _G.gap_last).where(_G.task == task, _G.dropped > 0)
     found = reader.connection.execute(query).first()
-    return tuple(found) if found else None  # type: ignore[return-value]
+    return (found[0], found[1], found[2], found[3]) if found else None
 
 
 def read_events(
@@ -52,8 +52,8 @@ def read_events(
 ) -> tuple[list[TaskEvent], int | None]:
     """Events from `start` on, at most `limit` and about 512 KiB of them, and the number to go on from or None.
 
-    In place of text that was dropped stands one NOTE with {"dropped", "lines", "through"}: the bytes, the lines, and the last event number that it
-    stands for; events of other kinds inside the gap are told.
+    In place of text that was dropped stands one NOTE with {"dropped", "lines", "through"}: the bytes, the lines, and
+    the last event number that it stands for; events of other kinds inside the gap are told.
     """
     made: list[TaskEvent] = []
     for n, state, t, reason in history:
@@ -71,8 +71,8 @@ def read_events(
     size = 0
     ends = None if len(rows) < limit else rows[-1].n
     for row in rows:
-        data = texts.of(row) if row.kind in TEXT_KINDS else msgspec.msgpack.decode(row.data)
-        made.append((row.n, row.kind, row.t, data))
+        data: Any = texts.of(row) if row.kind in TEXT_KINDS else msgspec.msgpack.decode(row.data)
+        made.append((int(row.n), int(row.kind), float(row[2]), data))
         size += row.length or len(row.data or b"")
         if size >= _BYTES_AT_ONCE:
             ends = row.n
@@ -89,8 +89,8 @@ def read_events(
 def read_log(reader: Reader, task: int, kind: int | None, offset: int, limit: int) -> dict[str, Any]:
     """Text of a task, of one stream if `kind` is given.
 
-    {"text": bytes, "next": offset to go on from or None, "size": bytes that are kept, "dropped": bytes, "lines": lines dropped}. Offsets count the kept text.
-    Where text was dropped, the text says so in a line of its own.
+    {"text": bytes, "next": offset to go on from or None, "size": bytes that are kept, "dropped": bytes, "lines":
+    lines dropped}. Offsets count the kept text. Where text was dropped, the text says so in a line of its own.
     """
     kinds = TEXT_KINDS if kind is None else (kind,)
     mine = (_C.task == task) & _C.kind.in_(kinds)

@@ -1,13 +1,15 @@
 """The text that tasks print: inline while it is short, else in append-only segment files.
 
-The first `INLINE` bytes of a task's text stand in its event rows: most tasks print little and cost no file. What follows goes
-to segments, files with names of their own in sharded directories, and the event row says (segment, place, length). The head segment takes text
-up to `STREAM_HEAD`; behind it segments of an eighth of `STREAM_TAIL` roll: the oldest is deleted, with the event rows that point into it, once the
-rest still holds `STREAM_TAIL`. What was dropped is counted in bytes and lines, with the event numbers of the gap.
+The first `INLINE` bytes of a task's text stand in its event rows: most tasks print little and cost no file. What
+follows goes to segments, files with names of their own in sharded directories, and the event row says (segment,
+place, length). The head segment takes text up to `STREAM_HEAD`; behind it segments of an eighth of `STREAM_TAIL`
+roll: the oldest is deleted, with the event rows that point into it, once the rest still holds `STREAM_TAIL`. What was
+dropped is counted in bytes and lines, with the event numbers of the gap.
 
-What durability this gives: the bytes are written at the size that the database last committed (what a crash left beyond it is overwritten), and the files are
-fdatasynced before the commit that counts them. So an event is readable after a power cut exactly if its commit was acknowledged.
-Files of dropped segments go after that commit; a crash between the two leaves a file that nobody names, and `sweep` removes it at the next start.
+What durability this gives: the bytes are written at the size that the database last committed (what a crash left
+beyond it is overwritten), and the files are fdatasynced before the commit that counts them. So an event is readable
+after a power cut exactly if its commit was acknowledged. Files of dropped segments go after that commit; a crash
+between the two leaves a file that nobody names, and `sweep` removes it at the next start.
 
 All of it runs in the writer thread.
 """
@@ -28,7 +30,7 @@ from jupyter_fx.protocol.limits import STREAM_HEAD, STREAM_TAIL
 from jupyter_fx.protocol.messages import EventKind
 from jupyter_fx_hub.store.ops import EventRow
 
-__all__ = ["INLINE", "TEXT_KINDS", "Streams"]
+__all__ = ["INLINE", "TEXT_KINDS", "Streams", "sync_dir"]
 
 INLINE: Final = 4096
 """Bytes of a task's text that stay in its event rows."""
@@ -140,7 +142,8 @@ class Streams:
             stream.segments = [
                 _Segment(*found)
                 for found in self._cursor.execute(
-                    "SELECT segment, task, name, head, size, lines, first_n, last_n FROM segments WHERE task=? ORDER BY segment",
+                    "SELECT segment, task, name, head, size, lines, first_n, last_n FROM segments"
+                    " WHERE task=? ORDER BY segment",
                     (task,),
                 )
             ]
@@ -197,14 +200,16 @@ class Streams:
                 if s.dirty:
                     s.dirty = False
                     self._cursor.execute(
-                        "INSERT INTO segments (segment, task, name, head, size, lines, first_n, last_n) VALUES (?,?,?,?,?,?,?,?)"
-                        " ON CONFLICT (segment) DO UPDATE SET size=excluded.size, lines=excluded.lines, last_n=excluded.last_n",
+                        "INSERT INTO segments (segment, task, name, head, size, lines, first_n, last_n)"
+                        " VALUES (?,?,?,?,?,?,?,?)"
+                        " ON CONFLICT (segment) DO UPDATE SET size=excluded.size, lines=excluded.lines,"
+                        " last_n=excluded.last_n",
                         (s.segment, s.task, s.name, s.head, s.size, s.lines, s.first_n, s.last_n),
                     )
         for name in self._unsynced:
             _datasync(self._file(name))
         for folder in self._new_dirs:
-            _sync_dir(folder)
+            sync_dir(folder)
         self._unsynced.clear()
         self._new_dirs.clear()
 
@@ -316,7 +321,8 @@ def _datasync(file: int) -> None:
     getattr(os, "fdatasync", os.fsync)(file)
 
 
-def _sync_dir(folder: Path) -> None:
+def sync_dir(folder: Path) -> None:
+    """Make new names in `folder` durable."""
     if os.name != "posix":
         return
     file = os.open(folder, os.O_RDONLY | _FLAGS)

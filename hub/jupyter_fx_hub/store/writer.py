@@ -1,12 +1,15 @@
 """The one thread that writes: it takes ops off a queue, puts many into one transaction, and says when they are on disk.
 
-* **Group commit.** Whatever waits goes into one transaction, up to `BATCH` tasks; while it is synced, the next ones gather.
-* **Hold.** A batch of nothing but new tasks waits up to `HOLD` seconds for their results: then each is one row, inserted as
-  terminal already, and one sync. Anything else that waits (a result of an older task, a read) ends the hold at once.
+* **Group commit.** Whatever waits goes into one transaction, up to `BATCH` tasks; while it is synced, the next ones
+  gather.
+* **Hold.** A batch of nothing but new tasks waits up to `HOLD` seconds for their results: then each is one row,
+  inserted as terminal already, and one sync. Anything else that waits (a result of an older task, a read) ends the
+  hold at once.
 * **Reads** stand in the same queue and run on the same connection: they see everything that was written before them.
-* **A full disk** loses nothing: the batch is rolled back, the ballast is given up, and the same batch is tried again until it
-  lands. Until then reads are answered from what is committed.
-* **An op that cannot be stored** (a number too large …) is found by applying the batch op by op, refused as `invalid`, and logged.
+* **A full disk** loses nothing: the batch is rolled back, the ballast is given up, and the same batch is tried again
+  until it lands. Until then reads are answered from what is committed.
+* **An op that cannot be stored** (a number too large …) is found by applying the batch op by op, refused as
+  `invalid`, and logged.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ HOLD: Final = 0.001
 HOLD_OUTPUT: Final = 0.01
 """Seconds that output waits for more output: nobody waits for its commit."""
 _RETRY_FIRST, _RETRY_LAST = 0.05, 1.0
+_MERGING: Final = frozenset({MoveTask, FinishTask})
 
 
 class Read:
@@ -111,7 +115,7 @@ class Writer:
         try:
             while self._step():
                 pass
-        except BaseException as error:  # noqa: BLE001 -- the thread's last words
+        except BaseException as error:
             log.critical("the fx hub's store has failed: %s", error, exc_info=error)
             self._failed(error)
             self._refuse_reads(error)
@@ -145,46 +149,26 @@ class Writer:
 
     def _gather(self) -> tuple[list[Op], Read | object]:
         """Ops for one transaction, and the read or end (or nothing) that stands behind them."""
-        item = self._take(None)
-        ops: list[Op] = []
-        fresh: dict[str, bool] = {}
-        rows = 0
-        calm = True  # nothing but new tasks, what merges into them, and output
-        deadline = 0.0
+        batch = _Batch()
+        wait: float | None = None
         while True:
-            if item is None:
-                return ops, _END
-            if isinstance(item, Read):
-                return ops, item
-            ops.append(item)
-            kind = type(item)
-            if kind is InsertTask:
-                fresh[item.task_id] = True  # type: ignore[union-attr]
-                rows += 1
-            elif kind is FinishTask and item.task_id in fresh:  # type: ignore[union-attr]
-                fresh[item.task_id] = False  # type: ignore[union-attr]
-            elif kind is AddEvents:
-                rows += 1
-            elif kind is not MoveTask or item.task_id not in fresh:  # type: ignore[union-attr]
-                rows += 1
-                calm = False
-            if rows >= self._batch:
-                return ops, _NOTHING
             try:
-                item = self._take(0)
+                item = self._take(wait)
+            except queue.Empty:
+                # Nothing more is there: go on waiting, or commit.
+                wait = batch.may_wait(self._hold) if wait == 0 else 0
+                if wait <= 0:
+                    return batch.ops, _NOTHING
                 continue
-            except queue.Empty:
-                pass
-            if not calm or not self._hold or (fresh and not any(fresh.values())):
-                return ops, _NOTHING
-            now = time.monotonic()
-            deadline = deadline or now + (self._hold if fresh else HOLD_OUTPUT)
-            if now >= deadline:
-                return ops, _NOTHING
-            try:
-                item = self._take(deadline - now)
-            except queue.Empty:
-                return ops, _NOTHING
+            if item is None:
+                return batch.ops, _END
+            if isinstance(item, Read):
+                return batch.ops, item
+            if batch.rows >= self._batch and not batch.is_free(item):
+                self._later.appendleft(item)
+                return batch.ops, _NOTHING
+            batch.add(item)
+            wait = 0
 
     # --- committing ---
 
@@ -199,7 +183,7 @@ class Writer:
                 if not is_transient(error):
                     if _is_broken(error):
                         raise
-                    return self._one_by_one(ops)
+                    return self._one_by_one(ops, error)
                 if is_full(error):
                     self._space.note_full()
                 if not told:
@@ -228,11 +212,11 @@ class Writer:
         self._streams.committed()
         return problems
 
-    def _one_by_one(self, ops: list[Op]) -> list[Problem]:
+    def _one_by_one(self, ops: list[Op], error: Exception) -> list[Problem]:
         """Some op of these cannot be stored: store the others."""
         if len(ops) == 1:
             name = type(ops[0]).__name__
-            log.exception("an op of the fx hub could not be stored: %s", name)
+            log.error("an op of the fx hub could not be stored: %s", name, exc_info=error)
             return [Problem(_id_of(ops[0]), "invalid", name)]
         problems: list[Problem] = []
         half = len(ops) // 2
@@ -252,6 +236,50 @@ class Writer:
                 item.run()
             else:
                 self._later.append(item)
+
+
+class _Batch:
+    """Ops for one transaction, and whether they may wait for more."""
+
+    __slots__ = ("calm", "deadline", "fresh", "ops", "rows", "waiting")
+
+    def __init__(self) -> None:
+        self.ops: list[Op] = []
+        self.rows = 0
+        self.fresh: set[str] = set()
+        """New tasks of this batch …"""
+        self.waiting: set[str] = set()
+        """… and those of them that have not ended in it."""
+        self.calm = True
+        """Nothing but new tasks, what merges into them, and output."""
+        self.deadline = 0.0
+
+    def is_free(self, op: Op) -> bool:
+        """Whether `op` merges into a row that is to be written anyhow."""
+        return type(op) in _MERGING and op.task_id in self.fresh  # type: ignore[union-attr]
+
+    def add(self, op: Op) -> None:
+        """Add an op."""
+        self.ops.append(op)
+        if self.is_free(op):
+            if isinstance(op, FinishTask):
+                self.waiting.discard(op.task_id)
+            return
+        self.rows += 1
+        if isinstance(op, InsertTask):
+            self.fresh.add(op.task_id)
+            if op.state < 10:
+                self.waiting.add(op.task_id)
+        elif not isinstance(op, AddEvents):
+            self.calm = False
+
+    def may_wait(self, hold: float) -> float:
+        """Seconds that the batch may go on gathering; 0 or less: commit it."""
+        if not self.calm or not hold or (self.fresh and not self.waiting):
+            return 0
+        now = time.monotonic()
+        self.deadline = self.deadline or now + (hold if self.fresh else HOLD_OUTPUT)
+        return self.deadline - now
 
 
 _NOTHING: Final = object()
