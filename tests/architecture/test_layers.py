@@ -103,3 +103,8 @@ def test_nobody_takes_more_from_the_root_than_the_version() -> None:
         if alias.name not in rooms and alias.name != "__version__"
     }
     assert taken == set()
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if "jupyter_fx_worker" in path.parts], ids=name_of)
+def test_worker_is_written_in_python_3_9(path: Path) -> None:
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
