@@ -6,9 +6,9 @@ Client and kernel use it; the envelope itself is `jupyter_fx_worker.envelope`, o
 from __future__ import annotations
 
 from jupyter_fx.payload.diagnose import diagnose
-from jupyter_fx.payload.functions import EncodedFunction, encode_function
+from jupyter_fx.payload.functions import EncodedFunction, encode_function, name_of
 from jupyter_fx.payload.inputs import as_input
-from jupyter_fx.payload.outcomes import ItemError, Items, decode_error, decode_value, remote_traceback
+from jupyter_fx.payload.outcomes import ItemError, Items, decode_error, decode_value, finished_items, lost_item, remote_traceback
 from jupyter_fx.payload.values import Encoded, encode_args, encode_items, join
 
 __all__ = [
@@ -23,6 +23,9 @@ __all__ = [
     "encode_args",
     "encode_function",
     "encode_items",
+    "finished_items",
     "join",
+    "lost_item",
+    "name_of",
     "remote_traceback",
 ]

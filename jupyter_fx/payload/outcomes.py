@@ -19,7 +19,7 @@ from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import ErrorInfo, Outcome
 from jupyter_fx_worker import envelope, inputs
 
-__all__ = ["ItemError", "Items", "decode_error", "decode_value", "from_info", "remote_traceback"]
+__all__ = ["ItemError", "Items", "decode_error", "decode_value", "finished_items", "from_info", "lost_item", "remote_traceback"]
 
 _BY_STATE: Final = {TaskState.EXPIRED: TaskExpired, TaskState.LOST: TaskLost, TaskState.POISONED: TaskPoisoned}
 
@@ -168,3 +168,23 @@ def remote_traceback(error: BaseException) -> str:
     if isinstance(error, RemoteError):
         return error.remote_traceback
     return remote_traceback(error.__cause__) if error.__cause__ is not None else ""
+
+
+def lost_item(outcome: Outcome | None) -> BaseException:
+    """The error of an item of a map that has no outcome of its own, though its chunk has one."""
+    if outcome is not None and outcome.error is not None:
+        return from_info(outcome.error, TaskLost, outcome.task_id)
+    return TaskLost(task_id=outcome.task_id if outcome is not None else None)
+
+
+def finished_items(outcome: Outcome | None) -> list[Any]:
+    """The values that a chunk of a map had when it failed as a whole, as far as its outcome brings them."""
+    if outcome is None or not outcome.payload:
+        return []
+    try:
+        if envelope.peek(outcome.payload)[0].get("k") != "results":
+            return []
+        values = decode_value(outcome.payload)
+    except Exception:  # noqa: BLE001 the failure as a whole is what is told
+        return []
+    return values if isinstance(values, Items) else []

@@ -46,13 +46,9 @@ def encode_args(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Encoded:
         if size > BLOB_MAX:
             raise too_big(name, value, size)
     try:
-        with inputs.collecting() as wanted:
-            pieces = envelope.dumps((args, kwargs), "args")
+        pieces, wanted = _pieces((args, kwargs), "args", {})
     except Exception as error:
         raise _refusal(_named(args, kwargs), error) from error
-    if wanted:
-        with inputs.collecting() as wanted:
-            pieces = envelope.dumps((args, kwargs), "args", refs=len(wanted))
     size = envelope.size_of(pieces)
     if size > BLOB_MAX:
         raise PayloadError(f"the arguments have {_mib(size)} together, the limit is {_mib(BLOB_MAX)}: {_CURE}")
@@ -65,14 +61,25 @@ def encode_items(items: Sequence[Any], *, star: bool) -> Encoded:
     if star:
         extra["star"] = True
     try:
-        with inputs.collecting() as wanted:
-            pieces = envelope.dumps(items, "items", **extra)
+        pieces, wanted = _pieces(items, "items", extra)
     except Exception as error:
         raise _refusal([(f"item {at} of the chunk", item) for at, item in enumerate(items)], error) from error
     size = envelope.size_of(pieces)
     if size > BLOB_MAX:
         raise PayloadError(f"a chunk of {len(items)} items has {_mib(size)}, the limit is {_mib(BLOB_MAX)}: use a smaller chunksize")
     return Encoded(pieces, size, wanted)
+
+
+def _pieces(value: Any, kind: str, extra: dict[str, Any]) -> tuple[Sequence[envelope.Buffer], list[str]]:
+    if envelope.is_plain(value):
+        return envelope.dumps(value, kind, **extra), []
+    with inputs.collecting() as wanted:
+        data, buffers, code = envelope.pickled(value)
+    if code:
+        extra["code"] = True
+    if wanted:
+        extra["refs"] = len(wanted)
+    return envelope.assemble(data, buffers, kind, extra), wanted
 
 
 _CURE = "keep the data there (make it in a remote cell, or read it from a file at the endpoint) and pass a reference to it"

@@ -1,0 +1,182 @@
+"""Bytes on the second connection: uploads that go on where they stopped, downloads that are checked. On the loop's thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from jupyter_fx.digest import digest as digest_of
+from jupyter_fx.errors import FxError, RemoteProtocolError
+from jupyter_fx.protocol.faults import error_from
+from jupyter_fx.protocol.limits import BLOB_CHUNK
+from jupyter_fx.protocol.messages import BlobData, BlobGet, BlobPut, BlobRef, BlobStored, Hello
+from jupyter_fx.transport import Peer
+
+__all__ = ["Blobs", "chunks"]
+
+
+def chunks(pieces: Sequence[Any], offset: int) -> Iterator[bytes]:
+    """The pieces as chunks of at most BLOB_CHUNK bytes, from `offset` on, without joining them as a whole."""
+    buffer = bytearray()
+    for piece in pieces:
+        view = memoryview(piece).cast("B")
+        if offset >= len(view):
+            offset -= len(view)
+            continue
+        view, offset = view[offset:], 0
+        while len(view):
+            room = BLOB_CHUNK - len(buffer)
+            buffer += view[:room]
+            view = view[room:]
+            if len(buffer) == BLOB_CHUNK:
+                yield bytes(buffer)
+                buffer.clear()
+    if buffer:
+        yield bytes(buffer)
+
+
+class _Upload:
+    def __init__(self, pieces: Sequence[Any], size: int, done: asyncio.Future[None]) -> None:
+        self.pieces, self.size, self.done = pieces, size, done
+        self.sender: asyncio.Task[None] | None = None
+
+    def stop(self) -> None:
+        if self.sender is not None:
+            self.sender.cancel()
+            self.sender = None
+
+
+class _Download:
+    def __init__(self, size: int, done: asyncio.Future[None]) -> None:
+        self.data = bytearray(size)
+        self.at = 0
+        self.done = done
+
+
+class Blobs:
+    """The client's connection of role `blobs`, made when it is first needed."""
+
+    def __init__(self, address: str, hello: Hello) -> None:
+        self._address, self._hello = address, hello
+        self._peer: Peer | None = None
+        self._up: dict[str, _Upload] = {}
+        self._down: dict[str, _Download] = {}
+
+    def _open(self) -> Peer:
+        if self._peer is None:
+            self._peer = Peer(
+                self._address,
+                self._hello,
+                on_message=self._take,
+                on_open=lambda _welcome: self._again(),
+                on_lost=lambda _error: self._pause(),
+                on_refused=self._refused,
+            ).start()
+        return self._peer
+
+    async def put(self, digest: str, pieces: Sequence[Any], size: int) -> BlobRef:
+        """Upload; returns when the bytes are on the hub's disk. Goes on by itself after a reconnect."""
+        running = self._up.get(digest)
+        if running is None:
+            running = self._up[digest] = _Upload(pieces, size, asyncio.get_running_loop().create_future())
+            peer = self._open()
+            if peer.is_open:
+                peer.send(BlobPut(digest, size))
+        await asyncio.shield(running.done)
+        return BlobRef(digest, size)
+
+    async def get(self, blob: BlobRef) -> bytearray:
+        """Download and check; RemoteProtocolError when the bytes are not what the digest says."""
+        running = self._down.get(blob.digest)
+        if running is None:
+            running = self._down[blob.digest] = _Download(blob.size, asyncio.get_running_loop().create_future())
+            peer = self._open()
+            if peer.is_open:
+                peer.send(BlobGet(blob.digest))
+        await asyncio.shield(running.done)
+        found = await asyncio.get_running_loop().run_in_executor(None, digest_of, running.data)
+        if found != blob.digest:
+            raise RemoteProtocolError(f"blob {blob.digest[:16]} came with other content")
+        return running.data
+
+    def close(self) -> None:
+        """End the connection."""
+        self._pause()
+        if self._peer is not None:
+            self._peer.close()
+
+    # Inside.
+
+    def _again(self) -> None:
+        assert self._peer is not None
+        for digest, upload in self._up.items():
+            self._peer.send(BlobPut(digest, upload.size))
+        for digest, download in self._down.items():
+            self._peer.send(BlobGet(digest, download.at))
+
+    def _pause(self) -> None:
+        for upload in self._up.values():
+            upload.stop()
+
+    def _refused(self, error: FxError) -> None:
+        for waiting in (self._up, self._down):
+            for transfer in waiting.values():  # type: ignore[attr-defined]
+                transfer.done.set_exception(error)
+            waiting.clear()  # type: ignore[attr-defined]
+        self._peer = None
+
+    def _take(self, message: Any, _number: int) -> None:
+        if isinstance(message, BlobStored):
+            self._stored(message)
+        elif isinstance(message, BlobData):
+            self._data(message)
+
+    def _stored(self, message: BlobStored) -> None:
+        upload = self._up.get(message.digest)
+        if upload is None:
+            return
+        if message.error is not None:
+            self._end_upload(message.digest, error_from(message.error))
+        elif message.offset >= upload.size:
+            self._end_upload(message.digest, None)
+        elif upload.sender is None:
+            upload.sender = asyncio.get_running_loop().create_task(self._send(message.digest, upload, message.offset))
+
+    def _end_upload(self, digest: str, error: FxError | None) -> None:
+        upload = self._up.pop(digest)
+        upload.stop()
+        if not upload.done.done():
+            if error is None:
+                upload.done.set_result(None)
+            else:
+                upload.done.set_exception(error)
+
+    async def _send(self, digest: str, upload: _Upload, offset: int) -> None:
+        peer = self._peer
+        assert peer is not None
+        for data in chunks(upload.pieces, offset):
+            await peer.wait_uncongested()
+            peer.send(BlobData(digest, offset, upload.size, data))
+            offset += len(data)
+            await asyncio.sleep(0)
+
+    def _data(self, message: BlobData) -> None:
+        download = self._down.get(message.digest)
+        if download is None:
+            return
+        error: FxError | None = error_from(message.error) if message.error is not None else None
+        if error is None:
+            end = message.offset + len(message.data)
+            if message.offset != download.at or end > len(download.data):
+                return  # of a request before a reconnect
+            download.data[message.offset : end] = message.data
+            download.at = end
+            if end < len(download.data):
+                return
+        del self._down[message.digest]
+        if not download.done.done():
+            if error is None:
+                download.done.set_result(None)
+            else:
+                download.done.set_exception(error)

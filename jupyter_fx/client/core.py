@@ -1,0 +1,306 @@
+"""The client's thread: one asyncio loop, the link to the hub, and what comes and goes on it.
+
+Users' threads append to `outbox` and wake the loop; the loop sends in batches: at once when it was quiet, else at most 1 ms
+after the last batch, and at once when somebody waits for a result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from jupyter_fx.client.blobs import Blobs
+from jupyter_fx.errors import FxError, HubUnavailable, UsageError
+from jupyter_fx.ids import new_id
+from jupyter_fx.protocol.faults import error_from
+from jupyter_fx.protocol.limits import TASKS_PER_FRAME
+from jupyter_fx.protocol.messages import (
+    OLDEST_VERSION,
+    VERSION,
+    Attach,
+    Events,
+    Functions,
+    Hello,
+    Outcome,
+    Outcomes,
+    Rejected,
+    SessionEvent,
+    Submit,
+    TaskSpec,
+    Welcome,
+)
+from jupyter_fx.transport import Peer
+
+if TYPE_CHECKING:
+    from jupyter_fx.client.futures import TaskFuture
+    from jupyter_fx.client.sessions import SessionHandle
+
+__all__ = ["Core"]
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+BATCH_EVERY = 0.001
+BATCH_BYTES = 512 * 1024
+KEEP_EVERY = 2.0  # seconds
+SPEC_OVERHEAD = 160  # bytes of a TaskSpec beside its payload, about
+
+
+def _told(done: asyncio.Future[None]) -> None:
+    if not done.cancelled() and done.exception() is not None:
+        log.warning("the local endpoint could not be looked after: %s", done.exception())
+
+
+class Core:
+    """A link to the hub on a thread of its own. Public methods may be called from any thread."""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        token: str,
+        software: str,
+        info: dict[str, Any],
+        on_lost: Callable[[FxError], None],
+        ack: Callable[[], None],
+        keeper: Callable[[], None] | None = None,
+    ) -> None:
+        self.address = address
+        self.futures: dict[str, TaskFuture] = {}
+        """Tasks that are waited for."""
+        self.sessions: dict[str, SessionHandle] = {}
+        self.outbox: deque[Any] = deque()
+        """(future, spec, function) of a task to be submitted, or a message to be sent (kept)."""
+        self.queued_bytes = 0
+        self.refused: FxError | None = None
+        """Why the hub does not want us, for good."""
+        self.welcome: Welcome | None = None
+        self._on_lost, self._ack, self._keeper = on_lost, ack, keeper
+        self._hello = Hello(VERSION, OLDEST_VERSION, "client", new_id(), software, token, info)
+        self._blob_hello = Hello(VERSION, OLDEST_VERSION, "blobs", new_id(), software, token)
+        self.functions: set[str] = set()
+        """Digests of functions that the hub has, or that are on their way."""
+        self._awake = True  # nothing wakes the loop before it runs
+        self._last = 0.0
+        self._fetching: set[asyncio.Task[None]] = set()
+        self._started: Future[None] = Future()
+        self.thread = threading.Thread(target=self._run, name="jupyter-fx-client", daemon=True)
+
+    # --- any thread ---
+
+    def start(self, timeout: float) -> Welcome:
+        """Start the thread and wait for the hub's Welcome; raises why there is none."""
+        self.thread.start()
+        self._started.result()
+        try:
+            return self.call(self.peer.opened(timeout))
+        except BaseException:
+            self.stop()
+            raise
+
+    def wake(self) -> None:
+        """See to it that what was appended to the outbox is sent soon."""
+        if not self._awake:
+            self._awake = True
+            self.loop.call_soon_threadsafe(self._drain)
+
+    def flush(self) -> None:
+        """See to it that it is sent now."""
+        if self.outbox:
+            self._awake = True
+            self.loop.call_soon_threadsafe(self._drain_now)
+
+    def call(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Run a coroutine on the loop and wait for it. UsageError on the loop's own thread, which must not wait."""
+        if threading.current_thread() is self.thread:
+            work.close()
+            raise UsageError("this cannot be asked from a callback of the client, which must not wait: use another thread")
+        if not self.thread.is_alive():
+            work.close()
+            raise HubUnavailable("the client is closed")
+        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        try:
+            return future.result(timeout)
+        except TimeoutError:
+            if future.done():
+                raise
+            future.cancel()
+            raise HubUnavailable(f"no answer within {timeout:g} s") from None
+        except BaseException:
+            future.cancel()
+            raise
+
+    @property
+    def unacked_bytes(self) -> int:
+        """Bytes that are queued here or sent and not acknowledged."""
+        return self.queued_bytes + self.peer.link.unacked_bytes
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was sent is acknowledged."""
+        return not self.outbox and not self.peer.link.unacked_bytes
+
+    def stop(self) -> None:
+        """End link and thread; tasks go on."""
+        if self.thread.is_alive():
+            self.loop.call_soon_threadsafe(self._stop)
+            if threading.current_thread() is not self.thread:
+                self.thread.join(5.0)
+
+    # --- the loop's thread ---
+
+    def _run(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.loop.call_soon(self._begin)
+        try:
+            self.loop.run_forever()
+        finally:
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+            self.loop.run_until_complete(self.loop.shutdown_default_executor())
+            self.loop.run_until_complete(asyncio.sleep(0))
+            self.loop.close()
+
+    def _begin(self) -> None:
+        try:
+            self.peer = Peer(
+                self.address,
+                self._hello,
+                on_message=self._take,
+                on_open=self._opened,
+                on_lost=self._on_lost,
+                on_acked=lambda _number: self._ack(),
+                on_refused=self._refuse,
+            ).start()
+            self.blobs = Blobs(self.address, self._blob_hello)
+        except BaseException as error:
+            self._started.set_exception(error)
+            raise
+        self._started.set_result(None)
+        self._drain_now()
+        if self._keeper is not None:
+            self.loop.call_later(KEEP_EVERY, self._keep)
+
+    def _keep(self) -> None:
+        """While something is waited for, let whoever keeps the endpoint alive look at it."""
+        assert self._keeper is not None
+        if self.futures:
+            self.loop.run_in_executor(None, self._keeper).add_done_callback(_told)
+        self.loop.call_later(KEEP_EVERY, self._keep)
+
+    def _stop(self) -> None:
+        self.blobs.close()
+        self.peer.close()
+        self.loop.call_later(0.01, self.loop.stop)
+
+    def _drain(self) -> None:
+        now = self.loop.time()
+        if now - self._last < BATCH_EVERY:
+            self.loop.call_at(self._last + BATCH_EVERY, self._drain_now)
+            return
+        self._drain_now()
+
+    def _drain_now(self) -> None:
+        self._awake = False
+        self._last = self.loop.time()
+        self.queued_bytes = 0
+        outbox, peer, functions = self.outbox, self.peer, self.functions
+        specs: list[TaskSpec] = []
+        size = 0
+        while outbox:
+            item = outbox.popleft()
+            if type(item) is not tuple:
+                if specs:
+                    peer.send(Submit(specs), keep=True)
+                    specs, size = [], 0
+                peer.send(item, keep=True)
+                continue
+            future, spec, function = item
+            future._sent = True  # noqa: SLF001 before its state is read: `cancel` reads them the other way round
+            if future.cancelled():
+                continue
+            if future._bounded and not future.set_running_or_notify_cancel():  # noqa: SLF001
+                continue
+            if function is not None and function.digest not in functions:
+                functions.add(function.digest)
+                peer.send(Functions([function]), keep=True)
+            size += len(spec.payload) + SPEC_OVERHEAD
+            if specs and (size > BATCH_BYTES or len(specs) >= TASKS_PER_FRAME):
+                peer.send(Submit(specs), keep=True)
+                specs, size = [], len(spec.payload) + SPEC_OVERHEAD
+            specs.append(spec)
+        if specs:
+            peer.send(Submit(specs), keep=True)
+        peer.flush()
+
+    def _opened(self, welcome: Welcome) -> None:
+        first = self.welcome is None
+        self.welcome = welcome
+        if first:
+            return
+        waiting = [(f.task_id, f._next_event, f._watch) for f in self.futures.values() if f._sent]  # noqa: SLF001
+        for at in range(0, len(waiting), TASKS_PER_FRAME):
+            self.peer.send(Attach(waiting[at : at + TASKS_PER_FRAME]))
+
+    def _refuse(self, error: FxError) -> None:
+        self.refused = error
+        for future in list(self.futures.values()):
+            future._fail(error)  # noqa: SLF001
+        self.futures.clear()
+        self._ack()
+
+    def _take(self, message: Any, _number: int) -> None:
+        kind = type(message)
+        if kind is Outcomes:
+            for outcome in message.outcomes:
+                future = self.futures.get(outcome.task_id)
+                if future is None:
+                    continue
+                if outcome.blob is not None:
+                    task = self.loop.create_task(self._fetch(future, outcome))
+                    self._fetching.add(task)
+                    task.add_done_callback(self._fetching.discard)
+                    continue
+                del self.futures[outcome.task_id]
+                future._finish(outcome)  # noqa: SLF001
+        elif kind is Events:
+            for event in message.events:
+                future = self.futures.get(event.task_id)
+                if future is not None:
+                    try:
+                        future._tell(event)  # noqa: SLF001
+                    except Exception:
+                        log.exception("a callback for events failed")
+        elif kind is Rejected:
+            self._rejected(message)
+        elif kind is SessionEvent:
+            session = self.sessions.get(message.session_id)
+            if session is not None:
+                session._tell(message)  # noqa: SLF001
+
+    async def _fetch(self, future: TaskFuture, outcome: Outcome) -> None:
+        assert outcome.blob is not None
+        try:
+            # Writable memory: arrays of the value live in it.
+            outcome.payload = await self.blobs.get(outcome.blob)  # type: ignore[assignment]
+        except FxError as error:
+            self.futures.pop(outcome.task_id, None)
+            future._fail(error)  # noqa: SLF001
+            return
+        self.futures.pop(outcome.task_id, None)
+        future._finish(outcome)  # noqa: SLF001
+
+    def _rejected(self, message: Rejected) -> None:
+        for task_id in message.tasks:
+            future = self.futures.pop(task_id, None)
+            if future is not None:
+                future._fail(error_from(message.error, task_id))  # noqa: SLF001
+        session = self.sessions.get(message.session_id) if message.session_id else None
+        if session is not None:
+            session._refused(error_from(message.error))  # noqa: SLF001
+

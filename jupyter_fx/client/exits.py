@@ -1,0 +1,49 @@
+"""What happens when the interpreter ends: executors are waited for, as `concurrent.futures` does, and what was submitted is
+acknowledged before the process is gone."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import threading
+import weakref
+from typing import Any
+
+__all__ = ["exiting", "register"]
+
+DRAIN = 30.0
+"""Seconds that the end of the interpreter waits for the hub to acknowledge submissions."""
+
+_executors: weakref.WeakSet[Any] = weakref.WeakSet()
+_exiting = False
+
+
+def exiting() -> bool:
+    """Whether the interpreter is ending."""
+    return _exiting
+
+
+def register(executor: Any) -> None:
+    """Wait for this executor's calls at exit."""
+    _executors.add(executor)
+
+
+def _at_exit() -> None:
+    global _exiting  # noqa: PLW0603
+    _exiting = True
+    for executor in list(_executors):
+        executor.shutdown(wait=True)
+    from jupyter_fx.client.hub import all_clients
+
+    for client in all_clients():
+        if not client.drain(DRAIN):
+            sys.stderr.write(
+                f"jupyter-fx: the hub at {client.address} did not acknowledge everything within {DRAIN:g} s: "
+                "the last submissions may be lost\n"
+            )
+        client.close(timeout=0.0)
+
+
+# Threads are joined before atexit handlers run: concurrent.futures uses the same door.
+_register = getattr(threading, "_register_atexit", atexit.register)
+_register(_at_exit)

@@ -1,0 +1,490 @@
+"""HubClient: everything one can ask of an fx hub, from any thread."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from jupyter_fx import payload
+from jupyter_fx.client.core import Core
+from jupyter_fx.client.futures import OnEvent, TaskFuture
+from jupyter_fx.client.refs import Ref
+from jupyter_fx.client.sessions import SessionHandle
+from jupyter_fx.digest import digest_parts
+from jupyter_fx.errors import FxError, HubUnavailable, PayloadError, UsageError
+from jupyter_fx.ids import is_id, new_id
+from jupyter_fx.protocol.lifecycle import TaskState
+from jupyter_fx.protocol.limits import BLOB_MAX, INLINE_MAX, MAP_ITEMS_MAX, NAME_MAX, UNACKED_MAX
+from jupyter_fx.protocol.messages import (
+    Attach,
+    BlobRef,
+    Cancel,
+    CancelMode,
+    Function,
+    Kind,
+    OpenSession,
+    RefInfo,
+    SessionEvent,
+    SessionSpec,
+    TaskOptions,
+    TaskSpec,
+    Watch,
+)
+
+__all__ = ["HubClient"]
+
+_clients: weakref.WeakSet[HubClient] = weakref.WeakSet()
+
+
+class HubClient:
+    """A link to the fx hub at `address` (``unix:/path``, ``https://host/prefix``, ``wss://…``) on a thread of its own.
+
+    It comes back by itself after the hub was gone, sends again what was not acknowledged, under the same ids, and goes on
+    with the story of every task where it stopped. In a forked child it becomes a link of the child's own, without the
+    parent's tasks. `revive` is called (on a thread that may wait) whenever the link is lost: who started the hub may start
+    it again. Raises HubUnavailable or AuthError when the hub does not welcome us within `timeout` seconds.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        token: str = "",
+        endpoint: str = "",
+        timeout: float = 20.0,
+        revive: Callable[[], None] | None = None,
+        keeper: Callable[[], None] | None = None,
+    ) -> None:
+        self.address = address
+        self.endpoint = endpoint
+        """The endpoint of calls that name none; empty: the hub's default."""
+        self._token, self._timeout, self._revive, self._keeper = token, timeout, revive, keeper
+        self._room = threading.Event()
+        self._reviving = threading.Lock()
+        self._starting = threading.RLock()
+        self._closed = False
+        self._core: Core | None = None
+        self._live()
+        _clients.add(self)
+
+    # --- what is known ---
+
+    @property
+    def user(self) -> str:
+        """Who we are to the hub."""
+        welcome = self._live().welcome
+        return welcome.user if welcome is not None else ""
+
+    @property
+    def hub_boot(self) -> int:
+        """How often the hub has started on its database."""
+        welcome = self._live().welcome
+        return welcome.hub_boot if welcome is not None else 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether the link is open now."""
+        core = self._core
+        return core is not None and core.thread.is_alive() and core.peer.is_open
+
+    @property
+    def usable(self) -> bool:
+        """Whether this client can still be used: neither closed nor refused for good."""
+        return not self._closed and (self._core is None or self._core.refused is None)
+
+    # --- asking ---
+
+    def request(self, op: str, args: dict[str, Any] | None = None, *, timeout: float | None = 30.0) -> Any:
+        """Ask the hub (operations: docs/wire-protocol.md) and wait for the answer; raises the error that it answers.
+
+        A question whose answer was lost with the connection is asked once more.
+        """
+        core = self._live()
+
+        async def ask() -> Any:
+            return await core.peer.request(op, args, timeout)
+
+        try:
+            return core.call(ask())
+        except HubUnavailable:
+            if not self.usable or op.endswith((".enrol", ".code", ".stop")):
+                raise
+            return core.call(ask())
+
+    # --- tasks ---
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> TaskFuture:
+        """Submit `function(*args, **kwargs)` to the default endpoint."""
+        return self.submit_call(function, args, kwargs)
+
+    def submit_call(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        *,
+        endpoint: str = "",
+        session: str = "",
+        options: TaskOptions | None = None,
+        watch: int = Watch.OUTCOME,
+        on_event: OnEvent | None = None,
+    ) -> TaskFuture:
+        """Submit a call. Returns when it is on its way; waits only while UNACKED_MAX bytes are, or a large argument uploads.
+
+        PayloadError when function or arguments cannot travel.
+        """
+        prepared = self.prepare(
+            function,
+            payload.encode_args(args, kwargs or {}),
+            endpoint=endpoint,
+            session=session,
+            options=options,
+            watch=watch,
+            on_event=on_event,
+        )
+        self.push(prepared)
+        return prepared[0]
+
+    def submit_map(
+        self,
+        function: Callable[..., Any],
+        items: Sequence[Any],
+        *,
+        star: bool = False,
+        endpoint: str = "",
+        options: TaskOptions | None = None,
+        watch: int = Watch.OUTCOME,
+        on_event: OnEvent | None = None,
+    ) -> TaskFuture:
+        """Submit one chunk of a map; the future's value is `payload.Items` in the order of `items`."""
+        prepared = self.prepare_map(
+            function, items, star=star, endpoint=endpoint, options=options, watch=watch, on_event=on_event
+        )
+        self.push(prepared)
+        return prepared[0]
+
+    def prepare_map(
+        self, function: Callable[..., Any], items: Sequence[Any], *, star: bool = False, **how: Any
+    ) -> tuple[TaskFuture, TaskSpec, Function | None]:
+        """What `push` takes, for a chunk of a map."""
+        if len(items) > MAP_ITEMS_MAX:
+            raise UsageError(f"a chunk of {len(items)} items is over the limit of {MAP_ITEMS_MAX}: use a smaller chunksize")
+        options = how.pop("options", None)
+        options = TaskOptions(items=len(items)) if options is None else with_options(options, items=len(items))
+        return self.prepare(function, payload.encode_items(items, star=star), kind=Kind.MAP, options=options, **how)
+
+    def submit_cell(
+        self,
+        session: SessionHandle | str,
+        envelope: Any,
+        *,
+        watch: int = Watch.ALL,
+        on_event: OnEvent | None = None,
+        options: TaskOptions | None = None,
+        task_id: str | None = None,
+        endpoint: str = "",
+    ) -> TaskFuture:
+        """Submit a cell, given as a `cell` envelope (bytes, or its pieces), to a session; "" with an endpoint: a stateless one.
+
+        `on_event` gets every event in order on the client's thread and must not wait. The future's `result()` is the raw
+        Outcome, whose payload is the `names` or `result` envelope; it raises the cell's error.
+        """
+        pieces = [envelope] if isinstance(envelope, (bytes, bytearray, memoryview)) else list(envelope)
+        size = sum(memoryview(piece).nbytes for piece in pieces)
+        session_id = session.session_id if isinstance(session, SessionHandle) else session
+        prepared = self.prepare(
+            None,
+            payload.Encoded(pieces, size, []),
+            kind=Kind.CELL,
+            endpoint=endpoint if session_id == "" else "",
+            session=session_id,
+            options=options,
+            watch=watch,
+            on_event=on_event,
+            task_id=task_id,
+        )
+        self.push(prepared)
+        self.flush()
+        return prepared[0]
+
+    def prepare(
+        self,
+        function: Callable[..., Any] | None,
+        encoded: payload.Encoded,
+        *,
+        kind: int = Kind.CALL,
+        endpoint: str = "",
+        session: str = "",
+        options: TaskOptions | None = None,
+        watch: int = Watch.OUTCOME,
+        on_event: OnEvent | None = None,
+        task_id: str | None = None,
+    ) -> tuple[TaskFuture, TaskSpec, Function | None]:
+        """Everything of a submission but the sending: what `push` takes. Uploads what is too large to be inline."""
+        core = self._live()
+        if core.refused is not None:
+            raise core.refused
+        future = TaskFuture(self, task_id or new_id())
+        sent_function: Function | None = None
+        digest = name = ""
+        if function is not None:
+            found = payload.encode_function(function)
+            digest, name = found.digest, found.name
+            sent_function = self._function(core, found)
+        if encoded.inputs:
+            options = with_options(options or TaskOptions(), inputs=encoded.inputs)
+        data = b""
+        if encoded.size > INLINE_MAX:
+            options = with_options(options or TaskOptions(), blob=self.upload(encoded.pieces))
+        else:
+            data = payload.join(encoded.pieces)
+        future.kind = kind
+        future.name = options.name if options is not None and options.name else name
+        if on_event is not None:
+            future._on_event = on_event  # noqa: SLF001
+        if watch:
+            future._watch = int(watch)  # noqa: SLF001
+        spec = TaskSpec(
+            future.task_id, int(kind), digest, data, "" if session else endpoint or self.endpoint, session, int(watch), options
+        )
+        return future, spec, sent_function
+
+    def push(self, prepared: tuple[TaskFuture, TaskSpec, Function | None]) -> None:
+        """Send what `prepare` made. Waits while UNACKED_MAX bytes are on their way."""
+        core = self._live()
+        if core.refused is not None:
+            raise core.refused
+        future, spec, _function = prepared
+        core.futures[future.task_id] = future
+        core.queued_bytes += len(spec.payload) + 200
+        core.outbox.append(prepared)
+        if not core._awake:  # noqa: SLF001
+            core.wake()
+        if core.unacked_bytes > UNACKED_MAX and threading.current_thread() is not core.thread:
+            self._wait_for_room(core)
+
+    def cancel(self, task_ids: Sequence[str], mode: int = CancelMode.CANCEL, reason: str = "") -> None:
+        """Ask for tasks to be stopped. Does not wait, and survives a reconnect."""
+        self.send(Cancel(list(task_ids), int(mode), reason))
+
+    def attach(
+        self, task_id: str, *, watch: int = Watch.ALL, on_event: OnEvent | None = None, first: int = 0
+    ) -> TaskFuture:
+        """A future for a task that exists at the hub: an id, a unique end of one (6 digits or more), or a name.
+
+        Events from number `first` on are told to `on_event`, then go on live. UsageError when there is no such task.
+        """
+        core = self._live()
+        info = self.request("tasks.get", {"task_id": task_id})
+        full = str(info["task_id"])
+        if not is_id(full):
+            raise UsageError(f"the hub answered no task id for {task_id!r}")
+        future = TaskFuture(self, full)
+        kind = info.get("kind", Kind.CALL)
+        future.kind = Kind[kind.upper()] if isinstance(kind, str) else int(kind)
+        future.name = str(info.get("name", ""))
+        future._sent, future._watch, future._next_event = True, int(watch), first  # noqa: SLF001
+        future._on_event = on_event  # noqa: SLF001
+        state = info.get("state")
+        future._told = TaskState[state] if isinstance(state, str) else 0  # noqa: SLF001
+        core.futures[full] = future
+
+        async def ask() -> None:
+            core.peer.send(Attach([(full, first, int(watch))]))
+
+        core.call(ask())
+        return future
+
+    # --- sessions ---
+
+    def open_session(
+        self, spec: SessionSpec, *, on_event: Callable[[SessionEvent], None] | None = None
+    ) -> SessionHandle:
+        """Ask for a session. Returns at once; cells may be submitted at once. `on_event` is called on the client's thread."""
+        core = self._live()
+        handle = SessionHandle(self, spec, on_event)
+        core.sessions[spec.session_id] = handle
+        self.send(OpenSession(spec))
+        return handle
+
+    # --- bytes ---
+
+    def upload(self, pieces: Sequence[Any]) -> BlobRef:
+        """Bring the pieces, one after another, to the hub as a blob; returns when they are on its disk.
+
+        PayloadError above BLOB_MAX.
+        """
+        size = sum(memoryview(piece).nbytes for piece in pieces)
+        if size > BLOB_MAX:
+            raise PayloadError(f"{size:,} bytes are over the limit of {BLOB_MAX:,} for one value: keep the data at the endpoint")
+        core = self._live()
+        return core.call(core.blobs.put(digest_parts(pieces), pieces, size))
+
+    def fetch(self, blob: BlobRef) -> bytearray:
+        """The bytes of a blob, checked against its digest."""
+        core = self._live()
+        return core.call(core.blobs.get(blob))
+
+    def result_ref(self, task_id: str, info: RefInfo) -> Ref:
+        """A handle for a result that stayed at its endpoint."""
+        return Ref(task_id, client=self, info=info)
+
+    # --- the link ---
+
+    def send(self, message: Any) -> None:
+        """Send a message that the hub must get (it is sent again until it is acknowledged)."""
+        core = self._live()
+        if core.refused is not None:
+            raise core.refused
+        core.outbox.append(message)
+        core.flush()
+
+    def flush(self) -> None:
+        """Send now what waits for the end of a batch."""
+        core = self._core
+        if core is not None and core.outbox:
+            core.flush()
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until the hub has acknowledged everything; False when it has not within `timeout` seconds."""
+        core = self._core
+        deadline = time.monotonic() + timeout
+        while core is not None and core.thread.is_alive() and core.refused is None and not core.idle:
+            if time.monotonic() > deadline:
+                return False
+            core.flush()
+            self._room.clear()
+            if not core.idle:
+                self._room.wait(0.02)
+        return True
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Wait for acknowledgements, then end the link. Tasks go on; their futures here fail with HubUnavailable."""
+        if self._closed:
+            return
+        self.drain(timeout)
+        self._closed = True
+        core, self._core = self._core, None
+        if core is not None:
+            core.stop()
+            waiting, error = list(core.futures.values()), HubUnavailable("the client was closed; the task goes on")
+            core.futures.clear()
+            for future in waiting:
+                future._fail(error)  # noqa: SLF001
+
+    def __repr__(self) -> str:
+        return f"<HubClient {self.address} {'connected' if self.connected else 'not connected'}>"
+
+    # --- inside ---
+
+    def _live(self) -> Core:
+        core = self._core
+        if core is not None:
+            return core
+        if self._closed:
+            raise HubUnavailable("this client is closed: fx.connect() makes another one")
+        with self._starting:
+            if self._core is None:
+                core = Core(
+                    self.address,
+                    token=self._token,
+                    software=_software(),
+                    info={"host": platform.node(), "pid": os.getpid(), "program": sys.argv[0][-100:] if sys.argv else ""},
+                    on_lost=self._lost,
+                    ack=self._room.set,
+                    keeper=self._keeper,
+                )
+                core.start(self._timeout)
+                self._core = core
+            return self._core
+
+    def _function(self, core: Core, found: payload.EncodedFunction) -> Function | None:
+        if found.digest in core.functions:
+            return None
+        if len(found.payload) <= INLINE_MAX:
+            return Function(found.digest, found.payload, found.name)
+        return Function(found.digest, b"", found.name, self.upload([found.payload]))
+
+    def _wait_for_room(self, core: Core) -> None:
+        while core.unacked_bytes > UNACKED_MAX and core.refused is None and core.thread.is_alive():
+            self._room.clear()
+            if core.unacked_bytes > UNACKED_MAX:
+                self._room.wait(0.05)
+
+    def _forget(self, future: TaskFuture) -> None:
+        core = self._core
+        if core is not None:
+            core.futures.pop(future.task_id, None)
+
+    def _lost(self, _error: FxError) -> None:
+        if self._revive is not None and not self._closed:
+            threading.Thread(target=self._do_revive, name="jupyter-fx-revive", daemon=True).start()
+
+    def _do_revive(self) -> None:
+        if self._revive is None or not self._reviving.acquire(blocking=False):
+            return
+        try:
+            with contextlib.suppress(FxError, OSError):
+                self._revive()
+            core = self._core
+            if core is not None and core.thread.is_alive():
+                core.loop.call_soon_threadsafe(core.peer.retry_now)
+        finally:
+            self._reviving.release()
+
+    def _after_fork(self) -> None:
+        """In a forked child: the parent's thread, loop and tasks are not ours."""
+        core, self._core = self._core, None
+        if core is not None:
+            _abandoned.append(core)  # its sockets must not be closed by a destructor that thinks it has a loop
+        self._room = threading.Event()
+        self._reviving = threading.Lock()
+        self._starting = threading.RLock()
+
+
+_abandoned: list[Core] = []
+
+
+def with_options(options: TaskOptions, **changes: Any) -> TaskOptions:
+    """A copy of options with changes."""
+    return msgspec.structs.replace(options, **changes)
+
+
+def _software() -> str:
+    from jupyter_fx import __version__
+
+    return f"jupyter-fx {__version__} (Python {platform.python_version()})"
+
+
+def task_options(**options: Any) -> TaskOptions | None:
+    """TaskOptions of those that are not at their default, None when all are. `name` is cut to NAME_MAX characters."""
+    given = {key: value for key, value in options.items() if value not in (None, "", 0, 0.0)}
+    if "name" in given:
+        given["name"] = str(given["name"])[:NAME_MAX]
+    for key in ("timeout", "expires"):
+        if key in given and given[key] < 0:
+            raise UsageError(f"{key} is {given[key]} s: use a positive number of seconds")
+    return TaskOptions(**given) if given else None
+
+
+def _forked() -> None:
+    for client in list(_clients):
+        client._after_fork()  # noqa: SLF001
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+def all_clients() -> list[HubClient]:
+    """The clients of this process that were not closed."""
+    return [client for client in _clients if not client._closed]  # noqa: SLF001

@@ -1,0 +1,65 @@
+"""What a call prints there, printed here while it runs, in the thread that waits for it."""
+
+from __future__ import annotations
+
+import queue
+import sys
+from typing import Any
+
+from jupyter_fx.client.futures import TaskFuture
+from jupyter_fx.protocol.messages import Event, EventKind
+
+__all__ = ["Screen"]
+
+_LIMIT = 10_000  # events that wait to be printed; of a flood the oldest are dropped, and that is said
+
+
+class Screen:
+    """Takes events on the client's thread and writes them in the caller's: so they land in the caller's notebook cell."""
+
+    def __init__(self) -> None:
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._dropped = 0
+
+    def take(self, event: Event) -> None:
+        """Take an event; never waits."""
+        if event.kind in {EventKind.STDOUT, EventKind.STDERR, EventKind.DISPLAY}:
+            if self._events.qsize() < _LIMIT:
+                self._events.put(event)
+            else:
+                self._dropped += 1
+
+    def follow(self, future: TaskFuture) -> Any:
+        """Print until the task is done; its value. An interrupt (Ctrl-C) is passed on to the task and raised here."""
+        future.add_done_callback(lambda _done: self._events.put(None))
+        future._client.flush()  # noqa: SLF001
+        try:
+            while (event := self._events.get()) is not None:
+                self._show(event)
+        except KeyboardInterrupt:
+            future.cancel_running(reason="interrupted by its caller")
+            raise
+        if self._dropped:
+            sys.stderr.write(f"[{self._dropped} pieces of output not shown here; the task's log has them: .logs()]\n")
+        return future.result()
+
+    def _show(self, event: Event) -> None:
+        if event.kind == EventKind.DISPLAY:
+            _display(event.data)
+            return
+        text = event.data.decode("utf-8", "replace") if isinstance(event.data, (bytes, bytearray)) else str(event.data)
+        stream = sys.stdout if event.kind == EventKind.STDOUT else sys.stderr
+        stream.write(text)
+        stream.flush()
+
+
+def _display(data: Any) -> None:
+    content = data.get("content", data) if isinstance(data, dict) else {}
+    bundle = content.get("data") or {}
+    shell = sys.modules.get("IPython")
+    if shell is not None and shell.get_ipython() is not None:
+        from IPython.display import publish_display_data
+
+        publish_display_data(bundle, content.get("metadata") or {})
+    elif "text/plain" in bundle:
+        sys.stdout.write(f"{bundle['text/plain']}\n")

@@ -1,0 +1,45 @@
+"""Tokens that `jupyter fx login` kept: one 0600 file per hub in the configuration directory."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from jupyter_fx.paths import config_dir, private_dir
+
+__all__ = ["forget_token", "keep_token", "kept_token", "token_file"]
+
+
+def token_file(url: str) -> Path:
+    """Where the token for the hub at `url` is kept."""
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", url.partition("://")[2].rstrip("/") or url)[:150]
+    return private_dir(config_dir() / "tokens") / name
+
+
+def keep_token(url: str, token: str) -> Path:
+    """Keep a token; returns its file."""
+    path = token_file(url)
+    fresh = path.with_suffix(".new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(token + "\n")
+    fresh.replace(path)
+    return path
+
+
+def kept_token(url: str) -> str:
+    """The token that was kept for the hub at `url`, or ""."""
+    try:
+        return token_file(url).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def forget_token(url: str) -> bool:
+    """Remove it; whether there was one."""
+    try:
+        token_file(url).unlink()
+    except FileNotFoundError:
+        return False
+    return True

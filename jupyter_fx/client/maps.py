@@ -1,0 +1,270 @@
+"""MapResult: many calls as few tasks, whose size follows how long a call takes."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jupyter_fx import payload
+from jupyter_fx.client.futures import TaskFuture
+from jupyter_fx.errors import UsageError
+from jupyter_fx.ids import new_id
+from jupyter_fx.protocol.limits import MAP_ITEMS_MAX
+from jupyter_fx.protocol.messages import TaskOptions
+
+if TYPE_CHECKING:
+    from jupyter_fx.client.hub import HubClient
+
+__all__ = ["MapResult", "Progress", "next_size"]
+
+TARGET = 0.1
+"""Seconds that a chunk shall run: long beside the cost of a task, short beside a person's patience."""
+FIRST_SIZE = 8
+GROWTH = 8
+AHEAD_FIXED = 1024
+AHEAD = 16
+"""Chunks that are on their way at a time: when their size was given, and when it is ours to choose."""
+SPREAD = 8
+"""Into how many chunks, at least, what is left is cut, so that no worker is left with all of it."""
+
+
+class Progress(NamedTuple):
+    """How far a map is: items whose outcome is here, items that failed, all items (None as long as it is not known)."""
+
+    done: int
+    failed: int
+    total: int | None
+
+
+def next_size(size: int, seconds: float, left: int | None) -> int:
+    """The size of the next chunks after one of `size` items ran for `seconds`, with `left` items to go (None: unknown)."""
+    fits = MAP_ITEMS_MAX if seconds <= 0 else int(size * TARGET / seconds)
+    size = max(1, min(fits, size * GROWTH, MAP_ITEMS_MAX))
+    return size if left is None else max(1, min(size, -(-left // SPREAD)))
+
+
+class MapResult:
+    """The results of `f.map(xs)`. Iterate it (in order, or as they finish), `list()` it, `cancel()` it, look at `progress`.
+
+    Iterating raises the error of the first item that failed, with a note that names the others; `results(errors=True)`
+    yields exceptions in their places instead; `errors` is {index: exception} of what is here. The items are read as they
+    are needed. Iterating again gives the results again.
+    """
+
+    def __init__(
+        self,
+        client: HubClient,
+        function: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        *,
+        endpoint: str = "",
+        options: TaskOptions | None = None,
+        chunksize: int | None = None,
+        ordered: bool = True,
+    ) -> None:
+        if chunksize is not None and not 1 <= chunksize <= MAP_ITEMS_MAX:
+            raise UsageError(f"chunksize is {chunksize}: use 1 to {MAP_ITEMS_MAX}, or leave it out")
+        self._client, self._function, self._endpoint = client, function, endpoint
+        self._options = _grouped(options)
+        self._star = len(iterables) > 1
+        self._total = _length(iterables)
+        self._source: Iterator[Any] = zip(*iterables, strict=False) if self._star else iter(iterables[0])
+        self._fixed, self._ordered = chunksize is not None, ordered
+        self._size = chunksize or min(FIRST_SIZE, max(1, -(-self._total // SPREAD)) if self._total is not None else FIRST_SIZE)
+        self._change = threading.Condition()
+        self._futures: list[TaskFuture] = []
+        self._completed: list[TaskFuture] = []
+        self._flying: set[TaskFuture] = set()
+        self._slots: dict[str, tuple[int, int]] = {}  # task id: index of the first item, number of items
+        self._ahead = AHEAD_FIXED if self._fixed else AHEAD
+        self._taken = 0
+        self._finished = 0
+        self._failures: dict[int, BaseException] = {}
+        self._exhausted = self._cancelled = False
+        self._broken: BaseException | None = None
+        self._values: dict[int, list[Any]] = {}
+        # The first chunks are made here, so that what cannot travel is said at once.
+        while not self._exhausted and len(self._flying) < self._ahead:
+            self._step()
+        if not self._exhausted:
+            threading.Thread(target=self._feed, name="jupyter-fx-map", daemon=True).start()
+
+    # --- what people use ---
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.results()
+
+    def __len__(self) -> int:
+        if self._total is None:
+            raise TypeError("how many items there are is not known yet: list() it")
+        return self._total
+
+    def __getitem__(self, at: Any) -> Any:
+        return list(self)[at]
+
+    def results(self, *, errors: bool = False) -> Iterator[Any]:
+        """Iterate; with `errors` a failed item gives its exception, else the first one raises it."""
+        for _start, values in self._chunks():
+            if not self._failures:
+                yield from values
+                continue
+            for value in values:
+                if type(value) is not payload.ItemError:
+                    yield value
+                elif errors:
+                    yield value.error
+                else:
+                    raise self._noted(value.error)
+
+    def wait(self) -> MapResult:
+        """Wait until every item has its outcome; itself."""
+        for _ in self._chunks():
+            pass
+        return self
+
+    def cancel(self) -> int:
+        """Submit no more, cancel what has not finished; how many tasks were cancelled."""
+        with self._change:
+            self._cancelled = True
+            flying = list(self._flying)
+            self._change.notify_all()
+        stopped = 0
+        for future in flying:
+            if not future.done():
+                stopped += future.cancel()
+        return stopped
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        return Progress(self._finished, len(self._failures), self._total)
+
+    @property
+    def errors(self) -> dict[int, BaseException]:
+        """The failures that are here, by the index of their items."""
+        return dict(sorted(self._failures.items()))
+
+    @property
+    def done(self) -> bool:
+        """Whether every item has its outcome."""
+        return (self._exhausted or self._cancelled) and not self._flying
+
+    @property
+    def task_ids(self) -> list[str]:
+        """The tasks that it was cut into, so far."""
+        return [future.task_id for future in self._futures]
+
+    def __repr__(self) -> str:
+        done, failed, total = self.progress
+        return f"<MapResult {payload.name_of(self._function)} {done}/{'?' if total is None else total}{f', {failed} failed' if failed else ''}>"
+
+    # --- inside ---
+
+    def _chunks(self) -> Iterator[tuple[int, list[Any]]]:
+        """(index of the first item, values) of each chunk, in order or as they finish."""
+        at = 0
+        line = self._futures if self._ordered else self._completed
+        while True:
+            with self._change:
+                self._change.wait_for(lambda: len(line) > at or (self._exhausted and (self._ordered or not self._flying)))
+                if len(line) <= at:
+                    break
+                future = line[at]
+            yield self._open(future)
+            at += 1
+        if self._broken is not None:
+            raise self._broken
+
+    def _open(self, future: TaskFuture) -> tuple[int, list[Any]]:
+        start, count = self._slots[future.task_id]
+        values = self._values.get(start)
+        if values is not None:
+            return start, values
+        error: BaseException | None = None
+        try:
+            values = future.result()
+        except (Exception, CancelledError) as caught:  # noqa: BLE001 the task's error, whatever it is, is that of each of its items
+            error, values = caught, payload.finished_items(future.outcome)
+        if error is not None or len(values) < count:
+            # A chunk whose worker died: what was finished keeps its results.
+            missing = error or payload.lost_item(future.outcome)
+            values = [*values, *(payload.ItemError(missing) for _ in range(count - len(values)))]
+        with self._change:
+            if start not in self._values:
+                self._values[start] = values
+                self._finished += count
+                if error is not None or getattr(values, "failed", 1):
+                    self._failures |= {start + at: v.error for at, v in enumerate(values) if type(v) is payload.ItemError}
+        return start, values
+
+    def _feed(self) -> None:
+        """Keep `_ahead` chunks on their way, on a thread of its own: a map goes on whether somebody iterates or not."""
+        while not self._exhausted:
+            with self._change:
+                self._change.wait_for(lambda: self._cancelled or len(self._flying) < self._ahead)
+            try:
+                self._step()
+            except BaseException as error:  # noqa: BLE001 of the user's iterator or of pickling: told to who iterates
+                with self._change:
+                    self._broken, self._exhausted = error, True
+                    self._change.notify_all()
+
+    def _step(self) -> None:
+        """Submit one more chunk, or note that there is none."""
+        chunk = [] if self._cancelled else list(itertools.islice(self._source, self._size))
+        if not chunk:
+            with self._change:
+                self._exhausted = True
+                if not self._cancelled:
+                    self._total = self._taken
+                self._change.notify_all()
+            return
+        prepared = self._client.prepare_map(
+            self._function, chunk, star=self._star, endpoint=self._endpoint, options=self._options
+        )
+        future = prepared[0]
+        with self._change:
+            self._slots[future.task_id] = self._taken, len(chunk)
+            self._taken += len(chunk)
+            self._futures.append(future)
+            self._flying.add(future)
+            self._change.notify_all()
+        self._client.push(prepared)
+        future.add_done_callback(self._came)
+
+    def _came(self, future: Any) -> None:
+        outcome = future.outcome
+        with self._change:
+            self._flying.discard(future)
+            self._completed.append(future)
+            if not self._fixed and outcome is not None and len(outcome.times) >= 5 and outcome.times[3]:
+                left = None if self._total is None else self._total - self._taken
+                count = self._slots[future.task_id][1]
+                self._size = next_size(count, outcome.times[4] - outcome.times[3], left)
+            self._change.notify_all()
+
+    def _noted(self, error: BaseException) -> BaseException:
+        others = len(self._failures)
+        if others > 1 and not getattr(error, "_fx_noted", False):
+            known = ", ".join(map(str, sorted(self._failures)[:20]))
+            error.add_note(f"{others} of the {self._finished} items finished so far failed: {known}{' …' if others > 20 else ''}")
+        return error
+
+
+def _grouped(options: TaskOptions | None) -> TaskOptions:
+    from jupyter_fx.client.hub import with_options
+
+    return with_options(options or TaskOptions(), group=new_id())
+
+
+def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
+    sizes = []
+    for iterable in iterables:
+        try:
+            sizes.append(len(iterable))  # type: ignore[arg-type]
+        except TypeError:
+            return None
+    return min(sizes)

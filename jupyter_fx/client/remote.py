@@ -1,0 +1,129 @@
+"""`@fx.remote`: a function that can be called here, there, or there many times."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from jupyter_fx import payload
+from jupyter_fx.client import live
+from jupyter_fx.client.default import default_client
+from jupyter_fx.client.futures import TaskFuture
+from jupyter_fx.client.hub import HubClient, task_options
+from jupyter_fx.client.maps import MapResult
+from jupyter_fx.errors import UsageError
+from jupyter_fx.protocol.messages import Resources, TaskOptions, Watch
+
+__all__ = ["MapResult", "RemoteFunction", "remote"]
+
+_OPTIONS = ("endpoint", "name", "retries", "timeout", "expires", "cores", "memory", "gpus", "environment", "client")
+
+
+class RemoteFunction:
+    """What `@fx.remote` makes of a function: `f(3)` runs here, `f.remote(3)` there, `f.submit(3)` gives a TaskFuture."""
+
+    def __init__(self, function: Callable[..., Any], endpoint: str, options: TaskOptions | None, client: HubClient | None) -> None:
+        if not callable(function):
+            raise UsageError(f"@fx.remote stands above a function, not above a {type(function).__name__}")
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.endpoint = endpoint
+        self.options = options
+        self._given = client
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it here, as ever."""
+        return self.function(*args, **kwargs)
+
+    def remote(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it there and wait for the value. What it prints is printed here while it runs; Ctrl-C stops it there too."""
+        screen = live.Screen()
+        client = self._client
+        future = client.submit_call(
+            self.function,
+            args,
+            kwargs,
+            endpoint=self.endpoint,
+            options=self.options,
+            watch=Watch.ALL,
+            on_event=screen.take,
+        )
+        return screen.follow(future)
+
+    def submit(self, *args: Any, **kwargs: Any) -> TaskFuture:
+        """Call it there; a TaskFuture at once."""
+        return self._client.submit_call(self.function, args, kwargs, endpoint=self.endpoint, options=self.options)
+
+    def map(self, *iterables: Iterable[Any], chunksize: int | None = None, ordered: bool = True) -> MapResult:
+        """Call it there for each item, as `map` does; a MapResult at once, to be iterated while the calls run.
+
+        Several calls travel as one task. Without `chunksize` their number follows how long they take. With `ordered=False`
+        results come as they are finished.
+        """
+        if not iterables:
+            raise UsageError("map needs something to map over")
+        return MapResult(
+            self._client,
+            self.function,
+            iterables,
+            endpoint=self.endpoint,
+            options=self.options,
+            chunksize=chunksize,
+            ordered=ordered,
+        )
+
+    def using(self, **changes: Any) -> RemoteFunction:
+        """The same function with other options: `f.using(endpoint="polaris", timeout=60).submit(3)`."""
+        return remote(self.function, **{"endpoint": self.endpoint, "client": self._given, **changes})  # type: ignore[no-any-return]
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        bound = RemoteFunction.__new__(RemoteFunction)
+        bound.__dict__.update(self.__dict__)
+        bound.function = functools.partial(self.function, instance)
+        return bound
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # Over there it is the plain function: what it calls, it calls in its own process.
+        return _itself, (self.function,)
+
+    def __repr__(self) -> str:
+        return f"<RemoteFunction {payload.name_of(self.function)} at {self.endpoint or 'the default endpoint'}>"
+
+    @property
+    def _client(self) -> HubClient:
+        return self._given or default_client()
+
+
+def _make_itself() -> Callable[[Any], Any]:
+    def itself(function: Any) -> Any:
+        return function
+
+    return itself
+
+
+_itself = _make_itself()
+
+
+def remote(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a function callable at an endpoint: `@fx.remote`, or `@fx.remote(endpoint="polaris", timeout=60)`.
+
+    Options: `endpoint`; `name` (shown in lists); `retries` (it may then start more than once); `timeout` (seconds of running)
+    and `expires` (seconds of waiting); `cores`, `memory` (bytes), `gpus`, `environment`; `client`. UsageError for others.
+    """
+    import difflib
+
+    for key in options:
+        if key not in _OPTIONS:
+            near = difflib.get_close_matches(key, _OPTIONS, 1)
+            raise UsageError(f"@fx.remote has no option {key!r}" + (f": did you mean {near[0]!r}?" if near else f"; it has {', '.join(_OPTIONS)}"))
+    if function is None:
+        return functools.partial(remote, **options)
+    needs = {key: options[key] for key in ("cores", "memory", "gpus", "environment") if options.get(key)}
+    chosen = task_options(
+        resources=Resources(**needs) if needs else None,
+        **{key: options[key] for key in ("name", "retries", "timeout", "expires") if key in options},
+    )
+    return RemoteFunction(function, options.get("endpoint") or "", chosen, options.get("client"))

@@ -1,0 +1,67 @@
+"""SessionHandle: this side of a remote session."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from jupyter_fx.errors import FxError
+from jupyter_fx.protocol.lifecycle import SessionState
+from jupyter_fx.protocol.messages import CloseSession, SessionEvent, SessionSpec
+
+if TYPE_CHECKING:
+    from jupyter_fx.client.hub import HubClient
+
+__all__ = ["SessionHandle"]
+
+log = logging.getLogger(__name__)
+
+
+class SessionHandle:
+    """A session as last told by the hub. `state`, `reason` and `info` ({pid, python, cwd, warm}) change on the client's thread."""
+
+    def __init__(self, client: HubClient, spec: SessionSpec, on_event: Callable[[SessionEvent], None] | None) -> None:
+        self.spec = spec
+        self.state = SessionState.REQUESTED
+        self.reason = ""
+        self.info: dict[str, Any] = {}
+        self.error: FxError | None = None
+        """Why the hub did not take it; None when it did."""
+        self._client, self._on_event = client, on_event
+
+    @property
+    def session_id(self) -> str:
+        """Its id."""
+        return self.spec.session_id
+
+    @property
+    def lost(self) -> bool:
+        """Whether it ended without anybody asking for it."""
+        return self.state == SessionState.LOST
+
+    @property
+    def ended(self) -> bool:
+        """Whether no cell can run in it any more."""
+        return self.state in {SessionState.CLOSED, SessionState.LOST} or self.error is not None
+
+    def close(self, reason: str = "", *, kill: bool = False) -> None:
+        """Close it: cells that have not started are cancelled, its worker and the variables there are gone. Does not wait."""
+        self._client.send(CloseSession(self.session_id, reason, kill))
+
+    def __repr__(self) -> str:
+        return f"<SessionHandle {self.spec.name} {self.session_id[-8:]} at {self.spec.endpoint} {self.state.name.lower()}>"
+
+    def _tell(self, event: SessionEvent) -> None:
+        self.state = SessionState(event.state)
+        self.reason = event.reason
+        self.info = {**self.info, **event.info}
+        if self._on_event is not None:
+            try:
+                self._on_event(event)
+            except Exception:
+                log.exception("a callback for a session's events failed")
+
+    def _refused(self, error: FxError) -> None:
+        self.error = error
+        self._tell(SessionEvent(self.session_id, SessionState.CLOSED, error.message))
