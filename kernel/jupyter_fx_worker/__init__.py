@@ -10,10 +10,10 @@ from typing import Any, Callable, Optional
 
 __all__ = ["progress"]
 
-_report: Optional[Callable[[str, Any], None]] = None
+_report: Callable[[str, Any], None] | None = None
 
 
-def progress(done: float, total: Optional[float] = None, note: str = "") -> None:
+def progress(done: float, total: float | None = None, note: str = "") -> None:
     """Tell whoever watches this task how far it is. Does nothing outside of a worker.
 
     `done` and `total` are in any unit that the caller likes; `note` is one short line of text.

@@ -7,12 +7,12 @@ sides therefore send such functions without globals (`unbound`) and bind them on
 from __future__ import annotations
 
 import types
-from typing import Any, Dict
+from typing import Any
 
 __all__ = ["bind", "unbound"]
 
 
-def bind(function: Any, namespace: Dict[str, Any]) -> Any:
+def bind(function: Any, namespace: dict[str, Any]) -> Any:
     """Return `function` with `namespace` as its globals; anything that is not a plain Python function comes back as it is."""
     if not isinstance(function, types.FunctionType):
         return function

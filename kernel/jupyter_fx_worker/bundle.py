@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
+import stat
+import tempfile
 import zipfile
-from typing import Dict
 
 import cloudpickle
 
-__all__ = ["boot", "build"]
+__all__ = ["boot", "build", "path"]
 
 
-def _sources(folder: str, name: str) -> Dict[str, str]:
+def _sources(folder: str, name: str) -> dict[str, str]:
     found = {}
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(f for f in folders if f != "__pycache__")
@@ -37,6 +39,34 @@ def build() -> bytes:
     return out.getvalue()
 
 
-def boot(path: str, fd: int) -> str:
-    """Return the program for `python -c` that runs a zygote from `path` (the zip, or a source folder) on the inherited socket `fd`."""
-    return f"import sys; sys.path.insert(0, {path!r}); from jupyter_fx_worker import zygote; zygote.main({int(fd)})"
+def path(folder: str | None = None) -> str:
+    """Write the zip to `folder` under a name made of its digest, unless it is there, and return where it is.
+
+    Without `folder`: `jupyter-fx` in $XDG_RUNTIME_DIR, else `/tmp/jupyter-fx-UID`. Raises PermissionError when that folder
+    belongs to somebody else: whoever can write there could run code as us.
+    """
+    data = build()
+    folder = folder or _runtime_folder()
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    info = os.lstat(folder)
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o022:
+        raise PermissionError(f"{folder} must be a directory of yours that nobody else can write to: remove it")
+    target = os.path.join(folder, f"worker-{hashlib.sha256(data).hexdigest()[:16]}.zip")
+    if not os.path.exists(target):
+        fd, temporary = tempfile.mkstemp(dir=folder)
+        with open(fd, "wb") as file:
+            file.write(data)
+        os.replace(temporary, target)
+    return target
+
+
+def _runtime_folder() -> str:
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and os.path.isdir(runtime):
+        return os.path.join(runtime, "jupyter-fx")
+    return os.path.join(tempfile.gettempdir(), f"jupyter-fx-{os.getuid()}")
+
+
+def boot(source: str, fd: int) -> str:
+    """Return the program for `python -c` that runs a zygote from `source` (the zip, or a source folder) on the inherited socket `fd`."""
+    return f"import sys; sys.path.insert(0, {source!r}); from jupyter_fx_worker import zygote; zygote.main({int(fd)})"

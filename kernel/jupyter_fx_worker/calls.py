@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import random
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
+from collections.abc import Sequence
+from itertools import starmap
+from typing import TYPE_CHECKING, Any
 
-from . import envelope, errors
-from .channel import ITEM
+from jupyter_fx_worker import envelope, errors, inputs
+from jupyter_fx_worker.channel import ITEM
 
 if TYPE_CHECKING:
-    from .worker import Worker
+    from jupyter_fx_worker.worker import Worker
 
 __all__ = ["Broken", "Outcome", "describe_unpicklable", "run_call", "run_map"]
 
-Outcome = Tuple[str, Sequence[envelope.Buffer], Dict[str, Any]]
+Outcome = tuple[str, Sequence[envelope.Buffer], dict[str, Any]]
 
 _FLUSH_EVERY = 0.05
 # A block of items is run without looking at the clock; it is grown until it takes about this long.
 _BLOCK = 0.002
 _MAX_BLOCK = 1 << 16
 _SHORT_ITEM = 0.001
+# Below this the shared counter is written once per block instead of once per item: it costs as much as such an item.
+_FAST_ITEM = 5e-6
 
 
 class Broken:
@@ -48,10 +53,8 @@ def leave_if_forked(pid: int, code: int = 0) -> None:
     """End this process if user code forked it and let it fall through into our loop."""
     if os.getpid() != pid:
         for stream in (sys.stdout, sys.stderr):
-            try:
+            with contextlib.suppress(Exception):
                 stream.flush()
-            except Exception:
-                continue
         os._exit(code)
 
 
@@ -77,7 +80,7 @@ def run_call(worker: Worker, function: Any, payload: envelope.Buffer) -> Outcome
     try:
         if type(function) is Broken:
             raise function.error
-        _header, (args, kwargs) = envelope.loads(payload)
+        _header, (args, kwargs) = inputs.loads(payload)
         interrupts.live = True
         value = function(*args, **kwargs)
         interrupts.live = False
@@ -96,11 +99,11 @@ def run_call(worker: Worker, function: Any, payload: envelope.Buffer) -> Outcome
 class _Run:
     """Results of a map that were not sent yet."""
 
-    def __init__(self, worker: Worker, no: int, opts: Dict[str, Any]) -> None:
+    def __init__(self, worker: Worker, no: int, opts: dict[str, Any]) -> None:
         self.worker, self.no, self.opts = worker, no, opts
         self.first = 0
-        self.values: List[Any] = []
-        self.bad: Dict[int, Any] = {}
+        self.values: list[Any] = []
+        self.bad: dict[int, Any] = {}
         self.failed = 0
 
     def flush(self) -> None:
@@ -108,7 +111,7 @@ class _Run:
         count = len(self.values)
         if not count:
             return
-        header: Dict[str, Any] = {"op": "items", "no": self.no, "first": self.first, "count": count}
+        header: dict[str, Any] = {"op": "items", "no": self.no, "first": self.first, "count": count}
         parts = self._parts()
         path = self.worker.spill(parts, self.opts)
         if path is not None:
@@ -119,7 +122,7 @@ class _Run:
         self.failed += len(self.bad)
         self.values, self.bad = [], {}
 
-    def _parts(self) -> List[envelope.Buffer]:
+    def _parts(self) -> list[envelope.Buffer]:
         try:
             return self._dumps()
         except Exception:
@@ -134,13 +137,13 @@ class _Run:
                     self.bad[at] = self.values[at] = errors.item_record(describe_unpicklable(value, error, what))
             return self._dumps()
 
-    def _dumps(self) -> List[envelope.Buffer]:
+    def _dumps(self) -> list[envelope.Buffer]:
         if not self.bad:
             return envelope.dumps(self.values, "results")
         return envelope.dumps(self.values, "results", errors={str(at): at for at in self.bad})
 
 
-def run_map(worker: Worker, no: int, function: Any, payload: envelope.Buffer, opts: Dict[str, Any]) -> Outcome:
+def run_map(worker: Worker, no: int, function: Any, payload: envelope.Buffer, opts: dict[str, Any]) -> Outcome:
     """Call a function once per item; results leave in `items` frames while it runs. Info: `n` items finished, `failed` of them."""
     interrupts = worker.interrupts
     run = _Run(worker, no, opts)
@@ -148,14 +151,8 @@ def run_map(worker: Worker, no: int, function: Any, payload: envelope.Buffer, op
     try:
         if type(function) is Broken:
             raise function.error
-        header, items = envelope.loads(payload)
-        if header.get("star"):
-            plain = function
-
-            def function(item: Any) -> Any:
-                return plain(*item)
-
-        _apply(worker, run, function, items)
+        header, items = inputs.loads(payload)
+        _apply(worker, run, function, items, bool(header.get("star")))
     except BaseException as error:
         interrupts.live = False
         if os.getpid() != worker.pid:
@@ -167,23 +164,24 @@ def run_map(worker: Worker, no: int, function: Any, payload: envelope.Buffer, op
     return "ok", (), {"n": run.first, "failed": run.failed}
 
 
-def _apply(worker: Worker, run: _Run, function: Any, items: Sequence[Any]) -> None:
+def _apply(worker: Worker, run: _Run, function: Any, items: Sequence[Any], star: bool) -> None:
     """Run all items. Raises KeyboardInterrupt when interrupted; `run` then holds exactly what was finished."""
     interrupts, cells, clock, pid = worker.interrupts, worker.cells, time.perf_counter, worker.pid
-    at, total, block = 0, len(items), 1
+    total, block = len(items), 1
     now = flushed = clock()
-    while at < total:
+    each = 1.0
+    while (at := run.first + len(run.values)) < total:
         values = run.values
-        add = values.append
-        base = run.first
         end = min(total, at + block)
         begun = now
         try:
             interrupts.live = True
-            for item in items[at:end]:
-                cells[ITEM] = at
-                add(function(item))
-                at += 1
+            if each < _FAST_ITEM:
+                # No item after this one has started: that is what must be true after a crash.
+                cells[ITEM] = end - 1
+                values.extend(starmap(function, items[at:end]) if star else map(function, items[at:end]))
+            else:
+                _apply_one_by_one(cells, values, function, items[at:end], at, star)
             interrupts.live = False
         except KeyboardInterrupt:
             interrupts.live = False
@@ -192,25 +190,28 @@ def _apply(worker: Worker, run: _Run, function: Any, items: Sequence[Any]) -> No
             interrupts.live = False
             if os.getpid() != pid:
                 raise
-            at = base + len(values)
             run.bad[len(values)] = failed = errors.item_record(error)
-            add(failed)
-            at += 1
-            end = at
+            values.append(failed)
         if os.getpid() != pid:
             leave_if_forked(pid)
         now = clock()
         took = now - begun
-        each = took / max(1, end - at + block)
-        block = _next_block(block, took)
-        if now - flushed >= _FLUSH_EVERY or each >= _SHORT_ITEM or (block == 1 and took >= _SHORT_ITEM):
+        each = took / (run.first + len(values) - at)
+        block = max(1, min(_MAX_BLOCK, 2 * block, int(_BLOCK / each) if each else _MAX_BLOCK))
+        if now - flushed >= _FLUSH_EVERY or each >= _SHORT_ITEM:
             run.flush()
             now = flushed = clock()
 
 
-def _next_block(block: int, took: float) -> int:
-    if took < _BLOCK / 2:
-        return min(_MAX_BLOCK, block * 2)
-    if took > _BLOCK * 2:
-        return max(1, int(block * _BLOCK / took))
-    return block
+def _apply_one_by_one(
+    cells: Any, values: list[Any], function: Any, items: Sequence[Any], first: int, star: bool
+) -> None:
+    add = values.append
+    if star:
+        for at, item in enumerate(items, first):
+            cells[ITEM] = at
+            add(function(*item))
+    else:
+        for at, item in enumerate(items, first):
+            cells[ITEM] = at
+            add(function(item))

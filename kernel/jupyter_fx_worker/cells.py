@@ -12,13 +12,13 @@ import json
 import os
 import sys
 import types
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any
 
-from . import binding, calls, envelope, errors, names
-from .channel import Channel
+from jupyter_fx_worker import binding, calls, envelope, errors, names
+from jupyter_fx_worker.channel import Channel
 
 if TYPE_CHECKING:
-    from .worker import Worker
+    from jupyter_fx_worker.worker import Worker
 
 __all__ = ["Engine", "Session", "fresh_main", "jsonable", "prepare_engine", "send_display"]
 
@@ -31,14 +31,14 @@ _DISPLAY_LIMIT = 64 << 20
 class Engine:
     """What a way of running cells offers. Prepared once in the zygote, used in the worker."""
 
-    namespace: Dict[str, Any]
+    namespace: dict[str, Any]
     hidden: frozenset[str] = frozenset()
 
     def attach(self, session: Session) -> None:
         """Called once in the worker: connect displays to `session`."""
         raise NotImplementedError
 
-    async def execute(self, source: str, filename: str, count: int, silent: bool) -> Optional[BaseException]:
+    async def execute(self, source: str, filename: str, count: int, silent: bool) -> BaseException | None:
         """Run one cell; return the exception that ended it, or None."""
         raise NotImplementedError
 
@@ -54,12 +54,12 @@ def fresh_main() -> types.ModuleType:
     return module
 
 
-def prepare_engine(scratch: Optional[str]) -> Engine:
+def prepare_engine(scratch: str | None) -> Engine:
     """Return the best engine that this environment offers. Starts no thread and opens no event loop, so that it may be forked."""
     try:
-        from . import shell
+        from jupyter_fx_worker import shell
     except ImportError:
-        from . import plain
+        from jupyter_fx_worker import plain
 
         return plain.PlainEngine(fresh_main())
     return shell.IPythonEngine(fresh_main(), scratch)
@@ -83,9 +83,9 @@ def jsonable(value: Any) -> Any:
     return str(value)
 
 
-def send_display(channel: Channel, no: int, kind: str, content: Dict[str, Any], mark: int) -> None:
+def send_display(channel: Channel, no: int, kind: str, content: dict[str, Any], mark: int) -> None:
     """Send one display frame; a large content stands in the body, as JSON, and the header says `"body": "json"`."""
-    header: Dict[str, Any] = {"op": "display", "no": no, "kind": kind, "mark": mark}
+    header: dict[str, Any] = {"op": "display", "no": no, "kind": kind, "mark": mark}
     clean = jsonable(content)
     text = json.dumps(clean, ensure_ascii=False).encode("utf-8", "backslashreplace")
     if len(text) > _DISPLAY_LIMIT:
@@ -102,12 +102,12 @@ def send_display(channel: Channel, no: int, kind: str, content: Dict[str, Any], 
 class Session:
     """The cells of one notebook session, and what lives between them."""
 
-    def __init__(self, worker: Worker, engine: Optional[Engine], spec: Dict[str, Any]) -> None:
+    def __init__(self, worker: Worker, engine: Engine | None, spec: dict[str, Any]) -> None:
         self.worker = worker
         self._engine = engine
         self._scratch = spec.get("scratch")
         self._attached = False
-        self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def _ready(self) -> Engine:
         if self._engine is None:
@@ -133,7 +133,7 @@ class Session:
         finally:
             loop.remove_reader(channel.fileno())
 
-    def run(self, payload: envelope.Buffer, opts: Dict[str, Any]) -> calls.Outcome:
+    def run(self, payload: envelope.Buffer) -> calls.Outcome:
         """Run one `cell` envelope. The outcome's parts are a `names` or an `error` envelope."""
         worker = self.worker
         engine = self._ready()
@@ -148,15 +148,15 @@ class Session:
         calls.leave_if_forked(worker.pid, 0 if error is None else 1)
         worker.interrupts.install()
         same_python = list(header.get("py") or ()) == envelope.PYTHON
-        home = before.compare(ns, frozenset(header.get("want") or ()), same_python)
+        home = before.compare(ns, frozenset(header.get("want") or ()), same_python=same_python, whole=error is None)
         if error is None:
             return "ok", home.dumps(), {}
         outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
         return outcome, errors.dumps_error(error, home.values, **home.header()), {}
 
-    def _bring_in(self, ns: Dict[str, Any], header: Dict[str, Any], captured: Dict[str, Any]) -> List[str]:
+    def _bring_in(self, ns: dict[str, Any], header: dict[str, Any], captured: dict[str, Any]) -> list[str]:
         functions = self.worker.functions
-        fns: Dict[str, str] = header.get("fns") or {}
+        fns: dict[str, str] = header.get("fns") or {}
         missing = [digest for digest in fns.values() if digest not in functions]
         if missing:
             return missing
@@ -171,15 +171,15 @@ class Session:
         ns.update(captured)
         return []
 
-    def _execute(self, engine: Engine, header: Dict[str, Any]) -> Optional[BaseException]:
+    def _execute(self, engine: Engine, header: dict[str, Any]) -> BaseException | None:
         """Run the cell on the persistent loop; an interrupted `await` ends as KeyboardInterrupt."""
         loop, interrupts = self._loop, self.worker.interrupts
         assert loop is not None
         silent = bool(header.get("silent"))
         run = engine.execute(header["source"], header["filename"], int(header.get("count") or 1), silent)
         task = loop.create_task(run)
-        interrupted: Optional[KeyboardInterrupt] = None
-        error: Optional[BaseException] = None
+        interrupted: KeyboardInterrupt | None = None
+        error: BaseException | None = None
         interrupts.live = True
         while not task.done():
             try:
@@ -208,6 +208,6 @@ class Session:
             return interrupted.with_traceback(error.__traceback__)
         return error
 
-    def display(self, kind: str, content: Dict[str, Any]) -> None:
+    def display(self, kind: str, content: dict[str, Any]) -> None:
         """Send one rich output of the cell in hand."""
         self.worker.display(kind, content)

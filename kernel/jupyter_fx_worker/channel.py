@@ -11,9 +11,10 @@ import select
 import signal
 import socket
 import threading
-from typing import Any, List, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
-from . import frames
+from jupyter_fx_worker import frames
 
 __all__ = ["AIM", "FINISHED", "ITEM", "MAIL", "STARTED", "Channel", "Counter", "Interrupts"]
 
@@ -104,9 +105,9 @@ class Channel:
             if interrupts.live:
                 raise KeyboardInterrupt
 
-    def receive(self, wait: bool) -> List[Tuple[frames.Header, memoryview]]:
+    def receive(self, wait: bool) -> list[tuple[frames.Header, memoryview]]:
         """Return the frames that are here; with `wait`, wait for at least one. Sets `closed` at the end of file."""
-        found: List[Tuple[frames.Header, memoryview]] = []
+        found: list[tuple[frames.Header, memoryview]] = []
         while not self.closed:
             must = (wait and not found) or self._reader.partial
             if not must and not self._poll.poll(0):

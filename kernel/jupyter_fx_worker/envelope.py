@@ -13,10 +13,11 @@ import pickle
 import struct
 import sys
 from collections import ChainMap
+from collections.abc import Sequence
 from functools import _lru_cache_wrapper, lru_cache
 from io import BytesIO
 from types import CodeType
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Union
 
 import cloudpickle
 
@@ -42,7 +43,7 @@ MAX_INLINE_EVER = (1 << 30) - (1 << 22)
 PYTHON = [sys.version_info[0], sys.version_info[1]]
 
 Buffer = Union[bytes, bytearray, memoryview]
-Header = Dict[str, Any]
+Header = dict[str, Any]
 
 _PREFIX = struct.Struct("!4sI")
 _PY_JSON = f'"py":[{PYTHON[0]},{PYTHON[1]}]'
@@ -53,7 +54,8 @@ _IN_BAND_BELOW = 2048
 _MAX_BUFFERS = 20_000
 # Types that plain pickle carries exactly as cloudpickle does; its C pickler starts ten times faster.
 _PLAIN = frozenset((int, float, str, bytes, bool, type(None), complex))
-_headers: Dict[bytes, Header] = {}
+_LONG = 500
+_headers: dict[bytes, Header] = {}
 
 
 class EnvelopeError(ValueError):
@@ -79,9 +81,9 @@ class TooBig(ValueError):
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """cloudpickle, with plain arrays reduced so that any numpy reads them, cached functions by value, and code noticed."""
 
-    def __init__(self, file: Any, buffer_callback: Optional[Callable[[Any], Any]]) -> None:
+    def __init__(self, file: Any, buffer_callback: Callable[[Any], Any] | None) -> None:
         self.code = False
-        own: Dict[Any, Any] = {CodeType: self._code, _lru_cache_wrapper: _reduce_cached}
+        own: dict[Any, Any] = {CodeType: self._code, _lru_cache_wrapper: _reduce_cached}
         numpy = sys.modules.get("numpy")
         if numpy is not None and hasattr(numpy, "ndarray"):
             own[numpy.ndarray] = _reduce_array
@@ -128,12 +130,12 @@ def _reduce_array(array: Any) -> Any:
     return _build_array, (dtype.str, array.shape, order, pickle.PickleBuffer(flat))
 
 
-def _build_array(dtype: str, shape: Tuple[int, ...], order: str, buffer: Any) -> Any:
-    import numpy
+def _build_array(dtype: str, shape: tuple[int, ...], order: str, buffer: Any) -> Any:
+    import numpy as np
 
     if memoryview(buffer).readonly:
         buffer = bytearray(buffer)
-    return numpy.ndarray(shape, dtype=dtype, buffer=buffer if len(buffer) else None, order=order)  # type: ignore[call-overload]
+    return np.ndarray(shape, dtype=dtype, buffer=buffer or None, order=order)  # type: ignore[call-overload]
 
 
 def _reduce_cached(cached: Any) -> Any:
@@ -146,7 +148,7 @@ def _reduce_cached(cached: Any) -> Any:
     return _build_cached, (wrapped, parameters())
 
 
-def _build_cached(wrapped: Any, parameters: Dict[str, Any]) -> Any:
+def _build_cached(wrapped: Any, parameters: dict[str, Any]) -> Any:
     return lru_cache(**parameters)(wrapped)
 
 
@@ -155,8 +157,14 @@ def _is_plain(obj: Any) -> bool:
     if kind in _PLAIN:
         return True
     if kind is list or kind is tuple:
-        return _PLAIN.issuperset(map(type, obj))
-    return kind is dict and _PLAIN.issuperset(map(type, obj)) and _PLAIN.issuperset(map(type, obj.values()))
+        # On a long one the check costs more than the other pickler's slower start.
+        return len(obj) < _LONG and _PLAIN.issuperset(map(type, obj))
+    return (
+        kind is dict
+        and len(obj) < _LONG
+        and _PLAIN.issuperset(map(type, obj))
+        and _PLAIN.issuperset(map(type, obj.values()))
+    )
 
 
 def is_plain(obj: Any) -> bool:
@@ -164,12 +172,12 @@ def is_plain(obj: Any) -> bool:
     return _is_plain(obj)
 
 
-def pickled(obj: Any, limit: Optional[int] = None) -> Tuple[bytes, List[memoryview], bool]:
+def pickled(obj: Any, limit: int | None = None) -> tuple[bytes, list[memoryview], bool]:
     """Pickle `obj`; return (pickle, its out-of-band buffers, whether it holds code).
 
     With `limit`, raises TooBig as soon as pickle and buffers together pass it. Raises whatever the object's own pickling raises.
     """
-    buffers: List[memoryview] = []
+    buffers: list[memoryview] = []
     file = BytesIO() if limit is None else _Limited(limit)
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -192,7 +200,7 @@ def pickled(obj: Any, limit: Optional[int] = None) -> Tuple[bytes, List[memoryvi
     return file.getvalue(), buffers, pickler.code
 
 
-def dumps(obj: Any, kind: str, **extra: Any) -> List[Buffer]:
+def dumps(obj: Any, kind: str, **extra: Any) -> list[Buffer]:
     """Return the pieces of an envelope of `kind` around `obj`, in order, without copying its large buffers.
 
     `extra` are further header fields (JSON values). Raises EnvelopeError when the header is above 1 MiB.
@@ -205,7 +213,7 @@ def dumps(obj: Any, kind: str, **extra: Any) -> List[Buffer]:
     return assemble(data, buffers, kind, extra)
 
 
-def assemble(data: bytes, buffers: Sequence[memoryview], kind: str, extra: Header) -> List[Buffer]:
+def assemble(data: bytes, buffers: Sequence[memoryview], kind: str, extra: Header) -> list[Buffer]:
     """Return the pieces of an envelope from what `pickled` returned."""
     if not extra and not buffers:
         text = f'{{"k":"{kind}",{_PY_JSON},"b":[{len(data)}]}}'.encode()
@@ -214,7 +222,7 @@ def assemble(data: bytes, buffers: Sequence[memoryview], kind: str, extra: Heade
     text = json.dumps(header, separators=(",", ":"), default=str).encode("utf-8")
     if len(text) > MAX_HEADER:
         raise EnvelopeError(f"the header of this envelope has {len(text)} bytes, the limit is {MAX_HEADER}")
-    pieces: List[Buffer] = [_PREFIX.pack(MAGIC, len(text)) + text, data]
+    pieces: list[Buffer] = [_PREFIX.pack(MAGIC, len(text)) + text, data]
     at = _PREFIX.size + len(text) + len(data)
     for buffer in buffers:
         gap = -at % ALIGN
@@ -230,7 +238,7 @@ def size_of(pieces: Sequence[Buffer]) -> int:
     return sum(piece.nbytes if isinstance(piece, memoryview) else len(piece) for piece in pieces)
 
 
-def peek(buffer: Buffer) -> Tuple[Header, int]:
+def peek(buffer: Buffer) -> tuple[Header, int]:
     """Return the header of an envelope and the offset of its pickle, without opening it. The header is shared: do not change it."""
     if len(buffer) < _PREFIX.size:
         raise EnvelopeError("too short for an envelope")
@@ -255,7 +263,7 @@ def peek(buffer: Buffer) -> Tuple[Header, int]:
     return header, end
 
 
-def loads(buffer: Buffer) -> Tuple[Header, Any]:
+def loads(buffer: Buffer) -> tuple[Header, Any]:
     """Open an envelope: `(header, value)`. Arrays of the value live in `buffer` when that is writable, else in a copy.
 
     Raises EnvelopeError, PythonMismatch (before unpickling anything), or whatever the unpickling raises.

@@ -11,13 +11,13 @@ import os
 import pickle
 import traceback
 from types import TracebackType
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
-from . import envelope
+from jupyter_fx_worker import envelope
 
 __all__ = ["Record", "dumps_error", "exception_bytes", "record"]
 
-Record = Dict[str, Any]
+Record = dict[str, Any]
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 # Frames of these in front of the user's first frame ran the cell; further down they are part of the story.
 _MACHINERY = ("interactiveshell.py", "async_helpers.py", "base_events.py", "events.py", "runners.py", "tasks.py")
@@ -38,7 +38,7 @@ def message_of(error: BaseException) -> str:
         return f"(the message of this exception cannot be read: its __str__ raised {type(problem).__name__})"
 
 
-def _user_frames(tb: Optional[TracebackType]) -> List[Tuple[Any, int]]:
+def _user_frames(tb: TracebackType | None) -> list[tuple[Any, int]]:
     frames = [(frame, line) for frame, line in traceback.walk_tb(tb) if not frame.f_code.co_filename.startswith(_OURS)]
     first = 0
     while first < len(frames):
@@ -50,8 +50,8 @@ def _user_frames(tb: Optional[TracebackType]) -> List[Tuple[Any, int]]:
     return frames[first:] or frames
 
 
-def _text(error: BaseException, summary: traceback.StackSummary) -> List[str]:
-    lines: List[str] = []
+def _text(error: BaseException, summary: traceback.StackSummary) -> list[str]:
+    lines: list[str] = []
     if summary:
         lines.append("Traceback (most recent call last):")
         for entry in summary.format():
@@ -98,7 +98,7 @@ def record(error: BaseException, _depth: int = 0) -> Record:
     return own
 
 
-def exception_bytes(error: BaseException) -> Optional[bytes]:
+def exception_bytes(error: BaseException) -> bytes | None:
     """Pickle an exception in a way that is known to open again, or return None.
 
     An `__init__` with two arguments, an open file or a lock in an attribute make an exception that pickles but does not open.
@@ -118,7 +118,7 @@ def item_record(error: BaseException) -> Record:
     return {**record(error), "exception": exception_bytes(error)}
 
 
-def dumps_error(error: BaseException, names: Optional[Dict[str, Any]] = None, **extra: Any) -> List[envelope.Buffer]:
+def dumps_error(error: BaseException, names: dict[str, Any] | None = None, **extra: Any) -> list[envelope.Buffer]:
     """Return an `error` envelope. For a cell, `names` is what it had assigned: the value is then `(exception, names)`."""
     linecache.checkcache()
     described = {**record(error), **extra}
@@ -131,11 +131,16 @@ def dumps_error(error: BaseException, names: Optional[Dict[str, Any]] = None, **
         return _dumps(None if names is None else (None, {}), described)
 
 
-def _dumps(value: Any, described: Record) -> List[envelope.Buffer]:
+def _dumps(value: Any, described: Record) -> list[envelope.Buffer]:
     try:
         return envelope.dumps(value, "error", **described)
     except envelope.EnvelopeError:
-        small = {**described, "traceback": described["traceback"][-40:], "frames": described["frames"][-10:], "cause": None}
+        small = {
+            **described,
+            "traceback": described["traceback"][-40:],
+            "frames": described["frames"][-10:],
+            "cause": None,
+        }
         small["message"] = _short(small["message"], 4096)
         small["traceback"] = [_short(line, 2048) for line in small["traceback"]]
         return envelope.dumps(value, "error", **small)

@@ -5,9 +5,17 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable
 
-__all__ = ["NEVER_PRELOAD", "POOL_VARIABLES", "die_with_parent", "pool_setters", "reseed", "set_pools", "why_not_forkable"]
+__all__ = [
+    "NEVER_PRELOAD",
+    "POOL_VARIABLES",
+    "die_with_parent",
+    "pool_setters",
+    "reseed",
+    "set_pools",
+    "why_not_forkable",
+]
 
 NEVER_PRELOAD = frozenset(("mpi4py", "tensorflow", "jax", "cupy", "grpc", "polars"))
 POOL_VARIABLES = (
@@ -31,7 +39,7 @@ _SETTERS = (
 _LIBRARIES = ("blas", "blis", "mkl_rt", "libgomp", "libomp", "libiomp", "lapack")
 
 
-def why_not_forkable() -> Optional[str]:
+def why_not_forkable() -> str | None:
     """Return None when this process may fork, else the reason in a few words."""
     try:
         threads = len(os.listdir("/proc/self/task"))
@@ -52,7 +60,7 @@ def why_not_forkable() -> Optional[str]:
     return None
 
 
-def _descriptors() -> List[str]:
+def _descriptors() -> list[str]:
     found = []
     try:
         names = os.listdir("/proc/self/fd")
@@ -79,7 +87,7 @@ def reseed() -> None:
         torch.manual_seed(int.from_bytes(os.urandom(7), "little"))
 
 
-def pool_setters() -> List[Callable[[int], Any]]:
+def pool_setters() -> list[Callable[[int], Any]]:
     """Return the functions that set the width of the BLAS and OpenMP pools loaded in this process.
 
     Environment variables are read when a library is loaded, which for a forked worker was before it knew its cores.
@@ -89,7 +97,7 @@ def pool_setters() -> List[Callable[[int], Any]]:
             paths = {line.split(None, 5)[-1].strip() for line in maps if ".so" in line}
     except OSError:
         return []
-    setters: List[Callable[[int], Any]] = []
+    setters: list[Callable[[int], Any]] = []
     for path in sorted(paths):
         name = os.path.basename(path)
         if not any(part in name for part in _LIBRARIES):
@@ -107,7 +115,7 @@ def pool_setters() -> List[Callable[[int], Any]]:
     return setters
 
 
-def set_pools(cores: int, setters: List[Callable[[int], Any]], env: Optional[Dict[str, str]] = None) -> None:
+def set_pools(cores: int, setters: list[Callable[[int], Any]], env: dict[str, str] | None = None) -> None:
     """Make BLAS and OpenMP pools `cores` wide: those loaded through `setters`, later ones and subprocesses through the environment."""
     given = env or {}
     for variable in POOL_VARIABLES:

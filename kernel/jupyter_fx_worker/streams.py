@@ -13,7 +13,7 @@ import io
 import os
 import sys
 import termios
-from typing import Any, NoReturn, Optional
+from typing import Any, NoReturn
 
 __all__ = ["NO_INPUT", "Streams"]
 
@@ -78,7 +78,7 @@ class Streams:
         self.dirty = False
         self.mark = 0
         self._nonce = nonce
-        self._libc: Optional[Any] = None
+        self._libc: Any | None = None
         self._pending = array.array("i", [0])
         try:
             # PyDLL keeps the GIL: fflush of quiet streams takes less than letting go of it would.

@@ -10,17 +10,17 @@ import signal
 import sys
 import time
 from collections import OrderedDict, deque
-from typing import Any, Deque, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import jupyter_fx_worker
-
-from . import calls, cells, envelope, errors, forksafe
-from .channel import FINISHED, MAIL, STARTED, Channel, Counter, Interrupts
-from .streams import Streams
+from jupyter_fx_worker import calls, cells, envelope, errors, forksafe
+from jupyter_fx_worker.channel import FINISHED, MAIL, STARTED, Channel, Counter, Interrupts
+from jupyter_fx_worker.streams import Streams
 
 __all__ = ["Worker", "main"]
 
-Task = Tuple[int, str, str, Any, Dict[str, Any]]
+Task = tuple[int, str, str, Any, dict[str, Any]]
 
 MAX_FUNCTIONS = 512
 MAX_INLINE = 256 * 1024
@@ -33,7 +33,7 @@ _MAX_HELD_BYTES = 1 << 20
 class Worker:
     """The main loop and what the verbs share."""
 
-    def __init__(self, spec: Dict[str, Any], fds: Sequence[int], engine: Optional[cells.Engine]) -> None:
+    def __init__(self, spec: dict[str, Any], fds: Sequence[int], engine: cells.Engine | None) -> None:
         """`spec` is the `fork` header; `fds` are control, stdout, stderr, counter; `engine` was prepared by the zygote, or None."""
         control, stdout, stderr, counter = fds
         self.pid = os.getpid()
@@ -45,9 +45,9 @@ class Worker:
         self.channel = Channel(control, self.interrupts)
         self.functions: OrderedDict[str, Any] = OrderedDict()
         self.session = cells.Session(self, engine, spec)
-        self._queue: Deque[Task] = deque()
-        self._held: List[List[Any]] = []
-        self._parts: List[envelope.Buffer] = []
+        self._queue: deque[Task] = deque()
+        self._held: list[list[Any]] = []
+        self._parts: list[envelope.Buffer] = []
         self._held_bytes = 0
         self._held_since = 0.0
         self._started = self._finished = 0
@@ -59,7 +59,7 @@ class Worker:
 
     # What user code may cause, from any thread.
 
-    def display(self, kind: str, content: Dict[str, Any]) -> None:
+    def display(self, kind: str, content: dict[str, Any]) -> None:
         """Send one rich output; everything written before it is delivered before it."""
         if os.getpid() == self.pid:
             cells.send_display(self.channel, self._no, kind, content, self.streams.settle())
@@ -76,7 +76,9 @@ class Worker:
         while True:
             if self.cells[MAIL]:
                 self.cells[MAIL] = 0
-                self._read(wait=False)
+                if not self._read(wait=False):
+                    # The manager rings before it sends: look again before the next task.
+                    self.cells[MAIL] = 1
             if self._queue:
                 self._take()
                 continue
@@ -87,8 +89,9 @@ class Worker:
             self.session.wait_idle(self.channel)
             self._read(wait=True)
 
-    def _read(self, wait: bool) -> None:
-        for header, body in self.channel.receive(wait):
+    def _read(self, wait: bool) -> int:
+        found = self.channel.receive(wait)
+        for header, body in found:
             op = header["op"]
             if op == "run":
                 self._enqueue(header["tasks"], body)
@@ -98,15 +101,20 @@ class Worker:
                 self._drop(header["tasks"])
             elif op == "exit":
                 self._exiting = True
+        return len(found) or self.channel.closed
 
-    def _enqueue(self, tasks: List[Any], body: memoryview) -> None:
+    def _enqueue(self, tasks: list[Any], body: memoryview) -> None:
         at = 0
         for no, verb, fn, size, opts in tasks:
-            if opts and opts.get("path"):
-                self._queue.append((no, verb, fn, None, opts))
+            if not opts or not (opts.get("path") or opts.get("inputs")):
+                self._queue.append((no, verb, fn, body[at : at + size], opts))
+                at += size
                 continue
-            self._queue.append((no, verb, fn, body[at : at + size], opts))
-            at += size
+            if opts.get("path"):
+                size = 0
+            inline = sum(length for _task, path, length in opts.get("inputs") or () if not path)
+            self._queue.append((no, verb, fn, body[at : at + size + inline], opts))
+            at += size + inline
 
     def _keep_function(self, digest: str, body: memoryview) -> None:
         try:
@@ -118,7 +126,7 @@ class Worker:
         while len(self.functions) > MAX_FUNCTIONS:
             self.functions.popitem(last=False)
 
-    def _drop(self, numbers: List[int]) -> None:
+    def _drop(self, numbers: list[int]) -> None:
         unwanted = set(numbers)
         dropped = [task[0] for task in self._queue if task[0] in unwanted]
         if dropped:
@@ -143,15 +151,14 @@ class Worker:
             parts, info = errors.dumps_error(error), {}
         self._finish(no, outcome, parts, info, opts, begun)
 
-    def _run(self, no: int, verb: str, fn: str, payload: Any, opts: Dict[str, Any]) -> calls.Outcome:
+    def _run(self, no: int, verb: str, fn: str, payload: Any, opts: dict[str, Any]) -> calls.Outcome:
         if opts:
-            if payload is None:
-                with open(opts["path"], "rb") as file:
-                    payload = memoryview(bytearray(file.read()))
+            if opts.get("path") or opts.get("inputs"):
+                payload = _gather(payload, opts)
             if opts.get("seed") is not None:
                 calls.seed_generators(opts["seed"])
         if verb == "cell":
-            return self.session.run(payload, opts)
+            return self.session.run(payload)
         function = self.functions.get(fn)
         if function is None:
             return "error", (), {"nofn": True}
@@ -167,8 +174,8 @@ class Worker:
         no: int,
         outcome: str,
         parts: Sequence[envelope.Buffer],
-        info: Dict[str, Any],
-        opts: Dict[str, Any],
+        info: dict[str, Any],
+        opts: dict[str, Any],
         begun: float,
     ) -> None:
         size = 0
@@ -195,19 +202,21 @@ class Worker:
             self._flush()
 
     def _spill_or_refuse(
-        self, parts: Sequence[envelope.Buffer], size: int, opts: Dict[str, Any]
-    ) -> Tuple[Sequence[envelope.Buffer], Dict[str, Any], Optional[str]]:
+        self, parts: Sequence[envelope.Buffer], size: int, opts: dict[str, Any]
+    ) -> tuple[Sequence[envelope.Buffer], dict[str, Any], str | None]:
         try:
             spilled = self.spill(parts, opts)
             if spilled is not None:
                 return (), spilled, None
             if size <= envelope.MAX_INLINE_EVER:
                 return parts, {}, None
-            raise ValueError(f"the result has {size} bytes, more than a frame holds, and no place to spill it to was given")
+            raise ValueError(
+                f"the result has {size} bytes, more than a frame holds, and no place to spill it to was given"
+            )
         except (OSError, ValueError) as error:
             return errors.dumps_error(error), {}, "error"
 
-    def spill(self, parts: Sequence[envelope.Buffer], opts: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+    def spill(self, parts: Sequence[envelope.Buffer], opts: dict[str, Any]) -> dict[str, Any] | None:
         """Write an envelope above `max_inline` to a file in `spill`; return {path, bytes}, or None when it may travel inline."""
         folder = opts.get("spill") if opts else None
         size = envelope.size_of(parts)
@@ -231,7 +240,27 @@ class Worker:
         self.channel.send({"op": "done", "results": held}, parts)
 
 
-def main(spec: Dict[str, Any], fds: Sequence[int], engine: Optional[cells.Engine], setters: List[Any]) -> None:
+def _gather(inline: memoryview, opts: dict[str, Any]) -> memoryview:
+    """Return a payload and the results it takes, one after another, from the body's bytes and from files."""
+    inputs = opts.get("inputs") or ()
+    own = len(inline) - sum(length for _task, path, length in inputs if not path)
+    whole = bytearray(_contents(opts["path"]) if opts.get("path") else inline[:own])
+    at = own
+    for _task, path, length in inputs:
+        if path:
+            whole += _contents(path)
+        else:
+            whole += inline[at : at + length]
+            at += length
+    return memoryview(whole)
+
+
+def _contents(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def main(spec: dict[str, Any], fds: Sequence[int], engine: cells.Engine | None, setters: list[Any]) -> None:
     """Be the worker that `spec` describes, in a process of its own. Does not return."""
     code = 0
     try:
@@ -251,7 +280,7 @@ def main(spec: Dict[str, Any], fds: Sequence[int], engine: Optional[cells.Engine
             os._exit(code)
 
 
-def _settle_in(spec: Dict[str, Any], setters: List[Any]) -> None:
+def _settle_in(spec: dict[str, Any], setters: list[Any]) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE):

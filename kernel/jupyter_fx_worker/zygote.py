@@ -13,9 +13,9 @@ import subprocess
 import sys
 import time
 import warnings
-from typing import Any, Dict, List, Optional
+from typing import Any
 
-from . import cells, forksafe, frames
+from jupyter_fx_worker import cells, forksafe, frames
 
 __all__ = ["main", "plain_main"]
 
@@ -30,14 +30,14 @@ class Zygote:
         self._sock = socket.socket(fileno=fd)
         os.set_inheritable(fd, False)
         self._reader = frames.Reader()
-        self._fds: List[int] = []
-        self._children: Dict[int, str] = {}
-        self._plain: List[Any] = []
-        self._engine: Optional[cells.Engine] = None
-        self._setters: List[Any] = []
-        self._hello: Dict[str, Any] = {}
+        self._fds: list[int] = []
+        self._children: dict[int, str] = {}
+        self._plain: list[Any] = []
+        self._engine: cells.Engine | None = None
+        self._setters: list[Any] = []
+        self._hello: dict[str, Any] = {}
         self._open = True
-        self._orphaned_at: Optional[float] = None
+        self._orphaned_at: float | None = None
         self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _signum, _frame: None)
@@ -75,7 +75,7 @@ class Zygote:
         for header, _body in self._reader.feed(data):
             self._handle(header)
 
-    def _handle(self, header: Dict[str, Any]) -> None:
+    def _handle(self, header: dict[str, Any]) -> None:
         op = header["op"]
         if op == "hello":
             self._hello = header
@@ -86,18 +86,18 @@ class Zygote:
         elif op == "exit":
             self._open = False
 
-    def _tell(self, header: Dict[str, Any]) -> None:
+    def _tell(self, header: dict[str, Any]) -> None:
         try:
             frames.send(self._sock, header)
         except OSError:
             self._open = False
 
-    def _prepare(self, hello: Dict[str, Any]) -> Dict[str, Any]:
+    def _prepare(self, hello: dict[str, Any]) -> dict[str, Any]:
         if hello.get("die_with_parent", True):
             forksafe.die_with_parent()
         os.environ.update({str(k): str(v) for k, v in (hello.get("env") or {}).items()})
         forksafe.set_pools(1, [])
-        notes: List[str] = []
+        notes: list[str] = []
         for name in hello.get("preload") or ():
             if name.partition(".")[0] in forksafe.NEVER_PRELOAD:
                 notes.append(f"{name} is never preloaded: it does not survive a fork")
@@ -128,7 +128,7 @@ class Zygote:
             "why": why,
         }
 
-    def _fork(self, spec: Dict[str, Any], fds: List[int]) -> None:
+    def _fork(self, spec: dict[str, Any], fds: list[int]) -> None:
         spec.setdefault("scratch", self._hello.get("scratch"))
         try:
             if len(fds) != 4:
@@ -136,7 +136,9 @@ class Zygote:
             why = forksafe.why_not_forkable()
             pid = self._start_plainly(spec, fds) if why else self._start_forked(spec, fds)
         except (OSError, ValueError) as error:
-            self._tell({"op": "failed", "worker": spec["worker"], "why": f"cannot start a worker: {error}"})
+            why = f"the worker cannot be started: {error}"
+            gone = {"op": "exited", "worker": spec["worker"], "pid": 0, "status": 256, "maxrss": 0, "cpu": 0.0}
+            self._tell({**gone, "why": why})
             return
         finally:
             for fd in fds:
@@ -144,7 +146,7 @@ class Zygote:
         self._children[pid] = spec["worker"]
         self._tell({"op": "forked", "worker": spec["worker"], "pid": pid})
 
-    def _start_forked(self, spec: Dict[str, Any], fds: List[int]) -> int:
+    def _start_forked(self, spec: dict[str, Any], fds: list[int]) -> int:
         pid = os.fork()
         if pid:
             return pid
@@ -153,13 +155,13 @@ class Zygote:
                 if fd == self._wake_w:
                     signal.set_wakeup_fd(-1)
                 os.close(fd)
-            from . import worker
+            from jupyter_fx_worker import worker
 
             worker.main(spec, fds, self._engine, self._setters)
         finally:
             os._exit(1)
 
-    def _start_plainly(self, spec: Dict[str, Any], fds: List[int]) -> int:
+    def _start_plainly(self, spec: dict[str, Any], fds: list[int]) -> int:
         """Start a worker as a program of its own: what this process has loaded does not survive a fork."""
         home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         read, write = os.pipe()
@@ -206,7 +208,7 @@ class Zygote:
             os.kill(pid, signal.SIGKILL)
 
 
-def _versions() -> Dict[str, str]:
+def _versions() -> dict[str, str]:
     found = {}
     for name in _TELL:
         module = sys.modules.get(name)
@@ -225,7 +227,7 @@ def plain_main(fd: int) -> None:
     """Be a worker that was started as a program: what to be is read from the pipe `fd`."""
     with open(fd, "rb") as pipe:
         told = json.loads(pipe.read())
-    from . import worker
+    from jupyter_fx_worker import worker
 
     for inherited in told["fds"]:
         os.set_inheritable(inherited, False)
