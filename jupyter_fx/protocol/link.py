@@ -147,7 +147,6 @@ class Link:
         self._acked = self._last = 0
         # Those of the other side: last received, last acknowledged by us, last told so.
         self._received = self._durable = self._told = 0
-        self._contiguous = False
         if hello is not None:
             self._greet()
 
@@ -241,13 +240,12 @@ class Link:
         if self.state is not LinkState.DECIDING or self.hello is None:
             raise LocalProtocolError(f"a Welcome has no place in state {self.state.name}")
         welcome.version = self.version
-        data = encode_message(welcome)
+        self._put(0, encode_message(welcome))
+        self._seal()
         self.state = LinkState.OPEN
-        self._received = self._durable = self._told = welcome.received
-        self._contiguous = False
+        self._received = self._durable = self._told = max(welcome.received, self.hello.acked)
         # A link that the accepting side has forgotten goes on with numbers that the other side has not seen.
         self._last = self._acked = self.hello.received
-        self._put(0, data)
 
     def refuse(self, error: FxError, retry: bool = False) -> None:
         """Answer a Hello with Goodbye; tells Closed."""
@@ -279,7 +277,8 @@ class Link:
         try:
             self._take(*decode_frame(frame))
         except RemoteProtocolError as error:
-            self._end(error, False, goodbye=True)
+            # A gap is mended by a redelivery; whatever else is wrong would be wrong again.
+            self._end(error, bool(error.details.get("retry")), goodbye=True)
 
     def receive_eof(self, now: float, error: FxError | None = None) -> None:
         """The transport ended, because of `error` if it is known."""
@@ -323,9 +322,10 @@ class Link:
     def _greet(self) -> None:
         assert self.hello is not None
         self._drop_output()
+        self._told = 0
         self.state = LinkState.GREETING
-        self._contiguous = False
-        self._put(0, encode_message(msgspec.structs.replace(self.hello, received=self._received)))
+        hello = msgspec.structs.replace(self.hello, received=self._received, acked=self._acked)
+        self._put(0, encode_message(hello))
 
     def _drop_output(self) -> None:
         self._ready, self._run = [], []
@@ -344,7 +344,9 @@ class Link:
         self._run_size = FRAME_OVERHEAD + len(data)
 
     def _seal(self) -> None:
-        self._told = self._durable
+        # A greeting acknowledges nothing: what counts as received is in the greeting itself.
+        if self.state is not LinkState.GREETING and self.state is not LinkState.DECIDING:
+            self._told = self._durable
         frame = encode_frame(self._run_first, self._told, self._run)
         self._ready.append(frame)
         self._ready_size += len(frame)
@@ -403,12 +405,12 @@ class Link:
         self._events.append(Acked(ack))
 
     def _take_kept(self, first: int, messages: list[Any]) -> None:
-        """Tell those that are new. A redelivery may begin before what is known, or (this side forgot) after it."""
+        """Tell those that are new. A redelivery may begin before what is known here, never after it."""
         if self.state is not LinkState.OPEN:
             raise RemoteProtocolError(f"kept messages in state {self.state.name}")
-        if self._contiguous and first > self._received + 1:
-            raise RemoteProtocolError(f"message {first} came after {self._received}: the ones between are missing")
-        self._contiguous = True
+        if first > self._received + 1:
+            lost = f"message {first} came after {self._received}: the ones between are missing"
+            raise RemoteProtocolError(lost, retry=True)
         for number, message in enumerate(messages, first):
             kind = type(message)
             if kind in _CONTROL:

@@ -240,7 +240,9 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
     """Only on a local socket; on a WebSocket it stands in the Authorization header."""
     info: dict[str, Any] = {}
     received: int = 0
-    """The last kept message of the accepting side that came in here. Filled in by the link."""
+    """The last kept message of the accepting side that came in here. Filled in by the link, like the next."""
+    acked: int = 0
+    """The last kept message of this side that was acknowledged: the redelivery begins after it, or after `received`."""
 
 
 class Welcome(msgspec.Struct, array_like=True, tag=2):

@@ -14,8 +14,8 @@ async def connect(address: str, *, token: str = "", **options: Any) -> Channel:
     """A channel to `address`; call its `start` when its callbacks are set.
 
     ``unix:/path`` · ``ws://…`` · ``wss://…`` · ``http(s)://HOST/PREFIX`` (its /api/v1/link) ·
-    ``tcp://host:port`` (ZeroMQ). `options` are the transport's own. Raises HubUnavailable when nobody answers, AuthError
-    when the token is refused, UsageError when the address means nothing.
+    ``tcp://host:port`` (ZeroMQ). `options` are the transport's own. Raises HubUnavailable when nobody answers,
+    AuthError when the token is refused, UsageError when the address means nothing.
     """
     scheme, colon, rest = address.partition(":")
     if colon and scheme == "unix":
