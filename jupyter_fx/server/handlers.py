@@ -78,7 +78,7 @@ class TasksHandler(_Handler):
             raise web.HTTPError(400, "limit is a number from 1 to 1000")
         args: dict[str, Any] = {"limit": int(text)}
         for name in ("state", "before", "session"):
-            if (value := self.get_query_argument(name, "")) != "":
+            if value := self.get_query_argument(name, ""):
                 args[name] = value
         await self.answer("tasks.list", args)
 
@@ -90,8 +90,10 @@ class CancelHandler(_Handler):
     @authorized
     async def post(self, task_id: str) -> None:
         """{cancelled: n}."""
-        body = self.get_json_body() or {}
-        mode = body.get("mode", "cancel") if isinstance(body, dict) else None
+        body: Any = self.get_json_body() or {}
+        if not isinstance(body, dict):
+            raise web.HTTPError(400, "the body is a JSON object")
+        mode = body.get("mode", "cancel")
         if mode not in {"cancel", "interrupt"} or not is_id(task_id):
             raise web.HTTPError(400, 'the task is named by its 32 digits and mode is "cancel" or "interrupt"')
         await self.answer("tasks.cancel", {"task_ids": [task_id], "mode": int(CancelMode[str(mode).upper()])})

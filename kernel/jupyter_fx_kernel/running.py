@@ -89,7 +89,9 @@ class Follower:
             card.progress = (float(done or 0), float(total or 0))
             card.note = str(event.data.get("note") or "")
         elif event.kind == EventKind.NOTE:
-            card.why = str(event.data.get("text", "") if isinstance(event.data, dict) else event.data)
+            card.why = (
+                str((event.data or {}).get("text") or card.why) if isinstance(event.data, dict) else str(event.data)
+            )
         else:
             self.outputs.put(event)
 

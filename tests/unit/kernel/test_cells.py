@@ -185,8 +185,8 @@ def test_options_that_make_no_sense_say_so(notebook: Any) -> None:
         notebook.remote("1", "--retries 2")
     with pytest.raises(UsageError, match="no duration"):
         notebook.remote("1", "--timeout soon")
+    notebook.run("data = 1")
     with pytest.raises(UsageError, match=r"no variable called dta \(nearest: data\)"):
-        notebook.run("data = 1")
         notebook.remote("1", "-i dta")
 
 
