@@ -38,7 +38,7 @@ def takers(module: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     room = module.rpartition(".")[0] + "."
     for taker, tree in trees().items():
-        if taker.startswith(room):  # of one room: they may share what they do not show
+        if f"{taker}.".startswith(room):  # of one room: they may share what they do not show
             continue
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module == module:
