@@ -1,7 +1,7 @@
 """Functions of a session share the session's namespace: rebuild one so that its globals are that namespace.
 
-A cloudpickled function gets globals of its own, so that `global x` writes vanish and later assignments are not seen. Both
-sides therefore send such functions without globals (`unbound`) and bind them on arrival (`bind`).
+A cloudpickled function gets globals of its own, so that `global x` writes vanish and later assignments are not seen.
+Both sides therefore send such functions without globals (`unbound`) and bind them on arrival (`bind`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ __all__ = ["bind", "unbound"]
 
 
 def bind(function: Any, namespace: dict[str, Any]) -> Any:
-    """Return `function` with `namespace` as its globals; anything that is not a plain Python function comes back as it is."""
+    """Return `function` with `namespace` as its globals.
+
+    Anything that is not a plain Python function comes back as it is.
+    """
     if not isinstance(function, types.FunctionType):
         return function
     bound = types.FunctionType(

@@ -42,8 +42,8 @@ def build() -> bytes:
 def path(folder: str | None = None) -> str:
     """Write the zip to `folder` under a name made of its digest, unless it is there, and return where it is.
 
-    Without `folder`: `jupyter-fx` in $XDG_RUNTIME_DIR, else `/tmp/jupyter-fx-UID`. Raises PermissionError when that folder
-    belongs to somebody else: whoever can write there could run code as us.
+    Without `folder`: `jupyter-fx` in $XDG_RUNTIME_DIR, else `/tmp/jupyter-fx-UID`. Raises PermissionError when that
+    folder belongs to somebody else: whoever can write there could run code as us.
     """
     data = build()
     folder = folder or _runtime_folder()
@@ -68,5 +68,8 @@ def _runtime_folder() -> str:
 
 
 def boot(source: str, fd: int) -> str:
-    """Return the program for `python -c` that runs a zygote from `source` (the zip, or a source folder) on the inherited socket `fd`."""
+    """Return the program for `python -c` that runs a zygote on the inherited socket `fd`.
+
+    `source` is the zip, or the folder that holds this package.
+    """
     return f"import sys; sys.path.insert(0, {source!r}); from jupyter_fx_worker import zygote; zygote.main({int(fd)})"

@@ -144,7 +144,10 @@ class _Run:
 
 
 def run_map(worker: Worker, no: int, function: Any, payload: envelope.Buffer, opts: dict[str, Any]) -> Outcome:
-    """Call a function once per item; results leave in `items` frames while it runs. Info: `n` items finished, `failed` of them."""
+    """Call a function once per item.
+
+    Results leave in `items` frames while it runs. Info: `n` items finished, `failed` of them.
+    """
     interrupts = worker.interrupts
     run = _Run(worker, no, opts)
     worker.cells[ITEM] = 0

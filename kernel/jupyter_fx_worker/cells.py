@@ -1,7 +1,8 @@
 """The verb `cell`: notebook cells in one namespace that lives as long as this worker.
 
-An engine runs the code (`shell.IPythonEngine` where the environment has IPython, else `plain.PlainEngine`); this module does what
-is common: captured names in, bound functions, the persistent event loop, interrupts, assigned names home.
+An engine runs the code (`shell.IPythonEngine` where the environment has IPython, else `plain.PlainEngine`); this
+module does what is common: captured names in, bound functions, the persistent event loop, interrupts, assigned names
+home.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ def fresh_main() -> types.ModuleType:
 
 
 def prepare_engine(scratch: str | None) -> Engine:
-    """Return the best engine that this environment offers. Starts no thread and opens no event loop, so that it may be forked."""
+    """Return the best engine that this environment offers.
+
+    Starts no thread and opens no event loop, so that it may be forked.
+    """
     try:
         from jupyter_fx_worker import shell
     except ImportError:

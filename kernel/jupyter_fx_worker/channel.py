@@ -23,7 +23,10 @@ _CHUNK = 1 << 18
 
 
 class Counter:
-    """The 64-byte mapping that this worker shares with the manager; `cells` is its view as eight unsigned 64-bit numbers."""
+    """The 64-byte mapping that this worker shares with the manager.
+
+    `cells` is its view as eight unsigned 64-bit numbers.
+    """
 
     def __init__(self, fd: int) -> None:
         if os.fstat(fd).st_size < 64:
@@ -36,8 +39,8 @@ class Counter:
 class Interrupts:
     """SIGINT raises KeyboardInterrupt in user code and is ignored elsewhere.
 
-    The handler stays installed all the time (an ignored SIGINT would be inherited by the user's subprocesses); `live` says
-    whether user code runs. When the manager aims (counter AIM), only the task with that start number is interrupted.
+    The handler stays installed all the time (an ignored SIGINT would be inherited by the user's subprocesses); `live`
+    says whether user code runs. When the manager aims (counter AIM), only the task of that start number is interrupted.
     """
 
     def __init__(self, cells: Any) -> None:
@@ -84,7 +87,10 @@ class Channel:
         return self._sock.fileno()
 
     def send(self, header: frames.Header, parts: Sequence[frames.Buffer] = ()) -> None:
-        """Send one frame. A process that user code forked sends nothing. Raises FrameError above the limits; a gone manager ends us."""
+        """Send one frame.
+
+        A process that user code forked sends nothing. Raises FrameError above the limits; a gone manager ends us.
+        """
         if os.getpid() != self._pid:
             return
         pieces = frames.pack(header, parts)

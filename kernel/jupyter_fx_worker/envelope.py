@@ -1,7 +1,8 @@
 """Envelopes: one pickled value with its out-of-band buffers, and a JSON header that says what it is.
 
-Layout: `b"FXE1"`, `!I` header length, JSON header, pickle, then each out-of-band buffer at the next multiple of 64 bytes
-(counted from the start of the envelope; the gaps are zeros). The sizes are in the header's `b`. Protocol 5 (PEP 574).
+Layout: `b"FXE1"`, `!I` header length, JSON header, pickle, then each out-of-band buffer at the next multiple of 64
+bytes (counted from the start of the envelope; the gaps are zeros). The sizes are in the header's `b`. Protocol 5 (PEP
+574).
 
 Only worker, client and kernel open envelopes; whoever is between them passes the bytes on.
 """
@@ -63,7 +64,7 @@ class EnvelopeError(ValueError):
 
 
 class PythonMismatch(TypeError):
-    """Code made by one Python minor version was about to be opened by another, which crashes or lies: use the same one on both sides."""
+    """Code made by one Python minor version was about to be opened by another, which crashes or lies."""
 
     def __init__(self, theirs: Sequence[int], ours: Sequence[int], what: str = "code") -> None:
         self.theirs, self.ours, self.what = tuple(theirs), tuple(ours), what
@@ -71,7 +72,10 @@ class PythonMismatch(TypeError):
 
     def __str__(self) -> str:
         theirs, ours = (".".join(map(str, version)) for version in (self.theirs, self.ours))
-        return f"{self.what} was made by Python {theirs} and cannot run on Python {ours}: use the same minor version on both sides"
+        return (
+            f"{self.what} was made by Python {theirs} and cannot run on Python {ours}: "
+            "use the same minor version on both sides"
+        )
 
 
 class TooBig(ValueError):
@@ -79,7 +83,7 @@ class TooBig(ValueError):
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """cloudpickle, with plain arrays reduced so that any numpy reads them, cached functions by value, and code noticed."""
+    """cloudpickle, but any numpy reads its plain arrays, cached functions go by value, and code is noticed."""
 
     def __init__(self, file: Any, buffer_callback: Callable[[Any], Any] | None) -> None:
         self.code = False
@@ -114,7 +118,10 @@ class _Limited(BytesIO):
 
 
 def _reduce_array(array: Any) -> Any:
-    """Reduce an exact ndarray of a plain dtype to (dtype, shape, order, buffer): numpy 1 and 2 cannot read each other's pickles."""
+    """Reduce an exact ndarray of a plain dtype to (dtype, shape, order, buffer).
+
+    numpy 1 and 2 cannot read each other's pickles.
+    """
     dtype = array.dtype
     numpy = sys.modules["numpy"]
     if dtype.kind not in "biufcmMSU" or not dtype.itemsize or dtype.metadata or numpy.dtype(dtype.str) != dtype:
@@ -135,13 +142,13 @@ def _build_array(dtype: str, shape: tuple[int, ...], order: str, buffer: Any) ->
 
     if memoryview(buffer).readonly:
         buffer = bytearray(buffer)
-    return np.ndarray(shape, dtype=dtype, buffer=buffer or None, order=order)  # type: ignore[call-overload]
+    return np.ndarray(shape, dtype=dtype, buffer=buffer or None, order=order)  # type: ignore[arg-type]
 
 
 def _reduce_cached(cached: Any) -> Any:
-    """`@lru_cache` functions pickle by name, which fails where the name does not exist: send the function and its parameters."""
+    """Send the function inside of an `@lru_cache` and its parameters: by itself it pickles as a name."""
     wrapped = cached.__wrapped__
-    by_name = cloudpickle.cloudpickle._should_pickle_by_reference(wrapped)
+    by_name = cloudpickle.cloudpickle._should_pickle_by_reference(wrapped)  # noqa: SLF001 - the question has no public name
     parameters = getattr(cached, "cache_parameters", None)
     if by_name or parameters is None:
         return cached.__reduce__()
@@ -175,17 +182,17 @@ def is_plain(obj: Any) -> bool:
 def pickled(obj: Any, limit: int | None = None) -> tuple[bytes, list[memoryview], bool]:
     """Pickle `obj`; return (pickle, its out-of-band buffers, whether it holds code).
 
-    With `limit`, raises TooBig as soon as pickle and buffers together pass it. Raises whatever the object's own pickling raises.
+    With `limit`, raises TooBig as soon as pickle and buffers together pass it. Raises whatever the object's own
+    pickling raises.
     """
     buffers: list[memoryview] = []
-    file = BytesIO() if limit is None else _Limited(limit)
+    file = _Limited(1 << 62 if limit is None else limit)
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
         if raw.nbytes < _IN_BAND_BELOW or len(buffers) >= _MAX_BUFFERS:
             return True
-        if limit is not None:
-            file.take(raw.nbytes)  # type: ignore[union-attr]
+        file.take(raw.nbytes)
         buffers.append(raw)
         return False
 
@@ -239,7 +246,10 @@ def size_of(pieces: Sequence[Buffer]) -> int:
 
 
 def peek(buffer: Buffer) -> tuple[Header, int]:
-    """Return the header of an envelope and the offset of its pickle, without opening it. The header is shared: do not change it."""
+    """Return the header of an envelope and the offset of its pickle, without opening it.
+
+    The header is shared: do not change it.
+    """
     if len(buffer) < _PREFIX.size:
         raise EnvelopeError("too short for an envelope")
     magic, length = _PREFIX.unpack_from(buffer)

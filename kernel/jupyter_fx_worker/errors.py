@@ -1,7 +1,7 @@
 """Error records: what is sent about an exception, beside the exception itself.
 
-A record is complete without the pickle: type, message, text and frames. The traceback begins with the user's first frame; frames
-of this package and of the machinery that ran the cell are left out.
+A record is complete without the pickle: type, message, text and frames. The traceback begins with the user's first
+frame; frames of this package and of the machinery that ran the cell are left out.
 """
 
 from __future__ import annotations
@@ -81,7 +81,10 @@ def _own(error: BaseException) -> Record:
 
 
 def record(error: BaseException, _depth: int = 0) -> Record:
-    """Describe `error` as JSON-able data; causes are nested under `cause`, and their text stands in front of the error's own."""
+    """Describe `error` as JSON-able data.
+
+    Causes are nested under `cause`, and their text stands in front of the error's own.
+    """
     own = _own(error)
     explicit = error.__cause__
     cause = explicit or (None if error.__suppress_context__ else error.__context__)
@@ -101,7 +104,7 @@ def record(error: BaseException, _depth: int = 0) -> Record:
 def exception_bytes(error: BaseException) -> bytes | None:
     """Pickle an exception in a way that is known to open again, or return None.
 
-    An `__init__` with two arguments, an open file or a lock in an attribute make an exception that pickles but does not open.
+    An `__init__` with two arguments makes an exception that pickles but does not open.
     """
     try:
         data, buffers, _code = envelope.pickled(error, limit=1 << 20)
@@ -114,12 +117,15 @@ def exception_bytes(error: BaseException) -> bytes | None:
 
 
 def item_record(error: BaseException) -> Record:
-    """Return the record of one failed item of a map: as `record`, with the pickled exception (bytes or None) under `exception`."""
+    """Return the record of one failed item of a map: `record`, and the pickled exception (or None) as `exception`."""
     return {**record(error), "exception": exception_bytes(error)}
 
 
 def dumps_error(error: BaseException, names: dict[str, Any] | None = None, **extra: Any) -> list[envelope.Buffer]:
-    """Return an `error` envelope. For a cell, `names` is what it had assigned: the value is then `(exception, names)`."""
+    """Return an `error` envelope.
+
+    For a cell, `names` is what it had assigned: the value is then `(exception, names)`.
+    """
     linecache.checkcache()
     described = {**record(error), **extra}
     travels: Any = error if exception_bytes(error) is not None else None

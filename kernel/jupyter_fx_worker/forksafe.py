@@ -116,7 +116,10 @@ def pool_setters() -> list[Callable[[int], Any]]:
 
 
 def set_pools(cores: int, setters: list[Callable[[int], Any]], env: dict[str, str] | None = None) -> None:
-    """Make BLAS and OpenMP pools `cores` wide: those loaded through `setters`, later ones and subprocesses through the environment."""
+    """Make BLAS and OpenMP pools `cores` wide.
+
+    Those that are loaded through `setters`, later ones and those of subprocesses through the environment.
+    """
     given = env or {}
     for variable in POOL_VARIABLES:
         os.environ[variable] = given.get(variable, str(cores))
@@ -128,7 +131,10 @@ def set_pools(cores: int, setters: list[Callable[[int], Any]], env: dict[str, st
 
 
 def die_with_parent() -> None:
-    """Ask Linux to kill this process when the thread that started it ends (prctl PR_SET_PDEATHSIG); elsewhere do nothing."""
+    """Ask Linux to kill this process when the thread that started it ends (prctl PR_SET_PDEATHSIG).
+
+    Elsewhere do nothing.
+    """
     if not sys.platform.startswith("linux"):
         return
     try:

@@ -1,7 +1,8 @@
 """Frames between manager, zygote and worker: two lengths, a JSON header, raw bytes.
 
-`Reader` is sans-I/O: bytes in, frames out. The helpers below it are for blocking sockets, which is what zygote and worker use.
-A frame that announces more than the limits is refused from its first eight bytes, before anything is stored.
+`Reader` is sans-I/O: bytes in, frames out. The helpers below it are for blocking sockets, which is what zygote and
+worker use. A frame that announces more than the limits is refused from its first eight bytes, before anything is
+stored.
 """
 
 from __future__ import annotations
@@ -66,9 +67,9 @@ def pack(header: Header, parts: Iterable[Buffer] = ()) -> list[Buffer]:
 class Reader:
     """Cut a byte stream into frames.
 
-    `feed(data)` returns the frames that are complete now, each `(header, body)`; the body is a writable memoryview over memory
-    of its own frame, so that arrays built on it are writable and keep nothing else alive. After a FrameError the reader is
-    done for: close the channel.
+    `feed(data)` returns the frames that are complete now, each `(header, body)`; the body is a writable memoryview over
+    memory of its own frame, so that arrays built on it are writable and keep nothing else alive. After a FrameError the
+    reader is done for: close the channel.
     """
 
     def __init__(self, max_header: int = MAX_HEADER, max_body: int = MAX_BODY) -> None:

@@ -1,7 +1,8 @@
 """Which names a cell assigned or changed, and which of them can come home.
 
-A name counts as assigned when it is bound to another object than before, when the cell's own code stores it, or when the cell
-mentions it and its value was changed in place (digests before and after; aliases that the cell does not mention go unnoticed).
+A name counts as assigned when it is bound to another object than before, when the cell's own code stores it, or when
+the cell mentions it and its value was changed in place (digests before and after; aliases that the cell does not
+mention go unnoticed).
 """
 
 from __future__ import annotations
@@ -112,7 +113,10 @@ def _codes(code: types.CodeType) -> list[types.CodeType]:
 
 
 def _stored_and_mentioned(source: str) -> tuple[set[str], set[str]]:
-    """Return the global names that a cell's code stores, and those that it mentions at all. Magics hide code: identity sees those."""
+    """Return the global names that a cell's code stores, and those that it mentions at all.
+
+    Magics hide code: identity sees those.
+    """
     lines = [line if not line.lstrip().startswith(("%", "!")) else "" for line in source.split("\n")]
     try:
         code = compile("\n".join(lines), "<names>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
@@ -214,7 +218,7 @@ class Snapshot:
         if name not in self._before or self._before[name] is not value:
             return True
         if name in self._stored and (self._whole or not isinstance(value, _UNCHANGING)):
-            # `x = 1` where x was 1 already: it was assigned, though nothing shows it. A cell that failed may not have got there.
+            # `x = 1` where x was 1 already assigns it, though nothing shows; a cell that failed may not have got there.
             return True
         digest = self._digests.get(name)
         return digest is not None and digest != self._digest(value)

@@ -1,4 +1,4 @@
-"""Cells where there is no IPython: Python code with top-level await, the last expression shown, `display` for rich objects."""
+"""Cells where there is no IPython: top-level await, the last expression shown, `display` for rich objects."""
 
 from __future__ import annotations
 

@@ -23,15 +23,14 @@ from jupyter_fx_worker.streams import NO_INPUT
 __all__ = ["IPythonEngine"]
 
 
-class _Publisher(DisplayPublisher):  # type: ignore[misc]
+class _Publisher(DisplayPublisher):
     """display(), update_display() and clear_output() become frames."""
 
     def publish(
         self,
         data: Any,
         metadata: Any = None,
-        source: Any = None,
-        *,
+        *_source: Any,
         transient: dict[str, Any] | None = None,
         update: bool = False,
         **_more: Any,
@@ -47,16 +46,17 @@ class _Publisher(DisplayPublisher):  # type: ignore[misc]
             session.display("clear_output", {"wait": bool(wait)})
 
 
-class _Hook(DisplayHook):  # type: ignore[misc]
+class _Hook(DisplayHook):
     """The last expression of a cell becomes an `execute_result` frame."""
 
     def write_output_prompt(self) -> None:
         """The notebook draws its own prompt."""
 
     def write_format_data(self, format_dict: Any, md_dict: Any = None) -> None:
-        session = self.shell.fx_session
+        shell: Any = self.shell
+        session = shell.fx_session
         if session is not None and format_dict:
-            content = {"execution_count": self.shell.fx_count, "data": format_dict, "metadata": md_dict or {}}
+            content = {"execution_count": shell.fx_count, "data": format_dict, "metadata": md_dict or {}}
             session.display("execute_result", content)
 
     def finish_displayhook(self) -> None:
@@ -64,7 +64,7 @@ class _Hook(DisplayHook):  # type: ignore[misc]
         self._is_active = False
 
 
-class _Compiler(CachingCompiler):  # type: ignore[misc]
+class _Compiler(CachingCompiler):
     """Names the code of the cell in hand as the notebook asked for."""
 
     fx_cell = ""
@@ -77,7 +77,7 @@ class _Compiler(CachingCompiler):  # type: ignore[misc]
         return name
 
 
-class Shell(InteractiveShell):  # type: ignore[misc]
+class Shell(InteractiveShell):
     """InteractiveShell without a terminal: output by frames, errors as records, nothing that asks or quits."""
 
     fx_session: cells.Session | None = None
@@ -88,8 +88,8 @@ class Shell(InteractiveShell):  # type: ignore[misc]
         """The environment is chosen by who started us; a VIRTUAL_ENV variable that came along says nothing."""
 
     def init_hooks(self) -> None:
-        super().init_hooks()
-        self.set_hook("show_in_pager", _page, 99)
+        super().init_hooks()  # type: ignore[no-untyped-call]
+        self.set_hook("show_in_pager", _page, 99)  # type: ignore[no-untyped-call]
 
     # Our descriptors are the pipes already: no pseudo terminal, no second copy.
     system = InteractiveShell.system_raw
@@ -105,8 +105,7 @@ class Shell(InteractiveShell):  # type: ignore[misc]
     def showtraceback(
         self,
         exc_tuple: Any = None,
-        filename: Any = None,
-        tb_offset: Any = None,
+        *_where: Any,
         exception_only: bool = False,
         running_compiled_code: bool = False,
         **_more: Any,
@@ -126,7 +125,7 @@ class Shell(InteractiveShell):  # type: ignore[misc]
         return []
 
 
-def _page(shell: Shell, data: Any, start: int = 0, screen_lines: int = 0, pager_cmd: Any = None) -> None:
+def _page(shell: Shell, data: Any, *_layout: Any, **_more: Any) -> None:
     """What `obj?` and `%prun` show in a pager becomes a display."""
     if shell.fx_session is not None:
         bundle = data if isinstance(data, dict) else {"text/plain": data}
@@ -186,14 +185,14 @@ class IPythonEngine(cells.Engine):
         transformed: str | None = None
         try:
             # IPython drops leading blank lines; putting them back keeps the notebook's numbers.
-            transformed = "\n" * skipped + shell.transform_cell(body)
+            transformed = "\n" * skipped + shell.transform_cell(body)  # type: ignore[no-untyped-call]
         except Exception as error:
             if isinstance(error, SyntaxError):
                 if error.lineno:
                     error.lineno += skipped
                 error.filename = filename
             shell.fx_preprocessing = sys.exc_info()
-        compiler = shell.compile
+        compiler: Any = shell.compile
         compiler.fx_cell, compiler.fx_filename = transformed or code, filename
         shell.execution_count = shell.fx_count = count
         result = await shell.run_cell_async(

@@ -1,12 +1,13 @@
 """Standard output and error at the file descriptor: C code and subprocesses write to the same pipes as Python does.
 
-The manager owns the read ends. Each Python write is written through at once, so that the last words before a crash arrive.
-Markers are written through private duplicates, because user code may close or redirect descriptors 1 and 2.
+The manager owns the read ends. Each Python write is written through at once, so that the last words before a crash
+arrive. Markers are written through private duplicates, because user code may close or redirect descriptors 1 and 2.
 """
 
 from __future__ import annotations
 
 import array
+import contextlib
 import ctypes
 import fcntl
 import io
@@ -78,14 +79,17 @@ class Streams:
         self.dirty = False
         self.mark = 0
         self._nonce = nonce
-        self._libc: Any | None = None
+        self._files: list[ctypes.c_void_p] = []
         self._pending = array.array("i", [0])
         try:
-            # PyDLL keeps the GIL: fflush of quiet streams takes less than letting go of it would.
-            self._libc = ctypes.PyDLL(None)
-            self._fflush = self._libc.fflush
-        except (OSError, AttributeError):
-            self._libc = None
+            # PyDLL keeps the GIL: fflush of a quiet stream takes less than letting go of it would. Only the standard
+            # streams: fflush(NULL) would wait for any file that another thread is reading.
+            libc = ctypes.PyDLL(None)
+            prefix = "__{}p" if sys.platform == "darwin" else "{}"
+            self._files = [ctypes.c_void_p.in_dll(libc, prefix.format(name)) for name in ("stdout", "stderr")]
+            self._fflush = libc.fflush
+        except (OSError, AttributeError, ValueError):
+            self._files = []
         # fcntl's DUPFD keeps the private ends far from the low numbers that scripts like `exec 3>` use.
         self._private = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 200) for fd in (stdout, stderr)]
         os.dup2(stdout, 1)
@@ -98,8 +102,8 @@ class Streams:
 
     def _install(self) -> None:
         wrap = io.TextIOWrapper
-        self.out = wrap(_Pipe(1, self), "utf-8", "backslashreplace", write_through=True)  # type: ignore[type-var]
-        self.err = wrap(_Pipe(2, self), "utf-8", "backslashreplace", write_through=True)  # type: ignore[type-var]
+        self.out = wrap(_Pipe(1, self), "utf-8", "backslashreplace", write_through=True)
+        self.err = wrap(_Pipe(2, self), "utf-8", "backslashreplace", write_through=True)
         sys.stdout = sys.__stdout__ = self.out  # type: ignore[misc]
         sys.stderr = sys.__stderr__ = self.err  # type: ignore[misc]
         sys.stdin = sys.__stdin__ = NoInput()  # type: ignore[misc,assignment]
@@ -114,16 +118,22 @@ class Streams:
         fcntl.ioctl(fd, termios.FIONREAD, pending)
         return pending[0] > 0
 
+    def _changed(self) -> bool:
+        return self.dirty
+
     def settle(self) -> int:
-        """Flush Python's and C's streams; if anything was written since the last marker, write one and return its number, else 0."""
-        if self._libc is not None:
-            self._fflush(None)
+        """Flush Python's and C's streams.
+
+        If anything was written since the last marker, write one and return its number, else 0.
+        """
+        for file in self._files:
+            self._fflush(file)
         if not self.dirty:
             for stream in (sys.stdout, sys.stderr):
                 if stream is not self.out and stream is not self.err:
                     self._flush(stream)
             out, err = self._private
-            if not (self.dirty or self._unread(out) or self._unread(err)):
+            if not (self._changed() or self._unread(out) or self._unread(err)):
                 return 0
         else:
             self._flush(sys.stdout)
@@ -137,8 +147,6 @@ class Streams:
 
     @staticmethod
     def _flush(stream: Any) -> None:
-        try:
+        # User code may have put anything there; its flush is not ours to report.
+        with contextlib.suppress(Exception):
             stream.flush()
-        except Exception:
-            # User code may have put anything there; its flush is not ours to report.
-            pass

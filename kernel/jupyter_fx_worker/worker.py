@@ -34,7 +34,10 @@ class Worker:
     """The main loop and what the verbs share."""
 
     def __init__(self, spec: dict[str, Any], fds: Sequence[int], engine: cells.Engine | None) -> None:
-        """`spec` is the `fork` header; `fds` are control, stdout, stderr, counter; `engine` was prepared by the zygote, or None."""
+        """`spec` is the `fork` header.
+
+        `fds` are control, stdout, stderr, counter; `engine` was prepared by the zygote, or None.
+        """
         control, stdout, stderr, counter = fds
         self.pid = os.getpid()
         self.name = spec["worker"]
@@ -54,7 +57,7 @@ class Worker:
         self._exiting = False
         self._no = 0
         faulthandler.enable(self.streams.private_stderr)
-        jupyter_fx_worker._report = self.event
+        jupyter_fx_worker.report_to(self.event)
         self.channel.send({"op": "up", "worker": self.name, "pid": self.pid, "nonce": nonce})
 
     # What user code may cause, from any thread.
@@ -217,7 +220,10 @@ class Worker:
             return errors.dumps_error(error), {}, "error"
 
     def spill(self, parts: Sequence[envelope.Buffer], opts: dict[str, Any]) -> dict[str, Any] | None:
-        """Write an envelope above `max_inline` to a file in `spill`; return {path, bytes}, or None when it may travel inline."""
+        """Write an envelope above `max_inline` to a file in `spill`.
+
+        Return {path, bytes}, or None when it may travel inline.
+        """
         folder = opts.get("spill") if opts else None
         size = envelope.size_of(parts)
         if not folder or size <= opts.get("max_inline", MAX_INLINE):
@@ -266,7 +272,7 @@ def main(spec: dict[str, Any], fds: Sequence[int], engine: cells.Engine | None, 
     try:
         _settle_in(spec, setters)
         Worker(spec, fds, engine).run()
-        atexit._run_exitfuncs()
+        atexit._run_exitfuncs()  # noqa: SLF001 - leaving by os._exit would skip what user code registered
     except BaseException:
         code = 1
         import traceback

@@ -166,7 +166,8 @@ class Zygote:
         home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         read, write = os.pipe()
         try:
-            boot = f"import sys; sys.path.insert(0, {home!r}); from jupyter_fx_worker import zygote; zygote.plain_main({read})"
+            boot = f"import sys; sys.path.insert(0, {home!r}); "
+            boot += f"from jupyter_fx_worker import zygote; zygote.plain_main({read})"
             child = subprocess.Popen([sys.executable, "-c", boot], pass_fds=[read, *fds], stdin=subprocess.DEVNULL)
             with open(write, "wb") as pipe:
                 write = -1
