@@ -1,0 +1,90 @@
+"""Which names a cell is seen to assign, and how what stays is described."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from jupyter_fx_worker import names
+
+
+def run(source, ns, want=(), limit=1000, *, whole=True):
+    before = names.Snapshot(ns, source, limit)
+    exec(source, ns)
+    return before.compare(ns, frozenset(want), same_python=True, whole=whole)
+
+
+@pytest.mark.parametrize(
+    ("source", "ns", "home"),
+    [
+        ("x = 1", {}, {"x"}),
+        ("x = 1", {"x": 1}, {"x"}),
+        ("y = x", {"x": [1]}, {"y"}),
+        ("x += [2]", {"x": [1]}, {"x"}),
+        ("x.append(2)", {"x": [1]}, {"x"}),
+        ("len(x)", {"x": [1]}, set()),
+        ("x[0] = 5", {"x": np.zeros(3)}, {"x"}),
+        ("x.sum()", {"x": np.zeros(3)}, set()),
+        ("def f():\n    global g\n    g = 1\nf()", {}, {"f", "g"}),
+        ("import os", {}, set()),
+        ("_ = 1; _fx = 2; __d__ = 3; _i5 = 4; _7 = 5; In = 6", {}, set()),
+        ("_mine = 1", {}, {"_mine"}),
+        ("for i in range(2): pass", {}, {"i"}),
+    ],
+)
+def test_assigned_and_changed_names(source, ns, home):
+    assert set(run(source, ns).values) == home
+
+
+def test_too_big_stays_unless_wanted_and_is_never_pickled_for_nothing():
+    class Dear:
+        nbytes = 10**9
+
+        def __reduce__(self):
+            raise AssertionError("pickled for nothing")
+
+    found = run("y = x; z = list(range(10**5)); t = 'a' * 5000", {"x": Dear()}, want=["t"])
+    assert set(found.stay) == {"y", "z"}
+    assert set(found.values) == {"t"}
+    assert found.stay["y"]["size"] == 10**9
+    assert "larger than 1000 bytes" in found.why["z"]
+
+
+def test_values_that_share_objects_share_them_at_home():
+    from jupyter_fx_worker import envelope
+
+    found = run("a = [1]; b = {'a': a}", {})
+    _, back = envelope.loads(b"".join(found.dumps()))
+    assert back["b"]["a"] is back["a"]
+
+
+def test_deleted_and_missing_names_are_told():
+    found = run("del x", {"x": 1}, want=["never"])
+    assert found.deleted == ["x"]
+    assert "no variable" in found.why["never"]
+
+
+def test_code_stays_when_home_runs_another_python():
+    ns = {"__name__": "__main__"}
+    before = names.Snapshot(ns, "", 1000)
+    exec("f = lambda: 1\ng = 2", ns)
+    found = before.compare(ns, frozenset(), same_python=False, whole=True)
+    assert set(found.values) == {"g"}
+    assert found.bind == []
+    assert "Python versions" in found.why["f"]
+
+
+def test_a_hostile_value_is_described_all_the_same():
+    class Hostile:
+        def __getattr__(self, name):
+            raise RuntimeError(name)
+
+        def __repr__(self):
+            raise KeyboardInterrupt
+
+        def __reduce_ex__(self, protocol):
+            raise RuntimeError("no")
+
+    found = run("y = x", {"x": Hostile()})
+    assert found.stay["y"]["type"].endswith("Hostile")
+    assert len(found.stay["y"]["repr"]) <= 500
