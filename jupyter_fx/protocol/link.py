@@ -324,7 +324,7 @@ class Link:
         self._drop_output()
         self._told = 0
         self.state = LinkState.GREETING
-        hello = msgspec.structs.replace(self.hello, received=self._received, acked=self._acked)
+        hello = msgspec.structs.replace(self.hello, received=self._received, acked=self._acked, sent=self._last)
         self._put(0, encode_message(hello))
 
     def _drop_output(self) -> None:

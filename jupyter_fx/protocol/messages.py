@@ -243,6 +243,8 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
     """The last kept message of the accepting side that came in here. Filled in by the link, like the next."""
     acked: int = 0
     """The last kept message of this side that was acknowledged: the redelivery begins after it, or after `received`."""
+    sent: int = -1
+    """The last kept message that this side has numbered: up to it, what comes may have come before. -1: not told."""
 
 
 class Welcome(msgspec.Struct, array_like=True, tag=2):
