@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MARK = "JUPYTER_FX_TEST_RUN"
 PLACES = ("JUPYTER_FX_RUNTIME_DIR", "JUPYTER_FX_STATE_DIR", "JUPYTER_FX_CONFIG_DIR", "IPYTHONDIR")
 PLACES += ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+FOREIGN = ("JUPYTER_FX_HUB", "JUPYTER_FX_TOKEN", "JUPYTER_FX_TOKEN_FILE", "JUPYTER_FX_ENDPOINT")
+FOREIGN += ("JUPYTERHUB_USER", "JUPYTERHUB_API_TOKEN")
 RUN = pytest.StashKey[str]()
 LEFT = pytest.StashKey[list[str]]()
 
@@ -39,7 +41,7 @@ def home_of_the_run() -> Iterator[Path]:
             place.mkdir(mode=0o700)
             patch.setenv(name, str(place))
         # A person's own hub is not for the tests.
-        for name in ("JUPYTER_FX_URL", "JUPYTER_FX_TOKEN", "JUPYTERHUB_USER", "JUPYTERHUB_API_TOKEN"):
+        for name in FOREIGN:
             patch.delenv(name, raising=False)
         yield top
     shutil.rmtree(top, ignore_errors=True)
