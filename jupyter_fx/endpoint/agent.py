@@ -1,0 +1,429 @@
+"""The agent: links the hub, the journal, the state and the manager. It carries out what the state says and tells it what happens.
+
+Everything is on one event loop. Messages of the hub are handled where they arrive; only blobs and timers are tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import mmap
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from jupyter_fx import __version__
+from jupyter_fx.client.blobs import Blobs
+from jupyter_fx.digest import digest
+from jupyter_fx.endpoint.events import (
+    Acked,
+    Assemble,
+    DiskState,
+    Draining,
+    Fetch,
+    Fetched,
+    KeepFunction,
+    KeepRef,
+    Opened,
+    Remove,
+    Replayed,
+    RoundTrip,
+    Send,
+    Tell,
+    Upload,
+    Uploaded,
+    Write,
+    WriteFailed,
+)
+from jupyter_fx.endpoint.identity import Identity, boot_id, scrubbed
+from jupyter_fx.endpoint.journal import Journal
+from jupyter_fx.endpoint.manager import Manager, ManagerSpec
+from jupyter_fx.endpoint.pool import host_cores
+from jupyter_fx.endpoint.settings import Endpoint
+from jupyter_fx.endpoint.state import AgentState
+from jupyter_fx.endpoint.store import Store, free_space
+from jupyter_fx.endpoint.talk import Code, Halt, Place
+from jupyter_fx.errors import FxError, UsageError
+from jupyter_fx.ids import new_id
+from jupyter_fx.protocol.faults import error_info
+from jupyter_fx.protocol.messages import OLDEST_VERSION, VERSION, BlobRef, ErrorInfo, Hello, Outputs, Request, Welcome
+from jupyter_fx.transport import Peer
+
+__all__ = ["Agent"]
+
+log = logging.getLogger(__name__)
+
+DISK_EVERY: Final = 20.0
+SWEEP_EVERY: Final = 3600.0
+ROUND_TRIP_EVERY: Final = 60.0
+
+
+class Agent:
+    """One endpoint's agent. `await run()` serves until it is told to stop; the exit status."""
+
+    def __init__(self, home: Path, identity: Identity, settings: Endpoint) -> None:
+        self.home = home
+        self.identity = identity
+        self.settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._status = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = float("inf")
+        self._used = time.monotonic()
+        cores = host_cores()
+        slots = settings.workers or cores
+        worker_cores = max(1, cores // slots)
+        self.store = Store(home)
+        expected = (home / "had-journal").exists()
+        self.journal = Journal(home / "journal", boot_id=boot_id(), fresh_generation=new_id(), expected=expected)
+        (home / "had-journal").touch(0o600)
+        functions = self.store.functions()
+        self.state = AgentState(
+            endpoint_id=identity.endpoint_id,
+            slots=slots,
+            worker_cores=worker_cores,
+            max_sessions=settings.max_sessions,
+            wall=time.time() - time.monotonic(),
+            generation=self.journal.generation,
+            boot_id=self.journal.boot_id,
+            sure=self.journal.sure,
+            why=self.journal.why,
+            use_cwd=settings.use_notebook_directory or identity.name == "local",
+            functions=set(functions),
+        )
+        env = dict(os.environ)
+        spec = ManagerSpec(
+            folder=str(home),
+            slots=slots,
+            worker_cores=worker_cores,
+            python=settings.python or sys.executable,
+            env={**(env if settings.keep_secrets else scrubbed(env)), **{k: str(v) for k, v in settings.env.items()}},
+            preload=list(settings.preload),
+            max_processes=settings.max_processes,
+        )
+        self.manager = Manager(spec, self._event, self._loop)
+        self.manager.logs.retention = settings.log_retention_days * 86400
+        for name, payload in functions.items():
+            self.manager.receive(Code(name, payload))
+        address = settings.hub or identity.hub
+        self.peer = Peer(
+            address,
+            self._hello("endpoint"),
+            on_message=self._message,
+            on_open=self._opened,
+            on_lost=self._lost,
+            on_acked=self._acked,
+            on_refused=self._refused,
+            on_request=self._request,
+        )
+        self._blobs = Blobs(address, self._hello("blobs"))
+        self._performers: dict[type, Callable[[Any], None]] = {
+            Send: self._send,
+            Tell: self._tell,
+            Write: self._write,
+            KeepFunction: self._keep_function,
+            Fetch: self._fetch,
+            Assemble: self._assemble,
+            Upload: self._upload,
+            KeepRef: self._keep_ref,
+            Remove: self._remove,
+        }
+
+    def _hello(self, role: str) -> Hello:
+        info = {
+            "name": self.identity.name,
+            "endpoint_id": self.identity.endpoint_id,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "python": list(sys.version_info[:3]),
+        }
+        software = f"jupyter-fx/{__version__}"
+        return Hello(VERSION, OLDEST_VERSION, role, new_id(), software, self.identity.credential, info)
+
+    # Running.
+
+    async def run(self) -> int:
+        """Serve until stopped (SIGTERM, `stop`, or a refusal of the hub)."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                self._loop.add_signal_handler(number, self.stop)
+        self.manager.start()
+        self._event(Replayed(self.journal.records))
+        self.journal.records = []
+        self._event(self.manager.capacity())
+        self.peer.start()
+        self._every(DISK_EVERY, self._look_at_disk)
+        self._every(SWEEP_EVERY, self._sweep)
+        self._every(ROUND_TRIP_EVERY, self._measure)
+        if self.settings.idle_stop_seconds:
+            self._every(min(5.0, self.settings.idle_stop_seconds), self._stop_when_idle)
+        try:
+            await self._stop.wait()
+            await self._wind_down()
+        finally:
+            self.close()
+        return self._status
+
+    def stop(self) -> None:
+        """Begin to end."""
+        self._stop.set()
+
+    async def _wind_down(self) -> None:
+        """Give back what has not started, wait shortly for what runs, end the rest, see that the hub hears of it."""
+        if self._status == 0:
+            self._event(Draining("it is being stopped"))
+            await self._until(lambda: not self.manager.busy, self.settings.drain_seconds)
+            self.manager.receive(Halt("the endpoint was stopped while it ran"))
+            await self._until(lambda: not self.manager.busy, 3.0)
+            await self._until(lambda: not self.peer.link.unacked_count, 2.0 if self.peer.is_open else 0.0)
+
+    @staticmethod
+    async def _until(true: Callable[[], bool], seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not true() and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for task in self._tasks:
+            task.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._blobs.close()
+        self.peer.close()
+        self.manager.close()
+        self.journal.close()
+
+    def _every(self, seconds: float, what: Callable[[], None]) -> None:
+        async def again() -> None:
+            while True:
+                what()
+                await asyncio.sleep(seconds)
+
+        self._spawn(again())
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a part of the agent failed", exc_info=error)
+
+    # Events.
+
+    def _event(self, event: Any) -> None:
+        """Tell the state; do what it says."""
+        self._perform(self.state.handle(event, time.monotonic()))
+        due = self.state.next_timer()
+        if due != self._timer_at:
+            self._arm(due)
+
+    def _perform(self, instructions: list[Any]) -> None:
+        performers = self._performers
+        for instruction in instructions:
+            performers[type(instruction)](instruction)
+
+    def _arm(self, due: float) -> None:
+        # A timer that fires too early looks again: it is cheaper than moving it for every task.
+        self._timer_at = due
+        if due == float("inf") or self._timer is not None:
+            return
+        self._timer = self._loop.call_later(max(0.0, due - time.monotonic()), self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self._perform(self.state.handle_timer(time.monotonic()))
+        self._timer_at = float("inf")
+        due = self.state.next_timer()
+        if due != self._timer_at:
+            self._arm(due)
+
+    def _message(self, message: Any, number: int) -> None:
+        self._used = time.monotonic()
+        self._event(message)
+        if number:
+            self.peer.acknowledge(number)
+
+    def _acked(self, number: int) -> None:
+        self._event(Acked(number))
+        if self.journal.wants_compaction:
+            try:
+                self.journal.compact(self.state.records())
+            except OSError as error:
+                log.warning("the journal cannot be compacted: %s", error)
+
+    def _opened(self, welcome: Welcome) -> None:
+        log.info("linked to the hub at %s", self.peer.address)
+        self._event(Opened(welcome.user))
+        self._measure()
+
+    def _lost(self, error: FxError) -> None:
+        log.warning("the link to the hub broke: %s", error)
+        self.state.closed()
+
+    def _refused(self, error: FxError) -> None:
+        if not self._stop.is_set():
+            log.error("the hub refuses this endpoint: %s", error)
+            self._status = 3
+            self._stop.set()
+
+    # Instructions.
+
+    def _send(self, instruction: Send) -> None:
+        message = instruction.message
+        if type(message) is Outputs:
+            self.state.congested = self.peer.congested
+        number = self.peer.send(message, keep=instruction.keep)
+        if instruction.marks:
+            self.state.sent(number, instruction.marks)
+
+    def _tell(self, instruction: Tell) -> None:
+        self.manager.receive(instruction.message)
+
+    def _write(self, instruction: Write) -> None:
+        try:
+            self.journal.append(instruction.record)
+        except OSError as error:
+            self._event(WriteFailed(instruction.record, error.strerror or str(error)))
+            return
+        self._perform(instruction.then)
+
+    def _keep_function(self, instruction: KeepFunction) -> None:
+        try:
+            self.store.put_function(instruction.digest, instruction.payload)
+        except OSError as error:
+            log.warning("a function cannot be stored: %s", error)
+
+    def _keep_ref(self, instruction: KeepRef) -> None:
+        try:
+            self.store.keep_ref(instruction.ref_id, instruction.path)
+        except OSError as error:
+            log.error("result ref %s cannot be stored: %s", instruction.ref_id, error)
+
+    @staticmethod
+    def _remove(instruction: Remove) -> None:
+        Path(instruction.path).unlink(missing_ok=True)
+
+    def _assemble(self, instruction: Assemble) -> None:
+        work = instruction.work
+        try:
+            work.path, work.payload = self.store.join(work.task_id, instruction.parts), b""
+        except OSError as error:
+            log.error("the payload of %s cannot be put together: %s", work.task_id, error)
+        self.manager.receive(Place([work]))
+
+    def _fetch(self, instruction: Fetch) -> None:
+        if self.store.has_input(instruction.blob.digest):
+            path = str(self.store.input_path(instruction.blob.digest))
+            self._loop.call_soon(self._event, Fetched(instruction.blob.digest, path))
+        else:
+            self._spawn(self._fetching(instruction.blob))
+
+    async def _fetching(self, blob: BlobRef) -> None:
+        try:
+            data = await self._blobs.get(blob)
+            path = await asyncio.to_thread(self.store.put_input, blob.digest, data)
+            self._event(Fetched(blob.digest, str(path)))
+        except FxError as error:
+            self._event(Fetched(blob.digest, error=error_info(error)))
+        except OSError as error:
+            full = ErrorInfo("StorageFull", f"the endpoint cannot store {blob.size} bytes of input: {error.strerror}")
+            self._event(Fetched(blob.digest, error=full))
+
+    def _upload(self, instruction: Upload) -> None:
+        self._spawn(self._uploading(instruction))
+
+    async def _uploading(self, instruction: Upload) -> None:
+        try:
+            blob = await self._put(Path(instruction.path))
+            self._event(Uploaded(instruction.key, blob))
+        except (FxError, OSError) as error:
+            log.warning("a result cannot be uploaded: %s", error)
+            info = error_info(error) if isinstance(error, FxError) else ErrorInfo("InfrastructureError", str(error))
+            self._event(Uploaded(instruction.key, error=info))
+
+    async def _put(self, path: Path) -> BlobRef:
+        """Upload a file."""
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            view = memoryview(data)
+            try:
+                name = await asyncio.to_thread(digest, view)
+                return await self._blobs.put(name, [view], len(view))
+            finally:
+                view.release()
+
+    # Requests of the hub.
+
+    def _request(self, request: Request) -> Any:
+        args = request.args
+        if request.op == "log.read":
+            length = min(int(args.get("length", 65536)), 512 * 1024)
+            data, size = self.manager.logs.read(
+                str(args.get("task_id")),
+                int(args.get("attempt", 1)),
+                str(args.get("stream")),
+                int(args.get("offset", 0)),
+                length,
+            )
+            return {"data": data, "size": size}
+        if request.op == "ref.upload":
+            path = self.store.ref_path(str(args.get("ref_id")))
+            if path is None:
+                raise UsageError("this endpoint has no such ref")
+            return self._put_ref(path)
+        if request.op == "ref.drop":
+            self.store.drop_ref(str(args.get("ref_id")))
+            return {}
+        if request.op == "agent.stop":
+            self._loop.call_later(0.05, self.stop)
+            return {}
+        raise UsageError(f"an endpoint has no operation {request.op!r}")
+
+    async def _put_ref(self, path: Path) -> dict[str, Any]:
+        blob = await self._put(path)
+        return {"digest": blob.digest, "size": blob.size}
+
+    # Now and then.
+
+    def _look_at_disk(self) -> None:
+        free, _total = free_space(self.home)
+        reserve = self.settings.disk_reserve_mb << 20
+        if free < reserve:
+            why = f"the disk of the endpoint is nearly full ({free >> 20} MiB left in {self.home}): free space there"
+            self._event(DiskState(why))
+        elif self.state.disk_full:
+            self._event(DiskState(""))
+        self._event(self.manager.capacity())
+
+    def _sweep(self) -> None:
+        self.manager.logs.sweep()
+        self.store.sweep()
+
+    def _measure(self) -> None:
+        if self.peer.is_open:
+            self._spawn(self._measuring())
+
+    async def _measuring(self) -> None:
+        begun = time.monotonic()
+        with contextlib.suppress(FxError):
+            await self.peer.request("whoami", {}, timeout=10.0)
+            self._event(RoundTrip(time.monotonic() - begun))
+
+    def _stop_when_idle(self) -> None:
+        idle = not self.manager.busy and not self.state.sessions.open_ids() and not self.state.tasks
+        if not idle:
+            self._used = time.monotonic()
+        elif time.monotonic() - self._used > self.settings.idle_stop_seconds:
+            log.info("stopping: idle for %.0f s", self.settings.idle_stop_seconds)
+            self.stop()

@@ -1,0 +1,116 @@
+"""The agent's books of shapes: what is held, what may come, what is said about it. Pure."""
+
+from __future__ import annotations
+
+from jupyter_fx.endpoint.credit import BYTES_MAX, SESSION_DEPTH, Backlog
+from jupyter_fx.protocol.messages import Credit, LeasedTask, Resources
+from jupyter_fx.protocol.shapes import session_of, session_shape, shape_of
+
+__all__ = ["Books"]
+
+_HOST = frozenset(("", "host"))
+
+
+class Books:
+    """Credit per shape (DESIGN decision 2): the absolute number beyond all that has come on this connection (`seen`)."""
+
+    def __init__(self, slots: int, worker_cores: int) -> None:
+        self.seen = 0
+        self.ready = True
+        self._slots = slots
+        self._worker_cores = worker_cores
+        self._rtt = 0.02
+        self._bytes = 0
+        self._shapes: dict[str, Backlog] = {"": Backlog()}
+
+    def width(self, resources: Resources) -> int:
+        """Slots that a task takes."""
+        if resources.exclusive:
+            return self._slots
+        return max(1, -(-resources.cores // self._worker_cores))
+
+    def refusal(self, resources: Resources) -> str:
+        """Why this endpoint can never run it; empty when it can."""
+        if resources.environment not in _HOST:
+            return f"this endpoint has no environment {resources.environment[:100]!r}: it runs in its own Python ('host') only"
+        if resources.gpus:
+            return f"this endpoint has no GPUs, {resources.gpus} were asked for"
+        most = self._slots * self._worker_cores
+        if resources.cores > most:
+            return f"this endpoint has {most} cores, {resources.cores} were asked for"
+        return ""
+
+    def demanded(self, shapes: dict[str, Resources]) -> None:
+        """What waits at the hub: shapes that are not known yet get their books."""
+        for shape, resources in shapes.items():
+            if shape not in self._shapes:
+                refused = self.refusal(resources)
+                self._shapes[shape] = Backlog(self.width(resources), fixed=64 if refused else 0)
+        for shape in [s for s, b in self._shapes.items() if s and s not in shapes and not b.held and not session_of(s)]:
+            del self._shapes[shape]
+
+    def arrived(self, task: LeasedTask) -> str:
+        """One task came; its shape."""
+        if task.session:
+            shape = session_shape(task.session)
+        elif task.options is None:
+            shape = ""
+        else:
+            shape = shape_of(task.options.resources)
+        backlog = self._shapes.get(shape)
+        if backlog is None:
+            fixed = SESSION_DEPTH if task.session else 0
+            width = 1 if task.session or task.options is None else self.width(task.options.resources)
+            backlog = self._shapes[shape] = Backlog(width, fixed)
+        size = len(task.payload)
+        backlog.arrived(size)
+        self._bytes += size
+        return shape
+
+    def ended(self, shape: str, size: int, seconds: float) -> None:
+        """One is over."""
+        backlog = self._shapes.get(shape)
+        if backlog is not None:
+            backlog.ended(seconds)
+        self._bytes -= size
+
+    def held(self) -> int:
+        """Tasks that have not ended."""
+        return sum(backlog.held for backlog in self._shapes.values())
+
+    def round_trip(self, seconds: float) -> None:
+        """A question to the hub took this long."""
+        self._rtt += 0.3 * (min(seconds, 5.0) - self._rtt)
+
+    def reconnected(self) -> None:
+        """A new connection: nothing has been said on it."""
+        self.seen = 0
+        for backlog in self._shapes.values():
+            backlog.given = -1
+
+    def credit(self, sessions: list[str], *, stopped: bool) -> Credit | None:
+        """The Credit to be said now; None while what was said is good enough."""
+        for session in sessions:
+            if session_shape(session) not in self._shapes:
+                self._shapes[session_shape(session)] = Backlog(fixed=SESSION_DEPTH)
+        room = BYTES_MAX - self._bytes
+        says: list[tuple[str, int]] = []
+        speak = False
+        for shape, backlog in list(self._shapes.items()):
+            session = session_of(shape)
+            if session and session not in sessions:
+                if not backlog.held:
+                    del self._shapes[shape]
+                    speak = True
+                continue
+            more = 0 if stopped or not self.ready else backlog.credit(self._slots, self._rtt, room)
+            left = backlog.given - backlog.given_at
+            if backlog.given < 0 or more < left or (more > left and more >= 2 * left):
+                speak = True
+            says.append((shape, more))
+        if not speak:
+            return None
+        for shape, more in says:
+            backlog = self._shapes[shape]
+            backlog.given, backlog.given_at = more, 0
+        return Credit(self.seen, says)

@@ -1,0 +1,61 @@
+"""What to say about a worker that died: from its wait status, its peak memory and its last words. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from jupyter_fx.protocol.messages import ErrorInfo
+
+__all__ = ["lost_error", "signal_name"]
+
+# The names are the same on every platform that has workers; the numbers are Linux's and macOS's common ones.
+_SIGNALS: Final = {
+    1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 5: "SIGTRAP", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL",
+    11: "SIGSEGV", 13: "SIGPIPE", 14: "SIGALRM", 15: "SIGTERM", 24: "SIGXCPU", 25: "SIGXFSZ", 31: "SIGSYS",
+}  # fmt: skip
+_HINTS: Final = {
+    "SIGSEGV": "memory was accessed that is not the process's: a bug in compiled code, or endless recursion there",
+    "SIGABRT": "compiled code gave up",
+    "SIGBUS": "memory or a mapped file went away: a full /dev/shm or disk does this",
+    "SIGILL": "compiled for another kind of processor",
+    "SIGFPE": "a division by zero in compiled code",
+    "SIGKILL": "killed from outside: usually the kernel, because memory ran out",
+    "SIGXCPU": "the limit of processor time was reached",
+}
+_LINES: Final = 12
+
+
+def signal_name(status: int) -> str | None:
+    """The signal in a wait status, or None when the process exited."""
+    number = status & 0x7F
+    return _SIGNALS.get(number, f"signal {number}") if number else None
+
+
+def _ours(line: str) -> bool:
+    """Whether it is a frame of the worker's own in a fatal error's dump, which says nothing to the task's author."""
+    frame = line.lstrip()
+    return frame.startswith('File "') and ("jupyter_fx_worker" in frame or '"<string>", line 1 in <module>' in frame)
+
+
+def lost_error(
+    *, doing: str, status: int | None, rss: int, last_words: bytes, why: str = "", extra: dict[str, Any] | None = None
+) -> ErrorInfo:
+    """The WorkerLost of a job. `doing` ends "the worker process died while …"; `rss` bytes; `why`: a reason that the manager itself had."""
+    lines = [line for line in last_words.decode("utf-8", "replace").splitlines() if not _ours(line)][-_LINES:]
+    name = signal_name(status) if status is not None else None
+    code = (status >> 8) & 0xFF if status is not None and name is None else None
+    if why:
+        how = why
+    elif name is not None:
+        how = f"it was ended by {name}" + (f" ({_HINTS[name]})" if name in _HINTS else "")
+    elif code is not None:
+        how = f"it exited with code {code}"
+    else:
+        how = "its end was not seen"
+    message = f"the worker process died while {doing}: {how}"
+    if rss:
+        message += f"; peak memory {rss / 2**20:.0f} MiB"
+    if lines and lines[-1].strip():
+        message += f"; last line: {lines[-1].strip()[:200]}"
+    details = {"signal": name, "exit_code": code, "rss": rss, "last_lines": lines, **(extra or {})}
+    return ErrorInfo("WorkerLost", message, details)

@@ -1,0 +1,53 @@
+"""One task in the agent's books. Pure."""
+
+from __future__ import annotations
+
+from jupyter_fx.protocol.messages import LeasedTask, Result
+
+__all__ = ["ACCEPTED", "FINISHED", "STARTED", "Entry"]
+
+ACCEPTED = "accepted"
+STARTED = "started"
+FINISHED = "finished"
+
+
+class Entry:
+    """`phase` is what the inventory says; `told` how much of it the hub knows (0, 1 accepted, 2 started)."""
+
+    __slots__ = (
+        "accepted",
+        "cancelled",
+        "k",
+        "needs",
+        "phase",
+        "placed",
+        "result",
+        "sent",
+        "shape",
+        "size",
+        "started",
+        "task",
+        "told",
+        "upload",
+    )
+
+    def __init__(self, task: LeasedTask, shape: str, accepted: float) -> None:
+        self.task = task
+        self.shape = shape
+        self.phase = ACCEPTED
+        self.accepted = accepted
+        self.started = 0.0
+        self.told = 0
+        self.k = 0
+        """The number of its next output."""
+        self.size = len(task.payload)
+        self.needs: set[str] = set()
+        """Digests of blobs that must come before it can be placed."""
+        self.placed = False
+        """Whether the manager has it."""
+        self.cancelled = False
+        self.result: Result | None = None
+        self.upload = ""
+        """The file of a result that is on its way to the hub."""
+        self.sent = False
+        """Whether the result was handed to the link."""

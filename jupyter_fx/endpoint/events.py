@@ -1,0 +1,167 @@
+"""What the shell tells the agent's state, and what the state asks the shell to do. Pure.
+
+Events are also the hub's messages (`Dispatch`, `CancelTasks`, `Demand`, `SessionLease`, `CloseSession`, `Functions`) and the manager's
+(`talk`), as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from jupyter_fx.protocol.messages import BlobRef, ErrorInfo
+
+__all__ = [
+    "Acked",
+    "Assemble",
+    "DiskState",
+    "Draining",
+    "Fetch",
+    "Fetched",
+    "Instruction",
+    "KeepFunction",
+    "KeepRef",
+    "Opened",
+    "Record",
+    "Remove",
+    "Replayed",
+    "RoundTrip",
+    "Send",
+    "Tell",
+    "Upload",
+    "Uploaded",
+    "Write",
+    "WriteFailed",
+]
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """The link to the hub is open. `user`: whose endpoint this is, as the hub says."""
+
+    user: str
+
+
+class Acked(msgspec.Struct, frozen=True):
+    """The hub holds all kept messages up to this number."""
+
+    number: int
+
+
+class Fetched(msgspec.Struct, frozen=True):
+    """Bytes that were asked for are in `path`, or there is an `error`."""
+
+    digest: str
+    path: str = ""
+    error: ErrorInfo | None = None
+
+
+class Uploaded(msgspec.Struct, frozen=True):
+    """A file has become a blob at the hub, or there is an `error`. `key` is that of the `Upload`."""
+
+    key: str
+    blob: BlobRef | None = None
+    error: ErrorInfo | None = None
+
+
+class WriteFailed(msgspec.Struct, frozen=True):
+    """The journal did not take a record; what should have followed it was not done."""
+
+    record: Record
+    why: str
+
+
+class DiskState(msgspec.Struct, frozen=True):
+    """Whether the disk is nearly full (a sentence), or not (empty)."""
+
+    why: str
+
+
+class Draining(msgspec.Struct, frozen=True):
+    """Take nothing more; give back what has not started."""
+
+    reason: str
+
+
+class RoundTrip(msgspec.Struct, frozen=True):
+    """Seconds that a question to the hub took."""
+
+    seconds: float
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """What the journal held when the agent started: its records, oldest first."""
+
+    records: list[Record]
+
+
+class Record(msgspec.Struct, array_like=True):
+    """One record of the journal. `kind` is one of `journal_kinds`; `data` belongs to it."""
+
+    kind: int
+    data: Any
+
+
+class Send(msgspec.Struct):
+    """Send to the hub. A kept one is followed by `AgentState.sent(number, marks)`."""
+
+    message: Any
+    keep: bool = False
+    marks: list[str] = []
+    """Task ids whose journal entries end with the ack of this message."""
+
+
+class Tell(msgspec.Struct):
+    """Tell the manager."""
+
+    message: Any
+
+
+class Write(msgspec.Struct):
+    """Append to the journal, then do what follows; if the journal does not take it, do not, but say `WriteFailed`."""
+
+    record: Record
+    then: list[Any]
+
+
+class KeepFunction(msgspec.Struct):
+    """Store a function's envelope by its digest."""
+
+    digest: str
+    payload: bytes
+
+
+class Fetch(msgspec.Struct):
+    """Get a blob of the hub into a file; answered by `Fetched`."""
+
+    blob: BlobRef
+
+
+class Assemble(msgspec.Struct):
+    """Make the payload of this work from `parts` (bytes, or paths of files) in a file of the agent's, then tell the manager."""
+
+    work: Any
+    parts: list[bytes | str]
+
+
+class Upload(msgspec.Struct):
+    """Make a blob at the hub of the file at `path`; answered by `Uploaded(key)`."""
+
+    key: str
+    path: str
+
+
+class KeepRef(msgspec.Struct):
+    """Move the file at `path` into the store as result ref `ref_id`."""
+
+    ref_id: str
+    path: str
+
+
+class Remove(msgspec.Struct):
+    """Delete a file of the agent's own."""
+
+    path: str
+
+
+Instruction = Send | Tell | Write | KeepFunction | Fetch | Assemble | Upload | KeepRef | Remove

@@ -1,0 +1,72 @@
+"""A task inside a manager."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from jupyter_fx.endpoint.coalesce import Coalescer
+from jupyter_fx.endpoint.rows import Rows
+from jupyter_fx.endpoint.talk import Work
+from jupyter_fx.protocol.messages import Kind
+
+if TYPE_CHECKING:
+    from jupyter_fx.endpoint.worker_proc import WorkerProc
+
+__all__ = ["VERBS", "Job"]
+
+VERBS: dict[int, str] = {Kind.CALL: "call", Kind.MAP: "map", Kind.CELL: "cell"}
+
+
+class Job:
+    """One `Work` on its way. `handed`: monotonic time at which its worker got it; 0.0 before."""
+
+    __slots__ = (
+        "cancel",
+        "flushing",
+        "handed",
+        "items",
+        "key",
+        "no",
+        "progressed",
+        "rows",
+        "running_since",
+        "text",
+        "timed_out",
+        "timers",
+        "why_killed",
+        "work",
+        "worker",
+    )
+
+    def __init__(self, no: int, work: Work) -> None:
+        self.no = no
+        self.work = work
+        self.key = work.function if work.kind == Kind.CALL else work.function + "+" if work.kind == Kind.MAP else ""
+        """What its duration is remembered by."""
+        self.worker: WorkerProc | None = None
+        self.handed = 0.0
+        self.running_since = 0.0
+        """Monotonic time at which the sampler first saw it run; 0.0 before."""
+        self.cancel = -1
+        """The CancelMode that was asked for, -1: none."""
+        self.timed_out = False
+        self.why_killed = ""
+        """Set when the manager itself ends the worker because of this task: the reason, for people."""
+        self.items = 0
+        """Items of a map chunk whose results have come."""
+        self.rows: Rows | None = None
+        """Those results."""
+        self.progressed = 0.0
+        self.text: Coalescer | None = None
+        self.flushing: asyncio.TimerHandle | None = None
+        self.timers: list[asyncio.TimerHandle] = []
+
+    def settle(self) -> None:
+        """It is over: no timer of it shall fire."""
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+        if self.flushing is not None:
+            self.flushing.cancel()
+            self.flushing = None

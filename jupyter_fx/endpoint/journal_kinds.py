@@ -1,0 +1,24 @@
+"""The kinds of records in an agent's journal, and what `data` holds in each. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["ACCEPT", "FORGET", "HEAD", "RESULT", "SESSION", "SESSION_END", "START", "UNSTART"]
+
+HEAD: Final = 0
+"""[generation, boot id]"""
+ACCEPT: Final = 1
+"""[LeasedTask, …]"""
+START: Final = 2
+"""[task_id, …]"""
+UNSTART: Final = 3
+"""[task_id, …]: they did not start after all."""
+RESULT: Final = 4
+"""[[Result, path of the file that is to be uploaded, or ""], …]"""
+FORGET: Final = 5
+"""[task_id, …]"""
+SESSION: Final = 6
+"""[session_id]: it is being opened."""
+SESSION_END: Final = 7
+"""[session_id]"""

@@ -1,0 +1,85 @@
+"""The agent's program: `python -m jupyter_fx.endpoint.main NAME [--hub ADDRESS] [--code-stdin]`.
+
+An enrolment code comes on standard input (one line), in the file named by `--code-file`, or in `JUPYTER_FX_CODE`; never as an argument,
+for arguments are everybody's to read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+
+from jupyter_fx import paths
+from jupyter_fx.endpoint import identity as who
+from jupyter_fx.endpoint.agent import Agent
+from jupyter_fx.endpoint.settings import config_path, load_settings
+from jupyter_fx.errors import FxError, UsageError
+from jupyter_fx.ids import check_name
+
+__all__ = ["main", "serve"]
+
+
+async def serve(name: str, *, hub: str = "", code: str = "", workers: int = 0, idle_stop: float = 0.0) -> int:
+    """Enrol if there is a code and no identity yet, then serve; the exit status."""
+    home = paths.endpoint_dir(check_name(name, "name of an endpoint"))
+    overrides: dict[str, object] = {}
+    if workers:
+        overrides["workers"] = workers
+    if idle_stop:
+        overrides["idle_stop_seconds"] = idle_stop
+    settings = load_settings(config_path(name), **overrides)
+    with who.locked(home, name):
+        found = who.load(home)
+        if code:
+            address = hub or settings.hub or (found.hub if found else "")
+            if not address:
+                raise UsageError("an enrolment code is for one hub: say which with --hub ADDRESS")
+            found = await who.enrol(address, name, code)
+            who.save(home, found)
+        if found is None:
+            raise UsageError(
+                f"endpoint {name} is not enrolled: jupyter fx endpoint configure {name} --hub ADDRESS, with a code of that hub"
+            )
+        if hub and hub != found.hub:
+            found.hub = hub
+            who.save(home, found)
+        return await Agent(home, found, settings).run()
+
+
+def _code(args: argparse.Namespace) -> str:
+    if args.code_stdin:
+        return sys.stdin.readline().strip()
+    if args.code_file:
+        return Path(args.code_file).read_text().strip()
+    return os.environ.pop("JUPYTER_FX_CODE", "").strip()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run an endpoint's agent in this process."""
+    parser = argparse.ArgumentParser(prog="jupyter fx endpoint run")
+    parser.add_argument("name")
+    parser.add_argument("--hub", default="")
+    parser.add_argument("--code-stdin", action="store_true")
+    parser.add_argument("--code-file", default="")
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--idle-stop", type=float, default=0.0)
+    parser.add_argument("--log-level", default="INFO")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        return asyncio.run(
+            serve(args.name, hub=args.hub, code=_code(args), workers=args.workers, idle_stop=args.idle_stop)
+        )
+    except FxError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""The agent's books of sessions: which may be opened, which are, what is said about them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from jupyter_fx.endpoint import journal_kinds as kinds
+from jupyter_fx.endpoint.events import Record, Send, Tell, Write
+from jupyter_fx.endpoint.talk import CloseWorker, OpenWorker, SessionGone, SessionUp
+from jupyter_fx.protocol.lifecycle import SessionState, move
+from jupyter_fx.protocol.messages import SessionClosed, SessionEvent, SessionSpec
+
+__all__ = ["SessionBook"]
+
+
+class _Session:
+    __slots__ = ("owner", "spec", "state")
+
+    def __init__(self, spec: SessionSpec, owner: str) -> None:
+        self.spec = spec
+        self.owner = owner
+        self.state: SessionState = move(None, SessionState.REQUESTED)
+
+
+class SessionBook:
+    """`most`: sessions that may be open at once; `use_cwd`: whether one starts in the directory that its notebook names."""
+
+    def __init__(self, most: int, *, use_cwd: bool, cores: int) -> None:
+        self.most = most
+        self._use_cwd = use_cwd
+        self._cores = cores
+        self._sessions: dict[str, _Session] = {}
+        self.why = ""
+        """Why a session that has something to do is not open."""
+
+    def __len__(self) -> int:
+        return sum(1 for one in self._sessions.values() if one.state in {SessionState.OPENING, SessionState.OPEN})
+
+    def open_ids(self) -> list[str]:
+        """Those that take cells."""
+        return [key for key, one in self._sessions.items() if one.state is SessionState.OPEN]
+
+    def takes_cells(self, session_id: str) -> bool:
+        """Whether a cell of this session can be placed."""
+        one = self._sessions.get(session_id)
+        return one is not None and one.state in {SessionState.OPENING, SessionState.OPEN}
+
+    def leased(self, spec: SessionSpec, owner: str) -> None:
+        """The hub says that it exists."""
+        if spec.session_id not in self._sessions:
+            self._sessions[spec.session_id] = _Session(spec, owner)
+
+    def wanted(self, spec: SessionSpec, owner: str) -> list[Any]:
+        """It has cells that wait: open it if there is room."""
+        self.leased(spec, owner)
+        one = self._sessions[spec.session_id]
+        if one.state is not SessionState.REQUESTED:
+            return []
+        if len(self) >= self.most:
+            self.why = (
+                f"{len(self)} sessions are open, which is the most here (c.Endpoint.max_sessions); "
+                "close one: %fx session close, or jupyter fx endpoint status"
+            )
+            return []
+        self.why = ""
+        one.state = move(one.state, SessionState.OPENING)
+        width = max(1, -(-spec.resources.cores // self._cores))
+        cwd = spec.cwd if self._use_cwd else ""
+        told = Send(SessionEvent(spec.session_id, int(SessionState.OPENING)), keep=True)
+        opened: list[Any] = [Tell(OpenWorker(spec.session_id, cwd, width)), told]
+        return [Write(Record(kinds.SESSION, [spec.session_id]), opened)]
+
+    def not_journaled(self, session_id: str, why: str) -> list[Any]:
+        """The journal did not take its beginning: it is not opened."""
+        self._sessions.pop(session_id, None)
+        return [Send(SessionClosed(session_id, f"the endpoint's disk is full: {why}", lost=True), keep=True)]
+
+    def up(self, message: SessionUp) -> list[Any]:
+        """Its worker is there."""
+        one = self._sessions.get(message.session_id)
+        if one is None or one.state is not SessionState.OPENING:
+            return []
+        one.state = move(one.state, SessionState.OPEN)
+        return [Send(SessionEvent(message.session_id, int(SessionState.OPEN), "", message.info), keep=True)]
+
+    def close(self, session_id: str, reason: str, *, kill: bool) -> list[Any]:
+        """The hub asks for its end."""
+        one = self._sessions.get(session_id)
+        if one is None or one.state is SessionState.REQUESTED:
+            self._sessions.pop(session_id, None)
+            return [Send(SessionClosed(session_id, reason, lost=False), keep=True)]
+        if one.state is not SessionState.CLOSING:
+            one.state = move(one.state, SessionState.CLOSING)
+        return [Tell(CloseWorker(session_id, reason or "the session was closed", kill))]
+
+    def gone(self, message: SessionGone) -> list[Any]:
+        """Its worker is not there any more."""
+        one = self._sessions.pop(message.session_id, None)
+        if one is not None:
+            if one.state is not SessionState.CLOSING and not message.lost:
+                one.state = move(one.state, SessionState.CLOSING)
+            move(one.state, SessionState.LOST if message.lost else SessionState.CLOSED)
+        said = SessionClosed(message.session_id, message.reason, message.lost, message.info)
+        return [Send(said, keep=True), Write(Record(kinds.SESSION_END, [message.session_id]), [])]
+
+    def died_before(self, sessions: Iterable[str]) -> list[Any]:
+        """These were open when an earlier agent died."""
+        out: list[Any] = []
+        for session_id in sessions:
+            said = SessionClosed(session_id, "the endpoint's agent died, and the session's worker with it", lost=True)
+            out += [Send(said, keep=True), Write(Record(kinds.SESSION_END, [session_id]), [])]
+        return out

@@ -1,0 +1,765 @@
+"""The agent's state machine: what it holds, what it says, what it asks for. `handle(event, now) -> [instruction]`. Pure.
+
+Promises that live here (PROMISES §1):
+
+* A task is told to the manager after ACCEPT is in the journal; the manager gets its `Go` after START is. So after a crash every
+  task is known to be not started (it runs), started (nobody knows: LOST, attested, since the workers were ended), or finished
+  (its result is sent again).
+* A task that comes again is never started a second time: what is finished is answered under the new lease; what is held goes on
+  under it. Only a loss that was attested is run again, because the hub leases it anew (retries).
+* A result is kept, in the journal, until the hub has acknowledged it.
+
+`now` is monotonic seconds; times that are told are `now` + `wall` seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from jupyter_fx.endpoint import journal_kinds as kinds
+from jupyter_fx.endpoint import outcome
+from jupyter_fx.endpoint.books import Books
+from jupyter_fx.endpoint.entry import ACCEPTED, FINISHED, STARTED, Entry
+from jupyter_fx.endpoint.events import (
+    Acked,
+    Assemble,
+    DiskState,
+    Draining,
+    Fetch,
+    Fetched,
+    KeepFunction,
+    KeepRef,
+    Opened,
+    Record,
+    Remove,
+    Replayed,
+    RoundTrip,
+    Send,
+    Tell,
+    Upload,
+    Uploaded,
+    Write,
+    WriteFailed,
+)
+from jupyter_fx.endpoint.replay import replay
+from jupyter_fx.endpoint.sessions import SessionBook
+from jupyter_fx.endpoint.talk import (
+    Back,
+    CancelWork,
+    Capacity,
+    Code,
+    Done,
+    Drain,
+    Ended,
+    Go,
+    Place,
+    Said,
+    SessionGone,
+    SessionUp,
+    Want,
+    Work,
+)
+from jupyter_fx.protocol.limits import INLINE_MAX, RESULT_HOME_MAX, STREAM_FRAME_MAX
+from jupyter_fx.protocol.messages import (
+    AgentStatus,
+    CancelTasks,
+    CloseSession,
+    Credit,
+    Demand,
+    Dispatch,
+    ErrorInfo,
+    EventKind,
+    Functions,
+    Held,
+    Inventory,
+    LeasedTask,
+    Nack,
+    Output,
+    Outputs,
+    RefInfo,
+    Result,
+    Results,
+    SessionLease,
+    Update,
+    Updates,
+)
+
+__all__ = ["AgentState"]
+
+UPDATE_DELAY: Final = 0.02
+"""Seconds that a step may wait for the result that makes it needless."""
+MESSAGE_BYTES: Final = 512 * 1024
+"""Bytes of payloads that are put into one message."""
+_HELD_PER_MESSAGE: Final = 2000
+_GONE: Final = 20_000
+_TEXT: Final = frozenset((int(EventKind.STDOUT), int(EventKind.STDERR)))
+_NO_TIME: Final = float("inf")
+
+
+class AgentState:
+    """See the module. The shell executes the instructions in their order and calls `sent` for kept messages with marks."""
+
+    def __init__(
+        self,
+        *,
+        endpoint_id: str,
+        slots: int,
+        worker_cores: int,
+        max_sessions: int,
+        wall: float,
+        generation: str,
+        boot_id: str,
+        sure: bool = True,
+        why: str = "",
+        use_cwd: bool = False,
+        functions: set[str] | None = None,
+    ) -> None:
+        self.endpoint_id = endpoint_id
+        self.user = ""
+        self.wall = wall
+        self.tasks: dict[str, Entry] = {}
+        self.sessions = SessionBook(max_sessions, use_cwd=use_cwd, cores=worker_cores)
+        self.books = Books(slots, worker_cores)
+        self.congested = False
+        """Set by the shell: the hub does not take what is sent, so text is dropped."""
+        self.open = False
+        self.draining = ""
+        self.disk_full = ""
+        self.status: dict[str, Any] = {}
+        self._generation, self._boot_id, self._sure, self._why = generation, boot_id, sure, why
+        self._functions = functions if functions is not None else set()
+        self._fetching: dict[str, list[str]] = {}
+        self._files: dict[str, str] = {}
+        self._fresh: dict[str, Entry] = {}
+        self._fresh_due = _NO_TIME
+        self._sent: deque[tuple[int, list[str]]] = deque()
+        self._gone: dict[str, int] = {}
+        self._unsent: list[Entry] = []
+        self._dropped = 0
+        self._told_status: dict[str, Any] | None = None
+        self._handlers: dict[type, Callable[[Any, float], list[Any]]] = {
+            Dispatch: self._dispatch,
+            Done: self._done,
+            Want: self._want,
+            Said: self._said,
+            Acked: self._acked,
+            Back: self._back,
+            CancelTasks: self._cancel,
+            Functions: self._take_functions,
+            Demand: self._demand,
+            SessionLease: self._lease,
+            CloseSession: self._close_session,
+            SessionUp: self._session_up,
+            SessionGone: self._session_gone,
+            Capacity: self._capacity,
+            Opened: self._opened,
+            Fetched: self._fetched,
+            Uploaded: self._uploaded,
+            WriteFailed: self._write_failed,
+            DiskState: self._disk,
+            Draining: self._drain,
+            RoundTrip: self._round_trip,
+            Replayed: self._replayed,
+        }
+
+    # The outside.
+
+    def handle(self, event: Any, now: float) -> list[Any]:
+        """Take an event; what is to be done about it, in order."""
+        out = self._handlers[type(event)](event, now)
+        credit = (
+            self.books.credit(self.sessions.open_ids(), stopped=bool(self.draining or self.disk_full))
+            if self.open
+            else None
+        )
+        if credit is not None:
+            out.append(Send(credit))
+        return out
+
+    def next_timer(self) -> float:
+        """When `handle_timer` wants to be called; infinity when not."""
+        return self._fresh_due
+
+    def handle_timer(self, now: float) -> list[Any]:
+        """Tell the steps that no result has made needless."""
+        if now < self._fresh_due:
+            return []
+        return self._tell_steps(list(self._fresh.values()))
+
+    def sent(self, number: int, marks: list[str]) -> None:
+        """The link has numbered a message: its ack ends these tasks."""
+        self._sent.append((number, marks))
+
+    def held(self) -> int:
+        """Tasks that have no result yet."""
+        return sum(1 for entry in self.tasks.values() if entry.phase != FINISHED)
+
+    def records(self) -> Iterator[Record]:
+        """What a new journal must hold."""
+        for entry in self.tasks.values():
+            yield Record(kinds.ACCEPT, [entry.task])
+            if entry.phase == STARTED:
+                yield Record(kinds.START, [entry.task.task_id])
+            elif entry.result is not None:
+                yield Record(kinds.RESULT, [(entry.result, entry.upload)])
+        for session_id in self.sessions.open_ids():
+            yield Record(kinds.SESSION, [session_id])
+
+    def validate(self) -> None:
+        """Raise AssertionError when the books contradict each other (called by tests after every event)."""
+        held = 0
+        for task_id, entry in self.tasks.items():
+            assert task_id == entry.task.task_id
+            assert (entry.phase == FINISHED) == (entry.result is not None), task_id
+            assert not (entry.needs and entry.placed), task_id
+            held += entry.phase != FINISHED
+        assert held == self.books.held(), (held, self.books.held())
+
+    # Tasks come.
+
+    def _dispatch(self, message: Dispatch, now: float) -> list[Any]:
+        self.books.seen += len(message.tasks)
+        out: list[Any] = []
+        taken: list[LeasedTask] = []
+        entries: list[Entry] = []
+        refused: dict[tuple[str, bool], tuple[ErrorInfo, list[tuple[str, int]]]] = {}
+        t = now + self.wall
+        for task in message.tasks:
+            task_id = task.task_id
+            old = self.tasks.get(task_id)
+            if old is not None:
+                out += self._again(old, task, now)
+                continue
+            if self._gone.get(task_id, -1) >= task.attempt:
+                continue
+            refusal = self._refusal(task)
+            if refusal is not None:
+                error, final = refusal
+                refused.setdefault((error.message, final), (error, []))[1].append((task_id, task.attempt))
+                continue
+            shape = self.books.arrived(task)
+            entry = Entry(task, shape, t)
+            self.tasks[task_id] = entry
+            taken.append(task)
+            entries.append(entry)
+        for (_, final), (error, tasks) in refused.items():
+            out.append(Send(Nack(tasks, error, final), keep=True))
+        if taken:
+            self._note_steps(entries, now)
+            out.append(Write(Record(kinds.ACCEPT, taken), self._place(entries)))
+        return out
+
+    def _refusal(self, task: LeasedTask) -> tuple[ErrorInfo, bool] | None:
+        """Why a task is not taken, and whether no other try can cure that."""
+        if self.draining:
+            return ErrorInfo("InfrastructureError", f"the endpoint takes no more tasks: {self.draining}"), False
+        if self.user and task.owner and task.owner != self.user:
+            return ErrorInfo("UsageError", "this endpoint runs its owner's tasks only"), True
+        if task.session:
+            if self.sessions.takes_cells(task.session):
+                return None
+            return ErrorInfo(
+                "RefLost", "this session is not open at the endpoint; run the cell again in a new one"
+            ), False
+        if task.options is not None:
+            why = self.books.refusal(task.options.resources)
+            if why:
+                return ErrorInfo("UsageError", why), True
+        return None
+
+    def _again(self, entry: Entry, task: LeasedTask, now: float) -> list[Any]:
+        """A task that is here comes again: the same lease, or a later one."""
+        old = entry.task
+        if old.owner != task.owner:
+            error = ErrorInfo("UsageError", "a task of somebody else has this id")
+            return [Send(Nack([(task.task_id, task.attempt)], error, final=True), keep=True)]
+        if task.fence <= old.fence:
+            return self._answer(entry) if entry.sent else []
+        result = entry.result
+        if result is not None and result.lost and task.attempt > old.attempt:
+            # The loss was attested and the hub leases it anew: its author declared retries.
+            self._forget(entry)
+            self._gone.pop(task.task_id, None)
+            return [Write(Record(kinds.FORGET, [task.task_id]), []), *self._dispatch_anew(task, now)]
+        if task.attempt != old.attempt:
+            entry.k = 0
+        old.attempt, old.fence = task.attempt, task.fence
+        entry.told = 0
+        out: list[Any] = [Write(Record(kinds.ACCEPT, [old]), [])]
+        if entry.phase == STARTED:
+            out.append(Write(Record(kinds.START, [task.task_id]), []))
+        if result is not None:
+            outcome.restamped(result, old)
+            out.append(Write(Record(kinds.RESULT, [(result, entry.upload)]), []))
+            return out + (self._answer(entry) if entry.sent else [])
+        return out + self._tell_steps([entry])
+
+    def _dispatch_anew(self, task: LeasedTask, now: float) -> list[Any]:
+        self.books.seen -= 1
+        return self._dispatch(Dispatch([task]), now)
+
+    def _answer(self, entry: Entry) -> list[Any]:
+        assert entry.result is not None
+        return [Send(Results([entry.result]), keep=True, marks=[entry.task.task_id])]
+
+    def _place(self, entries: list[Entry]) -> list[Any]:
+        """Give to the manager what has all its bytes; ask for the rest."""
+        out: list[Any] = []
+        work: list[Work] = []
+        for entry in entries:
+            task = entry.task
+            if task.options is None and not task.inputs and (not task.function or task.function in self._functions):
+                entry.placed = True
+                work.append(
+                    Work(task.task_id, task.kind, task.function, task.payload, task.session, attempt=task.attempt)
+                )
+                continue
+            for blob in self._blobs(task):
+                if blob.digest not in self._files:
+                    entry.needs.add(blob.digest)
+                    waiting = self._fetching.setdefault(blob.digest, [])
+                    if not waiting:
+                        out.append(Fetch(blob))
+                    waiting.append(task.task_id)
+            if task.function and task.function not in self._functions:
+                entry.needs.add(task.function)
+                self._fetching.setdefault(task.function, []).append(task.task_id)
+            if not entry.needs:
+                placed = self._assembled(entry)
+                if isinstance(placed, Work):
+                    work.append(placed)
+                else:
+                    out.append(placed)
+        if work:
+            out.append(Tell(Place(work)))
+        return out
+
+    @staticmethod
+    def _blobs(task: LeasedTask) -> list[Any]:
+        found = [task.options.blob] if task.options is not None and task.options.blob is not None else []
+        return found + [one.blob for one in task.inputs if one.blob is not None]
+
+    def _assembled(self, entry: Entry) -> Work | Assemble:
+        """The work of a task whose bytes are all here."""
+        task = entry.task
+        entry.placed = True
+        options = task.options
+        work = Work(task.task_id, task.kind, task.function, task.payload, task.session, attempt=task.attempt)
+        if options is not None:
+            work.timeout, work.items = options.timeout, options.items
+            work.cores = self.books.width(options.resources)
+        blob = options.blob if options is not None else None
+        if blob is None and not task.inputs:
+            return work
+        parts: list[bytes | str] = [self._files[blob.digest] if blob is not None else task.payload]
+        parts += [self._files[one.blob.digest] if one.blob is not None else one.payload for one in task.inputs]
+        if len(parts) == 1 and isinstance(parts[0], str):
+            work.path, work.payload = parts[0], b""
+            return work
+        if all(isinstance(part, bytes) for part in parts):
+            work.payload = b"".join(part for part in parts if isinstance(part, bytes))
+            return work
+        return Assemble(work, parts)
+
+    def _take_functions(self, message: Functions, _now: float) -> list[Any]:
+        out: list[Any] = []
+        for function in message.functions:
+            if function.digest in self._functions:
+                continue
+            if function.blob is not None:
+                out.append(Fetch(function.blob))
+                self._fetching.setdefault(function.blob.digest, []).append("fn:" + function.digest)
+                continue
+            out += self._have_function(function.digest, function.payload)
+        return out
+
+    def _have_function(self, digest: str, payload: bytes) -> list[Any]:
+        self._functions.add(digest)
+        out: list[Any] = [KeepFunction(digest, payload), Tell(Code(digest, payload))]
+        return out + self._arrived(digest)
+
+    def _arrived(self, digest: str) -> list[Any]:
+        """Bytes came that tasks were waiting for."""
+        ready = []
+        for task_id in self._fetching.pop(digest, ()):
+            entry = self.tasks.get(task_id)
+            if entry is not None:
+                entry.needs.discard(digest)
+                if not entry.needs and not entry.placed and entry.phase == ACCEPTED:
+                    ready.append(entry)
+        return self._place(ready)
+
+    def _fetched(self, event: Fetched, now: float) -> list[Any]:
+        if event.error is None:
+            self._files[event.digest] = event.path
+            return self._arrived(event.digest)
+        ended = []
+        for task_id in self._fetching.pop(event.digest, ()):
+            if task_id in self.tasks:
+                ended.append(Ended(task_id, "error", error=event.error))
+        return self._done(Done(ended), now)
+
+    # Steps.
+
+    def _note_steps(self, entries: list[Entry], now: float) -> None:
+        """Something is to be told of these, unless a result comes first."""
+        for entry in entries:
+            self._fresh[entry.task.task_id] = entry
+        if self._fresh_due == _NO_TIME and self._fresh:
+            self._fresh_due = now + UPDATE_DELAY
+
+    def _tell_steps(self, entries: list[Entry]) -> list[Any]:
+        updates: list[Update] = []
+        for entry in entries:
+            task = entry.task
+            self._fresh.pop(task.task_id, None)
+            if entry.told < 1:
+                updates.append(Update(task.task_id, task.attempt, task.fence, ACCEPTED, entry.accepted))
+                entry.told = 1
+            if entry.told < 2 and entry.phase == STARTED:
+                updates.append(Update(task.task_id, task.attempt, task.fence, STARTED, entry.started))
+                entry.told = 2
+        if not self._fresh:
+            self._fresh_due = _NO_TIME
+        return [Send(Updates(updates[at : at + 4000]), keep=True) for at in range(0, len(updates), 4000)]
+
+    def _want(self, message: Want, now: float) -> list[Any]:
+        t = now + self.wall
+        go: list[str] = []
+        fresh: list[str] = []
+        steps: list[Entry] = []
+        for task_id in message.tasks:
+            entry = self.tasks.get(task_id)
+            if entry is None or entry.phase == FINISHED:
+                continue
+            go.append(task_id)
+            if entry.phase == ACCEPTED:
+                entry.phase = STARTED
+                entry.started = t
+                fresh.append(task_id)
+                if entry.told and task_id not in self._fresh:
+                    steps.append(entry)
+        if steps:
+            self._note_steps(steps, now)
+        told = Tell(Go(message.ticket, go))
+        return [Write(Record(kinds.START, fresh), [told])] if fresh else [told]
+
+    def _back(self, message: Back, now: float) -> list[Any]:
+        """These did not start after all."""
+        updates = []
+        undone = []
+        for task_id in message.tasks:
+            entry = self.tasks.get(task_id)
+            if entry is None or entry.phase == FINISHED:
+                continue
+            if entry.phase == STARTED:
+                entry.phase = ACCEPTED
+                entry.started = 0.0
+                undone.append(task_id)
+            if message.home:
+                task = entry.task
+                updates.append(Update(task_id, task.attempt, task.fence, "requeue", now + self.wall, message.reason))
+                self._forget(entry)
+                self._gone.pop(task_id, None)
+        out: list[Any] = []
+        if undone and not message.home:
+            out.append(Write(Record(kinds.UNSTART, undone), []))
+        if updates:
+            out.append(Send(Updates(updates), keep=True))
+            out.append(Write(Record(kinds.FORGET, [update.task_id for update in updates]), []))
+        return out
+
+    # Results.
+
+    def _done(self, message: Done, now: float) -> list[Any]:
+        out: list[Any] = []
+        ready: list[Entry] = []
+        for ended in message.results:
+            entry = self.tasks.get(ended.task_id)
+            if entry is None or entry.phase == FINISHED:
+                continue
+            result = outcome.result_of(entry, ended)
+            self._finished(entry, result, ended.t1 - ended.t0)
+            if ended.path:
+                out += self._big(entry, ended)
+            else:
+                ready.append(entry)
+        return out + self._send_results(ready)
+
+    def _finished(self, entry: Entry, result: Result, seconds: float) -> None:
+        self._fresh.pop(entry.task.task_id, None)
+        if not self._fresh:
+            self._fresh_due = _NO_TIME
+        self.books.ended(entry.shape, entry.size, seconds)
+        entry.phase = FINISHED
+        entry.result = result
+
+    def _send_results(self, entries: list[Entry]) -> list[Any]:
+        """Journal, then send, in messages of a fair size."""
+        if not entries:
+            return []
+        then: list[Any] = []
+        batch: list[Result] = []
+        size = 0
+        for entry in entries:
+            result = entry.result
+            assert result is not None
+            entry.sent = True
+            cost = len(result.payload) + (8192 if result.error is not None else 64)
+            if batch and size + cost > MESSAGE_BYTES:
+                then.append(Send(Results(batch), keep=True, marks=[one.task_id for one in batch]))
+                batch, size = [], 0
+            batch.append(result)
+            size += cost
+        then.append(Send(Results(batch), keep=True, marks=[one.task_id for one in batch]))
+        return [Write(Record(kinds.RESULT, [(entry.result, entry.upload) for entry in entries]), then)]
+
+    def _big(self, entry: Entry, ended: Ended) -> list[Any]:
+        """A value in a file: it stays here as a ref, or goes as a blob before its result is told."""
+        result = entry.result
+        assert result is not None
+        options = entry.task.options
+        most = (options.result_max if options is not None else 0) or RESULT_HOME_MAX
+        if ended.size > most:
+            return self._keep_ref(entry, ended.path, ended.size)
+        entry.upload = ended.path
+        return [Write(Record(kinds.RESULT, [(result, ended.path)]), [Upload(entry.task.task_id, ended.path)])]
+
+    def _keep_ref(self, entry: Entry, path: str, size: int) -> list[Any]:
+        result = entry.result
+        assert result is not None
+        ref_id = entry.task.task_id
+        result.ref = RefInfo(ref_id, self.endpoint_id, size, {"size": size, "task_id": ref_id}, entry.task.session)
+        entry.upload = ""
+        return [KeepRef(ref_id, path), *self._send_results([entry])]
+
+    def _uploaded(self, event: Uploaded, _now: float) -> list[Any]:
+        entry = self.tasks.get(event.key)
+        result = entry.result if entry is not None else None
+        if entry is None or result is None or not entry.upload:
+            return []
+        if event.blob is None:
+            # What cannot go to the hub is not lost: it stays here.
+            return self._keep_ref(entry, entry.upload, 0)
+        result.blob = event.blob
+        return self._send_results([entry])
+
+    def _acked(self, event: Acked, _now: float) -> list[Any]:
+        done: list[str] = []
+        out: list[Any] = []
+        while self._sent and self._sent[0][0] <= event.number:
+            for task_id in self._sent.popleft()[1]:
+                entry = self.tasks.get(task_id)
+                if entry is not None and entry.result is not None and entry.sent:
+                    if entry.upload:
+                        out.append(Remove(entry.upload))
+                    self._forget(entry)
+                    done.append(task_id)
+        if done:
+            out.append(Write(Record(kinds.FORGET, done), []))
+        return out
+
+    def _forget(self, entry: Entry) -> None:
+        task = entry.task
+        if entry.phase != FINISHED:
+            self.books.ended(entry.shape, entry.size, 0.0)
+        del self.tasks[task.task_id]
+        self._fresh.pop(task.task_id, None)
+        if not self._fresh:
+            self._fresh_due = _NO_TIME
+        gone = self._gone
+        gone[task.task_id] = task.attempt
+        if len(gone) > _GONE:
+            for task_id in list(gone)[: _GONE // 4]:
+                del gone[task_id]
+
+    # Stories.
+
+    def _said(self, message: Said, _now: float) -> list[Any]:
+        out: list[Any] = []
+        outputs: list[Output] = []
+        size = 0
+        untold: dict[str, Entry] = {}
+        for task_id, kind, t, data in message.pieces:
+            entry = self.tasks.get(task_id)
+            if entry is None:
+                continue
+            if self.congested and kind in _TEXT:
+                self._dropped += data.count(b"\n")
+                continue
+            if entry.told < 2:
+                untold[task_id] = entry
+            cost = _weight(data)
+            if outputs and size + cost > MESSAGE_BYTES:
+                out.append(Send(Outputs(outputs), keep=True))
+                outputs, size = [], 0
+            outputs.append(Output(task_id, entry.task.attempt, entry.k, kind, t, data))
+            entry.k += 1
+            size += cost
+        if outputs:
+            out.append(Send(Outputs(outputs), keep=True))
+        return self._tell_steps(list(untold.values())) + out if untold else out
+
+    # Cancel, sessions, the rest.
+
+    def _cancel(self, message: CancelTasks, now: float) -> list[Any]:
+        out: list[Any] = []
+        for task_id, _attempt in message.tasks:
+            entry = self.tasks.get(task_id)
+            if entry is None or entry.phase == FINISHED:
+                continue
+            entry.cancelled = True
+            if entry.placed:
+                out.append(Tell(CancelWork(task_id, message.mode)))
+            else:
+                self._finished(entry, outcome.cancelled(entry, now + self.wall), 0.0)
+                out += self._send_results([entry])
+        return out
+
+    def _demand(self, message: Demand, _now: float) -> list[Any]:
+        out: list[Any] = []
+        shapes = {}
+        for item in message.items:
+            if item.session is not None:
+                if not self.draining:
+                    out += self.sessions.wanted(item.session, item.owner)
+            else:
+                shapes[item.shape] = item.resources
+        self.books.demanded(shapes)
+        return out + self._tell_status()
+
+    def _lease(self, message: SessionLease, _now: float) -> list[Any]:
+        self.sessions.leased(message.session, message.owner)
+        return []
+
+    def _close_session(self, message: CloseSession, _now: float) -> list[Any]:
+        return self.sessions.close(message.session_id, message.reason, kill=message.kill)
+
+    def _session_up(self, message: SessionUp, _now: float) -> list[Any]:
+        return self.sessions.up(message)
+
+    def _session_gone(self, message: SessionGone, _now: float) -> list[Any]:
+        return self.sessions.gone(message)
+
+    def _opened(self, event: Opened, now: float) -> list[Any]:
+        self.open = True
+        self.user = event.user
+        self.books.reconnected()
+        held = [
+            Held(entry.task.task_id, entry.task.owner, entry.task.attempt, entry.task.fence, entry.phase)
+            for entry in self.tasks.values()
+        ]
+        out: list[Any] = []
+        for at in range(0, max(1, len(held)), _HELD_PER_MESSAGE):
+            part = held[at : at + _HELD_PER_MESSAGE]
+            last = at + _HELD_PER_MESSAGE >= len(held)
+            out.append(Send(Inventory(self._generation, self._boot_id, self._sure, part, last, self._why)))
+        self._told_status = None
+        out += self._tell_status()
+        out += self._send_results(
+            [entry for entry in self.tasks.values() if entry.result is not None and not entry.sent and not entry.upload]
+        )
+        return out
+
+    def closed(self) -> None:
+        """The link is not open."""
+        self.open = False
+
+    def _capacity(self, message: Capacity, _now: float) -> list[Any]:
+        self.status = message.info
+        self.books.ready = message.ready
+        return self._tell_status()
+
+    def _tell_status(self) -> list[Any]:
+        why = self.draining or self.disk_full or self.status.get("why") or self.sessions.why or ""
+        info = {**self.status, "why": why, "max_sessions": self.sessions.most, "sessions": len(self.sessions)}
+        if not self.open or info == self._told_status:
+            return []
+        self._told_status = info
+        return [Send(AgentStatus(info))]
+
+    def _disk(self, event: DiskState, _now: float) -> list[Any]:
+        self.disk_full = event.why
+        return self._tell_status()
+
+    def _drain(self, event: Draining, _now: float) -> list[Any]:
+        self.draining = event.reason
+        waiting = [entry for entry in self.tasks.values() if entry.phase == ACCEPTED and not entry.placed]
+        out = self._back(Back([entry.task.task_id for entry in waiting], home=True, reason=event.reason), _now)
+        return [*out, Tell(Drain(event.reason)), *self._tell_status()]
+
+    def _round_trip(self, event: RoundTrip, _now: float) -> list[Any]:
+        self.books.round_trip(event.seconds)
+        return []
+
+    def _write_failed(self, event: WriteFailed, now: float) -> list[Any]:
+        """The journal's disk is full: nothing new is taken or started, results go all the same."""
+        self.disk_full = f"the disk of the endpoint is full ({event.why}); free space there"
+        record = event.record
+        out: list[Any] = []
+        if record.kind == kinds.ACCEPT:
+            error = ErrorInfo("StorageFull", self.disk_full)
+            nacked = []
+            for task in record.data:
+                entry = self.tasks.get(task.task_id)
+                if entry is not None and not entry.placed and entry.phase == ACCEPTED:
+                    self._forget(entry)
+                    self._gone.pop(task.task_id, None)
+                    nacked.append((task.task_id, task.attempt))
+            if nacked:
+                out.append(Send(Nack(nacked, error), keep=True))
+        elif record.kind == kinds.START:
+            # The manager must not start them: they go home.
+            out += self._back(Back(record.data, home=True, reason=self.disk_full), now)
+        elif record.kind == kinds.RESULT:
+            entries = [self.tasks[result.task_id] for result, _path in record.data if result.task_id in self.tasks]
+            results = [entry.result for entry in entries if entry.result is not None]
+            out += [Send(Results([result]), keep=True, marks=[result.task_id]) for result in results]
+        elif record.kind == kinds.SESSION:
+            out += self.sessions.not_journaled(record.data[0], event.why)
+        return out + self._tell_status()
+
+    def _replayed(self, event: Replayed, now: float) -> list[Any]:
+        """Begin with what an earlier agent left."""
+        entries, sessions = replay(event.records, now + self.wall)
+        lost: list[Entry] = []
+        out: list[Any] = []
+        runnable: list[Entry] = []
+        for entry in entries:
+            self.tasks[entry.task.task_id] = entry
+            entry.shape = self.books.arrived(entry.task)
+            if entry.phase == ACCEPTED and entry.task.session:
+                entry.result = outcome.cancelled(entry, now + self.wall)
+                entry.result.error = ErrorInfo("RefLost", "the endpoint's agent died, and this cell's session with it")
+            if entry.phase == STARTED:
+                entry.result = outcome.lost(entry.task, entry.accepted, entry.started, now + self.wall)
+                lost.append(entry)
+            if entry.result is not None:
+                entry.phase = FINISHED
+                self.books.ended(entry.shape, entry.size, 0.0)
+                if entry.upload and entry.result.blob is None:
+                    out.append(Upload(entry.task.task_id, entry.upload))
+                else:
+                    entry.upload = ""
+            else:
+                runnable.append(entry)
+        if lost:
+            out.append(Write(Record(kinds.RESULT, [(entry.result, "") for entry in lost]), []))
+        self._note_steps(runnable, now)
+        return out + self._place(runnable) + self.sessions.died_before(sessions)
+
+
+def _weight(data: Any) -> int:
+    """About how many bytes a piece has in a message."""
+    if isinstance(data, bytes):
+        return len(data) + 64
+    if isinstance(data, dict):
+        return 64 + sum(_weight(value) + len(str(key)) for key, value in data.items())
+    if isinstance(data, str):
+        return len(data) + 8
+    return 64 + sum(map(_weight, data)) if isinstance(data, list) else 16
+
+
+assert STREAM_FRAME_MAX < MESSAGE_BYTES >= INLINE_MAX

@@ -1,0 +1,124 @@
+"""What running tasks tell, on its way to the agent: text coalesced, displays in order with it, progress, usage."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from jupyter_fx.endpoint.coalesce import Coalescer
+from jupyter_fx.endpoint.job import Job
+from jupyter_fx.endpoint.logs import TaskLogs
+from jupyter_fx.endpoint.talk import Said
+from jupyter_fx.protocol.messages import EventKind
+
+__all__ = ["Stories"]
+
+_KINDS: Final = {"progress": int(EventKind.PROGRESS), "usage": int(EventKind.USAGE)}
+_DISPLAY_MAX: Final = 512 * 1024
+
+
+class Stories:
+    """Collects pieces; `flush` sends them, at the end of the loop's turn at the latest."""
+
+    def __init__(self, send: Callable[[Any], None], logs: TaskLogs, loop: asyncio.AbstractEventLoop) -> None:
+        self._send = send
+        self._logs = logs
+        self._loop = loop
+        self._pieces: list[tuple[str, int, float, Any]] = []
+        self._armed = False
+
+    def text(self, job: Job, stream: int, text: bytes) -> None:
+        """A task wrote."""
+        work = job.work
+        self._logs.append(work.task_id, work.attempt, stream, text)
+        if job.text is None:
+            job.text = Coalescer()
+        job.text.add(stream, text)
+        if job.flushing is None:
+            self._pump(job)
+
+    def _pump(self, job: Job) -> None:
+        """Send what may go now; come back for the rest."""
+        job.flushing = None
+        if job.text is None:
+            return
+        now = self._loop.time()
+        self._put_text(job, job.text.take(now))
+        due = job.text.due()
+        if due is not None:
+            job.flushing = self._loop.call_at(max(due, now + 0.001), self._pump, job)
+
+    def _put_text(self, job: Job, frames: list[tuple[int, bytes]]) -> None:
+        for stream, data in frames:
+            self._put(job, stream, data)
+
+    def _put(self, job: Job, kind: int, data: Any) -> None:
+        self._pieces.append((job.work.task_id, kind, time.time(), data))
+        if not self._armed:
+            self._armed = True
+            self._loop.call_soon(self.flush)
+
+    def told(self, job: Job, header: dict[str, Any]) -> None:
+        """A `display` or `event` frame."""
+        op = header["op"]
+        if job.text is not None:
+            self._put_text(job, job.text.take(self._loop.time(), final=True))
+        if op == "display":
+            self._put(job, EventKind.DISPLAY, _fitting(header["kind"], header["content"]))
+        elif op == "event":
+            kind = header.get("kind", "")
+            known = _KINDS.get(kind)
+            if known is not None:
+                self._put(job, known, header.get("data"))
+            else:
+                self._put(job, EventKind.NOTE, {"kind": str(kind)[:100], "data": header.get("data")})
+
+    def progress(self, job: Job) -> None:
+        """How many items of a map chunk are done."""
+        self._put(job, EventKind.PROGRESS, {"done": job.items, "total": job.work.items or None, "note": ""})
+
+    def usage(self, job: Job, data: dict[str, Any]) -> None:
+        """A sample of what a task uses."""
+        self._put(job, EventKind.USAGE, data)
+
+    def note(self, job: Job, text: str) -> None:
+        """A sentence for the task's reader."""
+        self._put(job, EventKind.NOTE, {"text": text})
+
+    def finish(self, job: Job) -> None:
+        """The task is over: all of its text goes, before its result."""
+        if job.flushing is not None:
+            job.flushing.cancel()
+            job.flushing = None
+        if job.text is not None:
+            self._put_text(job, job.text.take(self._loop.time(), final=True))
+            job.text = None
+            self._logs.ended(job.work.task_id, job.work.attempt)
+
+    def flush(self) -> None:
+        """Send what is collected."""
+        self._armed = False
+        if self._pieces:
+            pieces, self._pieces = self._pieces, []
+            self._send(Said(pieces))
+
+    def close(self) -> None:
+        """Nobody listens any more."""
+        self._pieces.clear()
+
+
+def _fitting(kind: str, content: dict[str, Any]) -> dict[str, Any]:
+    """A display that fits into a message: representations that do not are left out, and a line says so."""
+    data = content.get("data")
+    if isinstance(data, dict):
+        large = {mime: len(str(value)) for mime, value in data.items() if len(str(value)) > _DISPLAY_MAX}
+        if large:
+            said = ", ".join(f"{mime} of {size / 2**20:.1f} MiB" for mime, size in large.items())
+            left = {mime: value for mime, value in data.items() if mime not in large}
+            left["text/plain"] = (
+                f"[{said} is too large to be shown: return it or save it there]\n{left.get('text/plain', '')}"
+            )
+            content = {**content, "data": left}
+    return {"kind": kind, "content": content}

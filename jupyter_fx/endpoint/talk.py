@@ -1,0 +1,180 @@
+"""What an agent and a manager say to each other, whichever carrier takes it (inline: the objects; ZeroMQ: msgpack).
+
+agent → manager: `Code Place Go CancelWork OpenWorker CloseWorker Drain Halt`; manager → agent: `Want Back Done Said SessionUp
+SessionGone Capacity`. A manager starts nothing without a `Go` for its `Want`: the agent journals START in between.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from jupyter_fx.protocol.messages import ErrorInfo
+
+__all__ = [
+    "Back",
+    "CancelWork",
+    "Capacity",
+    "CloseWorker",
+    "Code",
+    "Done",
+    "Drain",
+    "Ended",
+    "FromManager",
+    "Go",
+    "Halt",
+    "OpenWorker",
+    "Place",
+    "Said",
+    "SessionGone",
+    "SessionUp",
+    "ToManager",
+    "Want",
+    "Work",
+]
+
+
+class Work(msgspec.Struct, array_like=True):
+    """One task as a manager sees it. `path`: the payload is in this file instead. `cores`: slots that it takes.
+
+    `timeout`: seconds that it may run, 0 for ever. `items`: items of a map chunk.
+    """
+
+    task_id: str
+    kind: int
+    function: str
+    payload: bytes
+    session: str = ""
+    path: str = ""
+    cores: int = 1
+    timeout: float = 0.0
+    items: int = 0
+    attempt: int = 1
+
+
+class Code(msgspec.Struct, array_like=True, tag=1):
+    """A function's envelope, sent before the first work that names its digest."""
+
+    digest: str
+    payload: bytes
+
+
+class Place(msgspec.Struct, array_like=True, tag=2):
+    """Work to do, in this order."""
+
+    work: list[Work]
+
+
+class Go(msgspec.Struct, array_like=True, tag=3):
+    """START of these tasks of a `Want` is journaled; those of the ticket that are not named must not start."""
+
+    ticket: int
+    tasks: list[str]
+
+
+class CancelWork(msgspec.Struct, array_like=True, tag=4):
+    """Stop one task; `mode` is a CancelMode. Answered by its `Done`."""
+
+    task_id: str
+    mode: int
+
+
+class OpenWorker(msgspec.Struct, array_like=True, tag=5):
+    """Lease a worker to a session."""
+
+    session_id: str
+    cwd: str
+    cores: int = 1
+
+
+class CloseWorker(msgspec.Struct, array_like=True, tag=6):
+    """End a session's worker; its work that has not started is answered as cancelled."""
+
+    session_id: str
+    reason: str
+    kill: bool = False
+
+
+class Drain(msgspec.Struct, array_like=True, tag=7):
+    """Give back what has not started (`Back` with `home`), start nothing more."""
+
+    reason: str
+
+
+class Halt(msgspec.Struct, array_like=True, tag=8):
+    """Kill what runs (answered as lost with this reason) and end every process."""
+
+    reason: str
+
+
+class Want(msgspec.Struct, array_like=True, tag=16):
+    """These tasks are about to be handed to one worker: journal START and say `Go`."""
+
+    ticket: int
+    tasks: list[str]
+
+
+class Back(msgspec.Struct, array_like=True, tag=17):
+    """These did not start after all. With `home` they leave the manager, else it keeps them and will ask again."""
+
+    tasks: list[str]
+    home: bool = False
+    reason: str = ""
+
+
+class Ended(msgspec.Struct, array_like=True):
+    """How a task ended: `outcome` is `ok`, `error`, `cancelled`, `timeout` or `lost`.
+
+    `t0`, `t1`: seconds since the epoch, 0.0 when it never started. `path`: the result is in this file of `size` bytes.
+    """
+
+    task_id: str
+    outcome: str
+    payload: bytes = b""
+    t0: float = 0.0
+    t1: float = 0.0
+    path: str = ""
+    size: int = 0
+    error: ErrorInfo | None = None
+    usage: dict[str, Any] | None = None
+
+
+class Done(msgspec.Struct, array_like=True, tag=18):
+    """Ended tasks."""
+
+    results: list[Ended]
+
+
+class Said(msgspec.Struct, array_like=True, tag=19):
+    """Pieces of stories, in order per task: [[task_id, EventKind, t, data], …]."""
+
+    pieces: list[tuple[str, int, float, Any]]
+
+
+class SessionUp(msgspec.Struct, array_like=True, tag=20):
+    """A session's worker said that it is up."""
+
+    session_id: str
+    info: dict[str, Any]
+
+
+class SessionGone(msgspec.Struct, array_like=True, tag=21):
+    """A session's worker is gone; `lost` when nobody asked for it."""
+
+    session_id: str
+    reason: str
+    lost: bool
+    info: dict[str, Any] = {}
+
+
+class Capacity(msgspec.Struct, array_like=True, tag=22):
+    """What the manager has: cores in all, and what a person wants to know (workers, environments, why it is not ready)."""
+
+    cores: int
+    ready: bool
+    info: dict[str, Any]
+
+
+ToManager = Code | Place | Go | CancelWork | OpenWorker | CloseWorker | Drain | Halt
+FromManager = Want | Back | Done | Said | SessionUp | SessionGone | Capacity

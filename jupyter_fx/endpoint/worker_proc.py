@@ -1,0 +1,317 @@
+"""The manager's side of one worker: its channel, its two pipes, its counters, and what it has in hand."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from jupyter_fx.endpoint.counters import Counters
+from jupyter_fx.endpoint.cutter import Cutter
+from jupyter_fx.endpoint.job import VERBS, Job
+from jupyter_fx.endpoint.wire import FrameSocket
+from jupyter_fx.protocol.lifecycle import WorkerState, move
+from jupyter_fx.protocol.messages import EventKind
+
+__all__ = ["WorkerOwner", "WorkerProc"]
+
+_READ: Final = 1 << 16
+_FUNCTIONS: Final = 400
+"""Fewer than a worker keeps: what is here is there."""
+_LAST_WORDS: Final = 4096
+_STREAMS: Final = (int(EventKind.STDOUT), int(EventKind.STDERR))
+
+
+class WorkerOwner(Protocol):
+    """What a worker's pool is told."""
+
+    def worker_up(self, worker: WorkerProc) -> None:
+        """It may be given work."""
+
+    def worker_done(self, worker: WorkerProc, results: list[tuple[Job, str, bytes, dict[str, Any]]]) -> None:
+        """Jobs of it ended: (job, outcome, payload, info)."""
+
+    def worker_text(self, worker: WorkerProc, job: Job | None, stream: int, text: bytes) -> None:
+        """A job wrote; None when it cannot be said which."""
+
+    def worker_told(self, worker: WorkerProc, job: Job, header: dict[str, Any], body: memoryview) -> None:
+        """A `display`, `items` or `event` frame of a job."""
+
+    def worker_dropped(self, worker: WorkerProc, jobs: list[Job]) -> None:
+        """It has forgotten these and will not start them."""
+
+
+class WorkerProc:
+    """`in_hand` holds jobs in the order in which the worker takes them up; the first has start number `reported` + 1."""
+
+    def __init__(
+        self, name: str, width: int, session: str, owner: WorkerOwner, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.name = name
+        self.width = width
+        self.session = session
+        self.pid = 0
+        self.info: dict[str, Any] = {}
+        self.state: WorkerState = move(None, WorkerState.STARTING)
+        self.in_hand: deque[Job] = deque()
+        self.asked = 0
+        """Jobs reserved for it whose START is being journaled."""
+        self.reported = 0
+        self.last_words = b""
+        self.idle_since = 0.0
+        self.gone = False
+        self._owner = owner
+        self._loop = loop
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._seen = [0, 0]
+        self._segments: tuple[deque[tuple[int, bytes]], deque[tuple[int, bytes]]] = (deque(), deque())
+        self._tail = [b"", b""]
+        self._cutters = (Cutter(), Cutter())
+        self.counters = Counters()
+        ours, theirs = socket.socketpair()
+        out_read, out_write = os.pipe2(os.O_CLOEXEC)
+        err_read, err_write = os.pipe2(os.O_CLOEXEC)
+        self._pipes = [out_read, err_read]
+        self._theirs = [theirs.detach(), out_write, err_write]
+        for fd in self._pipes:
+            os.set_blocking(fd, False)
+        self._wire = FrameSocket(ours, self._frame, self._closed, loop)
+        loop.add_reader(out_read, self._readable, 0)
+        loop.add_reader(err_read, self._readable, 1)
+
+    # Starting and ending.
+
+    def fds(self) -> list[int]:
+        """The descriptors that go to the zygote."""
+        return [*self._theirs, self.counters.fd]
+
+    def handed_over(self) -> None:
+        """The zygote has them."""
+        for fd in self._theirs:
+            os.close(fd)
+        self._theirs = []
+        self.counters.forked()
+
+    def become(self, state: WorkerState) -> None:
+        """Move along the lifecycle table."""
+        self.state = move(self.state, state, self.name)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the worker's process group, if it lives."""
+        if self.pid and not self.gone:
+            try:
+                os.killpg(self.pid, number)
+            except ProcessLookupError:
+                try:
+                    os.kill(self.pid, number)
+                except ProcessLookupError:
+                    return
+
+    def interrupt(self, job: Job) -> None:
+        """SIGINT for this job and no other: it must be the one that runs."""
+        number = self.start_number(job)
+        if number:
+            self.counters.aim(number)
+            self.signal(signal.SIGINT)
+
+    def drain(self) -> None:
+        """The process is gone: read what it said last."""
+        self._wire.drain()
+        for stream in (0, 1):
+            while self._read(stream):
+                pass
+            for _mark, text in self._segments[stream]:
+                self._tail[stream] += text
+            self._segments[stream].clear()
+            self._tail[stream] += self._cutters[stream].rest()
+        started = self.counters.started
+        job = self._by_start(started) or (self.in_hand[0] if self.in_hand else None)
+        for stream in (0, 1):
+            self._text(stream, job, self._tail[stream])
+            self._tail[stream] = b""
+
+    def close(self) -> None:
+        """Let go of everything."""
+        if self._theirs:
+            self.handed_over()
+        self._wire.close()
+        for stream in (0, 1):
+            self._close_pipe(stream)
+        self.counters.close()
+
+    def _close_pipe(self, stream: int) -> None:
+        fd = self._pipes[stream]
+        if fd >= 0:
+            self._loop.remove_reader(fd)
+            os.close(fd)
+            self._pipes[stream] = -1
+
+    def _closed(self) -> None:
+        """The channel ended; the zygote's word says how the process did."""
+
+    # Work.
+
+    def start_number(self, job: Job) -> int:
+        """The number that `started` has while `job` runs; 0 when the worker does not have it."""
+        for at, mine in enumerate(self.in_hand):
+            if mine is job:
+                return self.reported + 1 + at
+        return 0
+
+    def _by_start(self, number: int) -> Job | None:
+        at = number - self.reported - 1
+        return self.in_hand[at] if 0 <= at < len(self.in_hand) else None
+
+    @property
+    def current(self) -> Job | None:
+        """The job that the worker is running now."""
+        started = self.counters.started
+        return self._by_start(started) if started > self.counters.finished else None
+
+    def knows(self, function: str) -> bool:
+        """Whether the worker has the function."""
+        return function in self._known
+
+    def teach(self, function: str, payload: bytes) -> None:
+        """Send a function."""
+        self._known[function] = None
+        if len(self._known) > _FUNCTIONS:
+            self._known.popitem(last=False)
+        self._wire.send({"op": "fn", "digest": function}, [payload])
+
+    def forget(self, function: str) -> None:
+        """The worker says that it has it not."""
+        self._known.pop(function, None)
+
+    def run(self, jobs: list[Job], short: bool, opts: Mapping[str, Any]) -> None:
+        """Hand over jobs, in order."""
+        tasks: list[list[Any]] = []
+        parts: list[bytes] = []
+        shared = {"short": True, **opts} if short else opts
+        for job in jobs:
+            work = job.work
+            verb = VERBS[work.kind]
+            if work.path:
+                tasks.append([job.no, verb, work.function, 0, {**shared, "path": work.path}])
+            else:
+                tasks.append([job.no, verb, work.function, len(work.payload), shared])
+                parts.append(work.payload)
+        self.in_hand.extend(jobs)
+        self._wire.send({"op": "run", "tasks": tasks}, parts)
+
+    def drop(self, jobs: list[Job]) -> None:
+        """Ask it to forget jobs that it has not started; answered by `worker_dropped`."""
+        self.counters.mail()
+        self._wire.send({"op": "drop", "tasks": [job.no for job in jobs]})
+
+    def leave(self) -> None:
+        """Ask it to end when it is idle."""
+        self._wire.send({"op": "exit"})
+
+    # What comes.
+
+    def _frame(self, header: dict[str, Any], body: memoryview) -> None:
+        op = header["op"]
+        if op == "done":
+            self._done(header["results"], body)
+        elif op == "up":
+            self.pid = header["pid"]
+            for cutter in self._cutters:
+                cutter.nonce(header["nonce"])
+            self.info = header
+            self._owner.worker_up(self)
+        elif op == "dropped":
+            numbers = set(header["tasks"])
+            dropped = [job for job in self.in_hand if job.no in numbers]
+            if dropped:
+                self.in_hand = deque(job for job in self.in_hand if job.no not in numbers)
+            self._owner.worker_dropped(self, dropped)
+        else:
+            job = next((job for job in self.in_hand if job.no == header.get("no")), None)
+            if mark := header.get("mark", 0):
+                self._cut(mark, job)
+            if job is not None:
+                self._owner.worker_told(self, job, header, body)
+
+    def _done(self, results: list[list[Any]], body: memoryview) -> None:
+        ended: list[tuple[Job, str, bytes, dict[str, Any]]] = []
+        at = 0
+        in_hand = self.in_hand
+        for no, outcome, size, info in results:
+            payload = bytes(body[at : at + size])
+            at += size
+            if not in_hand or in_hand[0].no != no:
+                continue
+            job = in_hand[0]
+            if "m" in info:
+                self._cut(info["m"], job)
+            in_hand.popleft()
+            self.reported += 1
+            ended.append((job, outcome, payload, info))
+        self._owner.worker_done(self, ended)
+
+    # Text.
+
+    def _readable(self, stream: int) -> None:
+        before = self.counters.started
+        if not self._read(stream):
+            return
+        tail = self._tail[stream]
+        if not tail or self._segments[stream]:
+            return
+        after = self.counters.started
+        if before == after:
+            # Only then is it sure who wrote it; else its marker or the next read will tell.
+            self._tail[stream] = b""
+            self._text(stream, self._by_start(after), tail)
+        else:
+            self._loop.call_soon(self._settle_tail, stream)
+
+    def _settle_tail(self, stream: int) -> None:
+        """Text whose writer was not sure: by now its marker has come, or it belongs to what runs."""
+        if self.gone:
+            return
+        before = self.counters.started
+        self._read(stream)
+        if self._tail[stream] and not self._segments[stream] and before == self.counters.started:
+            tail, self._tail[stream] = self._tail[stream], b""
+            self._text(stream, self._by_start(before), tail)
+
+    def _read(self, stream: int) -> bool:
+        """Read once; whether there was something. Text that a marker ends goes to the segments, the rest to the tail."""
+        fd = self._pipes[stream]
+        if fd < 0:
+            return False
+        try:
+            data = os.read(fd, _READ)
+        except (BlockingIOError, InterruptedError):
+            return False
+        if not data:
+            self._close_pipe(stream)
+            return False
+        for text, mark in self._cutters[stream].feed(data):
+            if mark:
+                self._segments[stream].append((mark, self._tail[stream] + text))
+                self._tail[stream] = b""
+                self._seen[stream] = mark
+            else:
+                self._tail[stream] += text
+        return True
+
+    def _cut(self, mark: int, job: Job | None) -> None:
+        """A frame names a marker: what stands before it belongs to the frame's job and goes first."""
+        for stream in (0, 1):
+            while self._seen[stream] < mark and self._read(stream):
+                pass
+            segments = self._segments[stream]
+            while segments and segments[0][0] <= mark:
+                self._text(stream, job, segments.popleft()[1])
+
+    def _text(self, stream: int, job: Job | None, text: bytes) -> None:
+        if text:
+            self.last_words = (self.last_words + text)[-_LAST_WORDS:]
+            self._owner.worker_text(self, job, _STREAMS[stream], text)
