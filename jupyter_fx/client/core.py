@@ -261,7 +261,7 @@ class Core:
                 future = self.futures.get(outcome.task_id)
                 if future is None:
                     continue
-                if outcome.blob is not None:
+                if outcome.blob is not None or (future._runs and future.unfetched()):  # noqa: SLF001
                     task = self.loop.create_task(self._fetch(future, outcome))
                     self._fetching.add(task)
                     task.add_done_callback(self._fetching.discard)
@@ -284,10 +284,12 @@ class Core:
                 session._tell(message)  # noqa: SLF001
 
     async def _fetch(self, future: TaskFuture, outcome: Outcome) -> None:
-        assert outcome.blob is not None
         try:
-            # Writable memory: arrays of the value live in it.
-            outcome.payload = await self.blobs.get(outcome.blob)  # type: ignore[assignment]
+            if outcome.blob is not None:
+                # Writable memory: arrays of the value live in it.
+                outcome.payload = await self.blobs.get(outcome.blob)  # type: ignore[assignment]
+            for first, blob in future.unfetched():
+                future._runs[first] = await self.blobs.get(blob)  # noqa: SLF001
         except FxError as error:
             self.futures.pop(outcome.task_id, None)
             future._fail(error)  # noqa: SLF001

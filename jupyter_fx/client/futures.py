@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_fx import payload
 from jupyter_fx.errors import FxError, PayloadError
 from jupyter_fx.protocol.lifecycle import TaskState
-from jupyter_fx.protocol.messages import CancelMode, Event, EventKind, Kind, Outcome
+from jupyter_fx.protocol.messages import BlobRef, CancelMode, Event, EventKind, Kind, Outcome
 
 if TYPE_CHECKING:
     from jupyter_fx.client.hub import HubClient
@@ -37,6 +37,8 @@ class TaskFuture(concurrent.futures.Future[Any]):
 
     kind: int = Kind.CALL
     name: str = ""
+    items: int = 0
+    """Of a chunk of a map: how many items it has."""
     outcome: Outcome | None = None
     """How the task ended, as the hub told it; None before."""
 
@@ -51,6 +53,7 @@ class TaskFuture(concurrent.futures.Future[Any]):
         self._next_event = 0
         self._on_event: OnEvent | None = None
         self._bounded = False
+        self._runs: dict[int, Any] = {}  # of a map: index of the first item -> BlobRef, envelope, or error in words
 
     # --- what people ask ---
 
@@ -185,8 +188,24 @@ class TaskFuture(concurrent.futures.Future[Any]):
             self._why = str(event.data.get("reason", ""))
             if self._told == TaskState.RUNNING and self._state == _base.PENDING:
                 self.set_running_or_notify_cancel()
+        elif event.kind == EventKind.ITEMS and isinstance(event.data, dict):
+            self._take_items(event.data)
         if self._on_event is not None:
             self._on_event(event)
+
+    def _take_items(self, data: dict[str, Any]) -> None:
+        if "blob" in data:
+            self._runs[data["first"]] = BlobRef(*data["blob"])
+        else:
+            self._runs[data["first"]] = data.get("payload") or str(data.get("error", "its results did not reach the hub"))
+
+    def unfetched(self) -> list[tuple[int, BlobRef]]:
+        """Of a chunk of a map: runs of results that are blobs at the hub still."""
+        return [(first, run) for first, run in self._runs.items() if isinstance(run, BlobRef)]
+
+    def finished_items(self) -> payload.Items:
+        """Of a chunk of a map: what is known of its items, with an ItemError where nothing is."""
+        return payload.finished_items(self._runs, self.items, lambda: payload.lost_item(self.outcome))
 
     def _finish(self, outcome: Outcome) -> None:
         """Complete with the task's outcome, whose payload is here."""
@@ -222,6 +241,9 @@ class TaskFuture(concurrent.futures.Future[Any]):
                 return outcome
             if outcome.ref is not None and not outcome.payload:
                 self._result = self._client.result_ref(self.task_id, outcome.ref)
+            elif self.kind == Kind.MAP and not outcome.payload:
+                self._result = self.finished_items()
+                self._runs = {}
             else:
                 try:
                     self._result = payload.decode_value(outcome.payload)

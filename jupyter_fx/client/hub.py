@@ -162,12 +162,11 @@ class HubClient:
         star: bool = False,
         endpoint: str = "",
         options: TaskOptions | None = None,
-        watch: int = Watch.OUTCOME,
         on_event: OnEvent | None = None,
     ) -> TaskFuture:
         """Submit one chunk of a map; the future's value is `payload.Items` in the order of `items`."""
         prepared = self.prepare_map(
-            function, items, star=star, endpoint=endpoint, options=options, watch=watch, on_event=on_event
+            function, items, star=star, endpoint=endpoint, options=options, on_event=on_event
         )
         self.push(prepared)
         return prepared[0]
@@ -180,7 +179,11 @@ class HubClient:
             raise UsageError(f"a chunk of {len(items)} items is over the limit of {MAP_ITEMS_MAX}: use a smaller chunksize")
         options = how.pop("options", None)
         options = TaskOptions(items=len(items)) if options is None else with_options(options, items=len(items))
-        return self.prepare(function, payload.encode_items(items, star=star), kind=Kind.MAP, options=options, **how)
+        # The results of a chunk come as events, while it runs.
+        how["watch"] = Watch.ALL
+        prepared = self.prepare(function, payload.encode_items(items, star=star), kind=Kind.MAP, options=options, **how)
+        prepared[0].items = len(items)
+        return prepared
 
     def submit_cell(
         self,

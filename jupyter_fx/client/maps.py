@@ -85,7 +85,7 @@ class MapResult:
         self._failures: dict[int, BaseException] = {}
         self._exhausted = self._cancelled = False
         self._broken: BaseException | None = None
-        self._values: dict[int, list[Any]] = {}
+        self._values: dict[int, payload.Items] = {}
         # The first chunks are made here, so that what cannot travel is said at once.
         while not self._exhausted and len(self._flying) < self._ahead:
             self._step()
@@ -183,20 +183,17 @@ class MapResult:
         values = self._values.get(start)
         if values is not None:
             return start, values
-        error: BaseException | None = None
         try:
             values = future.result()
-        except (Exception, CancelledError) as caught:  # noqa: BLE001 the task's error, whatever it is, is that of each of its items
-            error, values = caught, payload.finished_items(future.outcome)
-        if error is not None or len(values) < count:
-            # A chunk whose worker died: what was finished keeps its results.
-            missing = error or payload.lost_item(future.outcome)
-            values = [*values, *(payload.ItemError(missing) for _ in range(count - len(values)))]
+        except (Exception, CancelledError) as error:  # noqa: BLE001 the task's error, whatever it is, is that of each of its items
+            # What was finished before keeps its results.
+            told = error
+            values = payload.finished_items(future._runs, count, lambda: told)  # noqa: SLF001
         with self._change:
             if start not in self._values:
                 self._values[start] = values
                 self._finished += count
-                if error is not None or getattr(values, "failed", 1):
+                if values.failed:
                     self._failures |= {start + at: v.error for at, v in enumerate(values) if type(v) is payload.ItemError}
         return start, values
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any, Final
 
 from jupyter_fx.errors import (
@@ -177,14 +178,39 @@ def lost_item(outcome: Outcome | None) -> BaseException:
     return TaskLost(task_id=outcome.task_id if outcome is not None else None)
 
 
-def finished_items(outcome: Outcome | None) -> list[Any]:
-    """The values that a chunk of a map had when it failed as a whole, as far as its outcome brings them."""
-    if outcome is None or not outcome.payload:
-        return []
-    try:
-        if envelope.peek(outcome.payload)[0].get("k") != "results":
-            return []
-        values = decode_value(outcome.payload)
-    except Exception:  # noqa: BLE001 the failure as a whole is what is told
-        return []
-    return values if isinstance(values, Items) else []
+def finished_items(runs: dict[int, Any], count: int, missing: Callable[[], BaseException]) -> Items:
+    """The items of a chunk of `count`, from its runs: {index of the first item: `results` envelope, or an error in words}.
+
+    Where no run tells of an item, there is an ItemError with what `missing` makes.
+    """
+    items = Items()
+    error: BaseException | None = None
+    for first in sorted(runs):
+        if len(items) < first:
+            error = error or missing()
+            _pad(items, first, error)
+        run = _run(runs[first])
+        items.failed += getattr(run, "failed", 0)
+        items += run[len(items) - first :] if len(items) > first else run
+    if len(items) < count:
+        _pad(items, count, error or missing())
+    return items
+
+
+def _run(run: Any) -> Items:
+    if not isinstance(run, str):
+        try:
+            found = decode_value(run)
+        except Exception as error:  # noqa: BLE001 of the user's classes
+            broken = Items([ItemError(error)])
+            broken.failed = 1
+            return broken
+        return found if isinstance(found, Items) else Items([found])
+    broken = Items([ItemError(InfrastructureError(run))])
+    broken.failed = 1
+    return broken
+
+
+def _pad(items: Items, length: int, error: BaseException) -> None:
+    items.failed += length - len(items)
+    items += [ItemError(error)] * (length - len(items))

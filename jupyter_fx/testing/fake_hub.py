@@ -245,7 +245,9 @@ class FakeHub:
             header, value = inputs.loads(bytearray(payload))
             with contextlib.redirect_stdout(printed):
                 if spec.kind == Kind.MAP:
-                    pieces = self._map(function, value, star=bool(header.get("star")))
+                    run = b"".join(self._map(function, value, star=bool(header.get("star"))))
+                    self._event(spec.task_id, EventKind.ITEMS, {"first": 0, "count": len(value), "payload": run})
+                    pieces: list[Any] = []
                 else:
                     pieces = envelope.dumps(function(*value[0], **value[1]), "result")
             state, error = TaskState.SUCCEEDED, None

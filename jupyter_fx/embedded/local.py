@@ -1,0 +1,109 @@
+"""The endpoint `local`: the agent of this machine that the embedded hub works with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from jupyter_fx.client.hub import HubClient
+from jupyter_fx.embedded.files import HubFile, alive, identity, locked, read_hub_file, write_private
+from jupyter_fx.embedded.spawn import clean_environment, reap, spawn
+from jupyter_fx.errors import FxError, UsageError
+from jupyter_fx.paths import endpoint_dir, runtime_dir
+
+__all__ = ["NAME", "agent_command", "ensure_endpoint", "keep_endpoint", "stop_endpoint"]
+
+NAME = "local"
+AGAIN = 10.0
+"""Seconds between two starts of an agent that keeps ending."""
+
+
+def agent_command() -> list[str]:
+    """The command line of the agent."""
+    return [sys.executable, "-m", "jupyter_fx.cli.app", "endpoint", "run", NAME]
+
+
+def agent_file() -> Path:
+    """Where it is written which process the agent is."""
+    return runtime_dir() / "local-agent.json"
+
+
+def agent() -> dict[str, Any] | None:
+    """The agent that was started last, if it lives: {pid, start_time, hub, started}."""
+    try:
+        found = json.loads(agent_file().read_text(encoding="utf-8"))
+        return found if alive(int(found["pid"]), float(found["start_time"])) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def ensure_endpoint(hub: HubFile) -> None:
+    """See to it that the agent of `local` runs; does not wait until it is online (its tasks wait at the hub)."""
+    reap()
+    if agent() is not None:
+        return
+    with locked("local-agent.lock", 30.0):
+        if agent() is not None:
+            return
+        environment = {"JUPYTER_FX_HUB": hub.address, **_enrolment(hub)}
+        log = endpoint_dir(NAME) / "agent.log"
+        child = spawn(agent_command(), log, clean_environment(scrub=True) | environment)
+        write_private(agent_file(), {**identity(child.pid), "hub": hub.address, "started": time.time()})
+
+
+def keep_endpoint() -> None:
+    """Start the agent again if it died; for who waits for a task."""
+    reap()
+    if agent() is not None or _just_started():
+        return
+    hub = read_hub_file()
+    if hub is not None:
+        ensure_endpoint(hub)
+
+
+def _just_started() -> bool:
+    try:
+        started = float(json.loads(agent_file().read_text(encoding="utf-8"))["started"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return 0 <= time.time() - started < AGAIN
+
+
+def _enrolment(hub: HubFile) -> dict[str, str]:
+    """A one-use code for an agent that the hub does not know yet; {} for one that it does."""
+    credential = endpoint_dir(NAME) / "credential.json"
+    client = HubClient(hub.address, token=hub.token)
+    try:
+        known = False
+        with contextlib.suppress(UsageError):
+            client.request("endpoints.get", {"name": NAME})
+            known = True
+        if known and credential.exists():
+            return {}
+        credential.unlink(missing_ok=True)
+        return {"JUPYTER_FX_ENROL_CODE": str(client.request("endpoints.code", {"name": NAME})["code"])}
+    finally:
+        client.close(timeout=0.0)
+
+
+def stop_endpoint(timeout: float = 10.0) -> bool:
+    """Stop the agent of `local` as `jupyter fx endpoint stop local` does; whether there was one."""
+    found = agent()
+    if found is None:
+        return False
+    with contextlib.suppress(psutil.Error, FxError):
+        process = psutil.Process(found["pid"])
+        process.terminate()
+        try:
+            process.wait(timeout)
+        except psutil.TimeoutExpired:
+            process.kill()
+    reap()
+    agent_file().unlink(missing_ok=True)
+    return True
