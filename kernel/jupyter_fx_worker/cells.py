@@ -25,7 +25,7 @@ __all__ = ["Engine", "Session", "fresh_main", "jsonable", "prepare_engine", "sen
 
 _HOME_LIMIT = 1 << 20
 # Beyond this a display travels in the frame's body: headers are limited to 1 MiB.
-_DISPLAY_IN_HEADER = 64 * 1024
+_DISPLAY_IN_HEADER = 900 * 1024
 _DISPLAY_LIMIT = 64 << 20
 
 
@@ -88,19 +88,22 @@ def jsonable(value: Any) -> Any:
 
 
 def send_display(channel: Channel, no: int, kind: str, content: dict[str, Any], mark: int) -> None:
-    """Send one display frame; a large content stands in the body, as JSON, and the header says `"body": "json"`."""
+    """Send one display frame.
+
+    A large content stands in the body, as JSON; the header then says `"body": "json"` and holds a stub of it.
+    """
     header: dict[str, Any] = {"op": "display", "no": no, "kind": kind, "mark": mark}
     clean = jsonable(content)
     text = json.dumps(clean, ensure_ascii=False).encode("utf-8", "backslashreplace")
-    if len(text) > _DISPLAY_LIMIT:
-        size = len(text)
-        said = f"<a display of {size >> 20} MiB was left out: the limit is {_DISPLAY_LIMIT >> 20} MiB>"
-        clean["data"], clean["metadata"] = {"text/plain": said}, {}
-        text = b""
     if len(text) <= _DISPLAY_IN_HEADER:
         channel.send({**header, "content": clean})
+        return
+    said = f"<a display of {len(text) / 2**20:.1f} MiB: the limit is {_DISPLAY_LIMIT >> 20} MiB>"
+    stub = {**clean, "data": {"text/plain": said}, "metadata": {}}
+    if len(text) > _DISPLAY_LIMIT:
+        channel.send({**header, "content": stub})
     else:
-        channel.send({**header, "body": "json"}, [text])
+        channel.send({**header, "content": stub, "body": "json"}, [text])
 
 
 class Session:

@@ -207,7 +207,7 @@ class Snapshot:
         before = self._before
         home.deleted = [name for name in before if name not in ns and not is_hidden(name)]
         for name, value in list(ns.items()):
-            if not self._skip(name, value) and (name in want or self._changed(name, value)):
+            if name in want or (not self._skip(name, value) and self._changed(name, value)):
                 self._add(home, name, value, None if name in want else self._limit, same_python)
         for name in want:
             if name not in ns and not hasattr(builtins, name):

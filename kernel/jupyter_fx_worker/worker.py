@@ -58,7 +58,8 @@ class Worker:
         self._no = 0
         faulthandler.enable(self.streams.private_stderr)
         jupyter_fx_worker.report_to(self.event)
-        self.channel.send({"op": "up", "worker": self.name, "pid": self.pid, "nonce": nonce})
+        up = {"op": "up", "worker": self.name, "pid": self.pid, "nonce": nonce, "cwd": os.getcwd()}
+        self.channel.send(up)
 
     # What user code may cause, from any thread.
 

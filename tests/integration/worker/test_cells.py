@@ -163,7 +163,7 @@ h = display(HTML('<b>1</b>'), display_id=True)
 h.update(HTML('<b>2</b>'))
 clear_output(wait=True)
 display({'image/png': b'\\x89PNG'}, raw=True)
-display({'text/html': 'x' * 200_000}, raw=True)
+display({'text/html': 'x' * 2_000_000}, raw=True)
 """
     assert worker.cell(source)[0] == "ok"
     kinds = [entry["kind"] for entry in worker.displays()]
@@ -172,7 +172,7 @@ display({'text/html': 'x' * 200_000}, raw=True)
     assert first["content"]["transient"]["display_id"] == second["content"]["transient"]["display_id"]
     assert clear["content"] == {"wait": True}
     assert png["content"]["data"]["image/png"] == "iVBORw=="
-    assert len(large["content"]["data"]["text/html"]) == 200_000
+    assert len(large["content"]["data"]["text/html"]) == 2_000_000
 
 
 def test_figures_are_shown_at_the_end_of_the_cell(worker):
