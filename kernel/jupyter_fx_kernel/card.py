@@ -131,7 +131,7 @@ class CardView:
 
     def _terminal(self, card: Card) -> None:
         waits = card.why if not card.done else ""
-        if (waits and waits != self._why and card.elapsed >= QUIET_FOR) or (card.done and card.state != "succeeded"):
+        if (waits and waits != self._why and card.elapsed >= QUIET_FOR) or card.state == "cancelled":
             self._why = waits
             print(card.line)
         for notice in card.notices[self._told :]:

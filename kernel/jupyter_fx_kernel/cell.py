@@ -30,6 +30,8 @@ __all__ = ["BackgroundCell", "RemoteCell", "plan_text"]
 VALUE = "_remote_value_"
 """The name under which the value of `%remote expression` comes home."""
 _MISSING = object()
+_SAID_THERE = "It was raised there:"
+"""How the note begins that holds the remote traceback as text; here the traceback is shown instead."""
 
 
 class RemoteCell:
@@ -40,7 +42,7 @@ class RemoteCell:
         self.options = options
         self.source = source
         self.shell = notebook.shell
-        self.count = int(getattr(self.shell, "execution_count", 1))
+        self.count = count_of(self.shell)
         self.filename = f"<fx-cell:{digest(source.encode())[:12]}-{self.count}>"
         self.place = notebook.endpoint_of(options.endpoint)
         self.stores: frozenset[str] = frozenset()
@@ -103,7 +105,7 @@ class RemoteCell:
             silent=self._value_only,
             bind=plan.bind,
         )
-        lines = self.source.split("\n")
+        lines = self.source.rstrip().split("\n")
         notebook.cells[self.filename] = (self.count, lines)
         card = Card("", self.place)
         follower = Follower(self.shell, card, rich=is_rich(self.shell))
@@ -178,6 +180,7 @@ class RemoteCell:
             follower.end(outcome, state.name.lower())
         if home.record is not None:
             error.__cause__ = None
+            error.__notes__ = [note for note in getattr(error, "__notes__", ()) if not note.startswith(_SAID_THERE)]
             return tracebacks.show_as(error, tracebacks.render(home.record, self._lines_of, self._place_of))
         return self._as_shown(error)
 
@@ -207,7 +210,7 @@ class RemoteCell:
                 )
                 continue
             user_ns[name] = value
-            if session is not None:
+            if session is not None and name != VALUE:
                 session.names.add(name)
                 session.ledger.came_home(name, value, pickled)
         for name, described in home.stay.items():
@@ -231,8 +234,9 @@ class RemoteCell:
                 f"{name} ({described.get('type')}) is gone with its worker: {why}; -o {name} brings it home"
             )
             return
-        session.names.add(name)
         session.ledger.forget([name])
+        if name != VALUE:
+            session.names.add(name)
         place = Place(
             name=name,
             session=session.session_id,
@@ -244,7 +248,7 @@ class RemoteCell:
         )
         self.shell.user_ns[name] = value = RemoteValue(place, described, why)
         if name != VALUE:
-            reason = why if "larger" not in why else f"{size_text(value.nbytes)}, {why}"
+            reason = size_text(value.nbytes) if why.startswith("larger") else why
             card.notices.append(f"{name} stays on {session.endpoint} ({reason}); {name}.get() brings it here")
 
     def _changed_here(self, name: str) -> bool:
@@ -368,6 +372,17 @@ def _unpin(shell: Any, token: Any) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         shell.reset_thread_parent(token)
+
+
+def count_of(shell: Any) -> int:
+    """The execution count of the cell that runs now; `execution_count` is the next one's already in newer IPythons."""
+    named = getattr(shell.compile, "_filename_map", {})
+    frame = sys._getframe(1)  # noqa: SLF001 - the cell's own code is on the stack, under its file name
+    while frame is not None:
+        if frame.f_code.co_filename in named:
+            return int(named[frame.f_code.co_filename])
+        frame = frame.f_back  # type: ignore[assignment]
+    return int(shell.execution_count)
 
 
 def is_rich(shell: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
@@ -55,7 +56,8 @@ class FxMagics(Magics):
         """Evaluate an expression in the notebook's remote session, return its value: `%remote [options] expression`."""
         with _in_one_sentence():
             options, expression = parse_line(line)
-            return self._cell(options, f"{VALUE} = ({expression})", value_only=True)
+            named = replace(options, name=options.name or expression[:60])
+            return self._cell(named, f"{VALUE} = ({expression})", value_only=True)
 
     @no_var_expand
     @line_magic("fx")  # type: ignore[arg-type]

@@ -26,6 +26,8 @@ __all__ = ["Follower"]
 
 _TICK = 1.0
 """Seconds between refreshes of a card that is shown."""
+_BUSY = 0.2
+"""The same when what it says has changed: progress may change a thousand times a second."""
 _GIVE_UP_AFTER = 3
 """Interrupts after which the notebook gets its prompt back although the remote cell goes on."""
 
@@ -42,8 +44,9 @@ class Follower:
         self.card = card
         self.outputs = Outputs(shell)
         self.view = CardView(card, shell.display_pub.publish, rich=rich)
+        self._said: tuple[Any, ...] = ()
+        self._refreshed = 0.0
         self.interrupts = 0
-        self.cancelled = False
 
     def put(self, event: Event) -> None:
         """An event of the task."""
@@ -96,8 +99,13 @@ class Follower:
             self.outputs.put(event)
 
     def _refresh(self) -> None:
-        self.card.elapsed = time.monotonic() - self._began
-        self.view.refresh()
+        card, now = self.card, time.monotonic()
+        card.elapsed = now - self._began
+        said = (card.state, card.why, card.note, card.progress)
+        every = _BUSY if said != self._said else _TICK
+        if not self.view.shown or now - self._refreshed >= every:
+            self._said, self._refreshed = said, now
+            self.view.refresh()
 
     def _after_interrupt(self) -> bool:
         """Say what happens next. False: enough, give the prompt back."""

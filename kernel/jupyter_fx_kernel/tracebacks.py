@@ -68,8 +68,7 @@ def render(record: Mapping[str, Any], source: Source, place: Place) -> list[str]
         gap = " " * max(1, 75 - len(etype) - len("Traceback (most recent call last)"))
         lines.append(f"{_RED}{etype}{_END}{gap}Traceback (most recent call last)")
         for frame in frames:
-            lines += _frame(frame, source, place)
-        lines.append("")
+            lines += [*_frame(frame, source, place), ""]
     if etype in {"SyntaxError", "IndentationError", "TabError"} and not frames:
         return [*lines, *map(_plain, record.get("traceback") or ())]
     notes = [_plain(note) for note in record.get("notes") or ()]

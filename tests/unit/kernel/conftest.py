@@ -100,7 +100,7 @@ class FakeHub:
             error = asyncio.run(handle.engine.execute(header["source"], header["filename"], 1, header["silent"]))
         if text.getvalue():
             tell(EventKind.STDOUT, text.getvalue().encode())
-        home = before.compare(ns, frozenset(header["want"]), True)
+        home = before.compare(ns, frozenset(header["want"]), same_python=True, whole=error is None)
         parts = home.dumps() if error is None else errors.dumps_error(error, home.values, **home.header())
         state = TaskState.SUCCEEDED if error is None else TaskState.FAILED
         future.outcome = Outcome(future.task_id, state, join(parts))
