@@ -11,9 +11,9 @@ from typing import Final
 from jupyter_fx.errors import RemoteProtocolError
 from jupyter_fx.protocol.messages import Resources
 
-__all__ = ["DEFAULT", "resources_of", "session_of", "session_shape", "shape_of"]
+__all__ = ["DEFAULT_SHAPE", "resources_of", "session_of", "session_shape", "shape_of"]
 
-DEFAULT: Final = ""
+DEFAULT_SHAPE: Final = ""
 """The key of what asks for nothing."""
 
 
@@ -37,7 +37,9 @@ def shape_of(resources: Resources) -> str:
 
 
 def resources_of(shape: str) -> Resources:
-    """What a key that is not a session's asks for; RemoteProtocolError if it is no key that `shape_of` makes."""
+    """What a key asks for (a session's: nothing by itself); RemoteProtocolError if it is no key that `shape_of` makes."""
+    if shape.startswith("s:"):
+        return Resources()
     head, mark, environment = f",{shape}".partition(",e=")
     numbers = {"c": 0, "m": 0, "g": 0}
     exclusive = False
@@ -59,6 +61,6 @@ def session_shape(session_id: str) -> str:
     return f"s:{session_id}"
 
 
-def session_of(shape: str) -> str | None:
-    """The session that a key names, or None."""
-    return shape[2:] if shape.startswith("s:") else None
+def session_of(shape: str) -> str:
+    """The session that a key names, or the empty string."""
+    return shape[2:] if shape.startswith("s:") else ""

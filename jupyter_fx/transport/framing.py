@@ -75,6 +75,8 @@ class StreamChannel(Channel, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Cut frames out of what came; a rest waits for more. An oversized frame is refused on sight of its length."""
+        if self._gone:
+            return
         if self._buffer:
             self._buffer += data
             rest = self._cut(self._buffer)

@@ -56,6 +56,7 @@ class Shell:
         self._questions = 0
         self._answering: set[asyncio.Task[None]] = set()
         self._writable: list[asyncio.Future[None]] = []
+        self._ended = False
 
     @property
     def is_open(self) -> bool:
@@ -158,6 +159,9 @@ class Shell:
         link = self.link
         for event in link.events():
             kind = type(event)
+            if self._ended:
+                # A callback closed this end: what came in after is nobody's.
+                return
             if kind is Received:
                 message = event.message  # type: ignore[union-attr]
                 if type(message) is Reply:
@@ -262,6 +266,7 @@ class Shell:
 
     def _end_all(self, error: FxError) -> None:
         """The link is closed for good: nobody waits any longer."""
+        self._ended = True
         for future in list(self._asked.values()):
             if not future.done():
                 future.set_exception(error)

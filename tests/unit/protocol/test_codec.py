@@ -63,7 +63,7 @@ def test_what_cannot_be_encoded_is_our_own_fault() -> None:
     ],
 )
 def test_rubbish_is_refused_and_named(data: bytes) -> None:
-    with pytest.raises(RemoteProtocolError, match="a frame cannot be read: ."):
+    with pytest.raises(RemoteProtocolError, match=r"a frame cannot be read: ."):
         decode_frame(data)
 
 
