@@ -95,7 +95,7 @@ class Core:
         task.n = n + 1
         task.hist.append((n, state.value, at, reason))
         if task.watch or task.more:
-            data: dict[str, Any] = {"state": state.name, "attempt": task.attempt}
+            data: dict[str, Any] = {"state": state.value, "attempt": task.attempt}
             if reason:
                 data["reason"] = reason
             endpoint = self.endpoints.get(task.endpoint_id)
@@ -130,8 +130,14 @@ class Core:
         """Write an endpoint as it is now."""
         self.writes.append(
             PutEndpoint(
-                endpoint.endpoint_id, endpoint.owner, endpoint.name, endpoint.state, endpoint.info, endpoint.created_at,
-                endpoint.seen_at, endpoint.credential_hash,
+                endpoint.endpoint_id,
+                endpoint.owner,
+                endpoint.name,
+                endpoint.state,
+                endpoint.info,
+                endpoint.created_at,
+                endpoint.seen_at,
+                endpoint.credential_hash,
             )  # fmt: skip
         )
 
@@ -244,7 +250,9 @@ def _split_events(answer: list[Instruction], link: int, events: list[Event]) -> 
     size = 0
     for event in events:
         data = event.data
-        size += 100 + (len(data) if isinstance(data, bytes) else 200 if event.kind == EventKind.STATE else len(pack(data)))
+        size += 100 + (
+            len(data) if isinstance(data, bytes) else 200 if event.kind == EventKind.STATE else len(pack(data))
+        )
         part.append(event)
         if size > MESSAGE_BYTES:
             answer.append(ToClient(link, Events(part)))

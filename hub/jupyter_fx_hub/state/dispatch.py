@@ -106,7 +106,9 @@ def _send(core: Core, endpoint: Endpoint, shape: str, queue: Queue, limit: int, 
     return total
 
 
-def _emit(core: Core, endpoint: Endpoint, shape: str, batch: list[LeasedTask], functions: list[Function], after: bool) -> None:
+def _emit(
+    core: Core, endpoint: Endpoint, shape: str, batch: list[LeasedTask], functions: list[Function], after: bool
+) -> None:
     for function in functions:
         core.first.append(ToAgent(endpoint.endpoint_id, Functions([function]), after))
     endpoint.sent += len(batch)
@@ -136,9 +138,28 @@ def _lease(core: Core, endpoint: Endpoint, task: Task) -> LeasedTask:
     if task.inputs:
         inputs = [task.inputs[i] for i in spec.options.inputs] if spec.options is not None else []
         return LeasedTask(
-            task.task_id, task.owner, task.attempt, fence, spec.kind, spec.function, spec.payload, spec.session, spec.options, inputs
+            task.task_id,
+            task.owner,
+            task.attempt,
+            fence,
+            spec.kind,
+            spec.function,
+            spec.payload,
+            spec.session,
+            spec.options,
+            inputs,
         )
-    return LeasedTask(task.task_id, task.owner, task.attempt, fence, spec.kind, spec.function, spec.payload, spec.session, spec.options)
+    return LeasedTask(
+        task.task_id,
+        task.owner,
+        task.attempt,
+        fence,
+        spec.kind,
+        spec.function,
+        spec.payload,
+        spec.session,
+        spec.options,
+    )
 
 
 def demand_items(core: Core, endpoint: Endpoint) -> list[DemandItem]:

@@ -36,7 +36,11 @@ def outputs(core: Core, endpoint: Endpoint, message: Outputs) -> None:
 
 
 def _belongs(endpoint: Endpoint, task: Task, output: Output) -> bool:
-    if task.state.terminal or task.endpoint_id != endpoint.endpoint_id or output.attempt < max(task.attempt, task.out_attempt):
+    if (
+        task.state.terminal
+        or task.endpoint_id != endpoint.endpoint_id
+        or output.attempt < max(task.attempt, task.out_attempt)
+    ):
         return False
     # An attempt beyond ours is a lease that an earlier hub could not write down: its result or the inventory will tell.
     if output.attempt > task.attempt and not (task.pinned and task.state is TaskState.QUEUED):

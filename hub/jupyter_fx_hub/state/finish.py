@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 from jupyter_fx.protocol.lifecycle import TaskState
-from jupyter_fx.protocol.messages import CancelTasks, ErrorInfo, Input, Keep, Nack, Outcome, Result, Results, Update, Updates
+from jupyter_fx.protocol.messages import (
+    CancelTasks,
+    ErrorInfo,
+    Input,
+    Keep,
+    Nack,
+    Outcome,
+    Result,
+    Results,
+    Update,
+    Updates,
+)
 from jupyter_fx_hub.state.core import Core, pack
 from jupyter_fx_hub.state.io import FromAgent, Need, ToAgent
 from jupyter_fx_hub.state.records import Endpoint, Task
@@ -35,7 +46,11 @@ def holds(core: Core, endpoint: Endpoint, task: Task, attempt: int, fence: tuple
     """Whether this endpoint has this lease of the task. A lease that was sent while its commit was under way when the hub
     died is not known here any more: it is taken for true when the task waits for this very endpoint."""
     if task.state in {_LEASED, _ACCEPTED, _RUNNING}:
-        return task.endpoint_id == endpoint.endpoint_id and task.attempt == attempt and (fence is None or task.fence == fence)
+        return (
+            task.endpoint_id == endpoint.endpoint_id
+            and task.attempt == attempt
+            and (fence is None or task.fence == fence)
+        )
     if (
         task.state is _T.QUEUED and task.pinned and task.endpoint_id == endpoint.endpoint_id and attempt > task.attempt
         and fence is not None and task.fence < fence and fence[0] < core.boot
@@ -172,7 +187,14 @@ def _reach(core: Core, task: Task, target: TaskState, times: list[float]) -> Non
 
 
 def lose(
-    core: Core, task: Task, *, killed: bool, state: TaskState, error: ErrorInfo | None, result: Result | None = None, why: str = ""
+    core: Core,
+    task: Task,
+    *,
+    killed: bool,
+    state: TaskState,
+    error: ErrorInfo | None,
+    result: Result | None = None,
+    why: str = "",
 ) -> None:
     """An attempt is gone for certain (attested). Retried if its author allows, else recorded as what it is."""
     spec = task.spec
@@ -183,7 +205,9 @@ def lose(
     if task.cancelling is not None:
         end(core, task, _T.CANCELLED, error=_error(task, _T.CANCELLED, task.cancelling[1]), result=None)
     elif retries and task.kills >= KILLS_MAX and task.state is _RUNNING:
-        info = _error(task, _T.POISONED, f"it killed its worker {task.kills} times and is not tried again; at last: {reason}")
+        info = _error(
+            task, _T.POISONED, f"it killed its worker {task.kills} times and is not tried again; at last: {reason}"
+        )
         end(core, task, _T.POISONED, error=info)
     elif retries and task.starts <= retries and (not task.expires or core.now < task.expires):
         wait = min(RETRY_CAP, RETRY_FIRST * 2.0 ** max(0, task.starts - 1))
@@ -194,7 +218,12 @@ def lose(
     elif state is _T.FAILED and task.state is _RUNNING:
         end(core, task, state, error=error or _error(task, state, reason), result=result)
     else:
-        end(core, task, _T.LOST, error=_error(task, _T.LOST, f"{reason}; declare retries=N if running it twice does no harm"))
+        end(
+            core,
+            task,
+            _T.LOST,
+            error=_error(task, _T.LOST, f"{reason}; declare retries=N if running it twice does no harm"),
+        )
 
 
 def _error(task: Task, state: TaskState, message: str) -> ErrorInfo:
@@ -216,7 +245,9 @@ def drop(core: Core, task: Task, state: TaskState, reason: str, error: ErrorInfo
     end(core, task, state, error=error or _error(task, state, reason))
 
 
-def end(core: Core, task: Task, state: TaskState, *, error: ErrorInfo | None = None, result: Result | None = None) -> None:
+def end(
+    core: Core, task: Task, state: TaskState, *, error: ErrorInfo | None = None, result: Result | None = None
+) -> None:
     """The one outcome: written, told after its commit, handed to the tasks that wait for it."""
     wall = core.wall
     if result is not None and result.times:
@@ -231,7 +262,16 @@ def end(core: Core, task: Task, state: TaskState, *, error: ErrorInfo | None = N
     task_id, endpoint_id, attempt = task.task_id, task.endpoint_id, task.attempt
     if result is None:
         op = FinishTask(
-            task_id, state, attempt, task.fence, endpoint_id, pack(task.hist), finished, task.started_at, error=error, times=times
+            task_id,
+            state,
+            attempt,
+            task.fence,
+            endpoint_id,
+            pack(task.hist),
+            finished,
+            task.started_at,
+            error=error,
+            times=times,
         )
         outcome = Outcome(task_id, state.value, error=error, times=times, endpoint_id=endpoint_id, attempt=attempt)
     else:
@@ -267,7 +307,9 @@ def resolve(core: Core, task: Task) -> None:
     for task_id in sorted(task.missing):
         found = core.tasks.get(task_id)
         if found is None or found.owner != task.owner:
-            info = ErrorInfo("DependencyFailed", f"its input {task_id[-8:]} is not known any more: it was deleted", {"root": task_id})
+            info = ErrorInfo(
+                "DependencyFailed", f"its input {task_id[-8:]} is not known any more: it was deleted", {"root": task_id}
+            )
             drop(core, task, _T.FAILED, info.message, info)
             return
         if found.outcome is not None:
@@ -290,7 +332,9 @@ def _arrive(core: Core, task: Task, task_id: str, outcome: Outcome) -> None:
             root = str(failed.details.get("root", task_id))
         state = _T(outcome.state).name
         said = failed.details.get("said", f"{failed.etype}: {failed.message}") if failed is not None else state
-        info = ErrorInfo("DependencyFailed", f"its input {root[-8:]} did not succeed ({state}): {said}", {"root": root, "said": said})
+        info = ErrorInfo(
+            "DependencyFailed", f"its input {root[-8:]} did not succeed ({state}): {said}", {"root": root, "said": said}
+        )
         drop(core, task, _T.FAILED, info.message, info)
         return
     task.inputs[task_id] = Input(task_id, outcome.payload, outcome.blob, outcome.ref)

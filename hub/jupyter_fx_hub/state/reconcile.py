@@ -159,7 +159,9 @@ def _sure(core: Core, missing: list[Task]) -> None:
                 back.append(task)
         else:
             name = core.endpoints[task.endpoint_id].name
-            finish.lose(core, task, killed=False, state=_T.LOST, error=None, why=f"endpoint {name} does not know of it any more")
+            finish.lose(
+                core, task, killed=False, state=_T.LOST, error=None, why=f"endpoint {name} does not know of it any more"
+            )
     if back:
         core.requeue(back, "its endpoint never wrote it down")
 
@@ -203,7 +205,9 @@ def delete(core: Core, endpoint: Endpoint) -> None:
         if endpoint.ready:
             task.cancelling = (2, reason)
         else:
-            finish.end(core, task, _T.LOST, error=ErrorInfo("TaskLost", f"{reason} while it did not answer; this may have run"))
+            finish.end(
+                core, task, _T.LOST, error=ErrorInfo("TaskLost", f"{reason} while it did not answer; this may have run")
+            )
     if endpoint.ready and asked:
         core.first.append(ToAgent(endpoint.endpoint_id, CancelTasks(asked, 2)))
     core.endpoint_moves(endpoint, EndpointState.DELETED)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from jupyter_fx.ids import is_id
 from jupyter_fx.protocol.lifecycle import EndpointState, SessionState, TaskState, move
-from jupyter_fx.protocol.messages import CancelTasks, CloseSession, ErrorInfo, OpenSession, SessionClosed, SessionEvent, SessionLease
+from jupyter_fx.protocol.messages import (
+    CancelTasks,
+    CloseSession,
+    ErrorInfo,
+    OpenSession,
+    SessionClosed,
+    SessionEvent,
+    SessionLease,
+)
 from jupyter_fx.protocol.shapes import session_shape
 from jupyter_fx_hub.state import finish
 from jupyter_fx_hub.state.core import Core, pack
@@ -32,7 +40,9 @@ def opens(core: Core, event: FromClient, message: OpenSession) -> None:
     old = core.sessions.get(spec.session_id)
     if old is not None:
         if old.owner != event.owner:
-            core.reject(event.link, [], ErrorInfo("UsageError", f"no session {spec.session_id[-8:]!r}"), spec.session_id)
+            core.reject(
+                event.link, [], ErrorInfo("UsageError", f"no session {spec.session_id[-8:]!r}"), spec.session_id
+            )
         return
     endpoint: Endpoint | None
     if spec.endpoint:
@@ -41,11 +51,15 @@ def opens(core: Core, event: FromClient, message: OpenSession) -> None:
         own = core.owned.get(event.owner, [])
         endpoint = next((e for e in own if e.state is EndpointState.ONLINE), own[0] if own else None)
     if endpoint is None or endpoint.owner != event.owner or endpoint.state is EndpointState.DELETED:
-        message_ = nearest(core, event.owner, spec.endpoint) if spec.endpoint else "no endpoint is enrolled yet: start one"
+        message_ = (
+            nearest(core, event.owner, spec.endpoint) if spec.endpoint else "no endpoint is enrolled yet: start one"
+        )
         core.reject(event.link, [], ErrorInfo("UsageError", message_), spec.session_id)
         return
     if not is_id(spec.session_id):
-        core.reject(event.link, [], ErrorInfo("UsageError", f"{spec.session_id[:40]!r} is no session id"), spec.session_id)
+        core.reject(
+            event.link, [], ErrorInfo("UsageError", f"{spec.session_id[:40]!r} is no session id"), spec.session_id
+        )
         return
     session = Session(spec, event.owner, endpoint.endpoint_id, core.wall, move(None, _S.REQUESTED))
     core.sessions[spec.session_id] = session
@@ -123,7 +137,11 @@ def _drop_cells(core: Core, session: Session, reason: str) -> None:
             finish.drop(core, task, TaskState.CANCELLED, why)
     asked: list[tuple[str, int]] = []
     for task in endpoint.leases.values():
-        if task.spec is not None and task.spec.session == session.spec.session_id and task.state is not TaskState.RUNNING:
+        if (
+            task.spec is not None
+            and task.spec.session == session.spec.session_id
+            and task.state is not TaskState.RUNNING
+        ):
             task.cancelling = (0, why)
             asked.append((task.task_id, task.attempt))
     if asked and endpoint.ready:

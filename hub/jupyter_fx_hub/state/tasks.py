@@ -28,7 +28,18 @@ from jupyter_fx_hub.state.io import FromClient, Need, Replay, ToAgent
 from jupyter_fx_hub.state.records import Endpoint, Session, Task
 from jupyter_fx_hub.store.ops import InsertTask, PutFunction
 
-__all__ = ["attach", "cancel", "cancel_task", "confirmed", "detach", "expire", "functions", "nearest", "refused", "submit"]
+__all__ = [
+    "attach",
+    "cancel",
+    "cancel_task",
+    "confirmed",
+    "detach",
+    "expire",
+    "functions",
+    "nearest",
+    "refused",
+    "submit",
+]
 
 _ID: Final = re.compile(r"[0-9a-f]{32}").fullmatch
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}").fullmatch
@@ -83,7 +94,11 @@ def _unknown(core: Core, event: FromClient, message: Submit) -> Need | None:
     """The functions and inputs of a submission that must be looked up first."""
     digests = {spec.function for spec in message.tasks}
     lacking = [(event.owner, d) for d in digests if d and (event.owner, d) not in core.functions]
-    own = {spec.task_id for spec in message.tasks} if any(spec.options and spec.options.inputs for spec in message.tasks) else set()
+    own = (
+        {spec.task_id for spec in message.tasks}
+        if any(spec.options and spec.options.inputs for spec in message.tasks)
+        else set()
+    )
     inputs: set[str] = set()
     for spec in message.tasks:
         if spec.options is not None and spec.options.inputs and spec.task_id not in core.tasks:
@@ -161,7 +176,9 @@ def _check(core: Core, owner: str, spec: TaskSpec) -> None:
     if not 0 <= spec.kind <= 2:
         raise _Refusal(f"{spec.kind} is no kind of task that this hub knows: it may be older than the client")
     if len(spec.payload) > INLINE_MAX:
-        raise _Refusal(f"a payload of {len(spec.payload)} bytes is over {INLINE_MAX}: it must be sent as a blob", "PayloadError")
+        raise _Refusal(
+            f"a payload of {len(spec.payload)} bytes is over {INLINE_MAX}: it must be sent as a blob", "PayloadError"
+        )
     if spec.kind == Kind.CELL:
         if spec.function:
             raise _Refusal("a cell names no function")
@@ -173,7 +190,9 @@ def _check(core: Core, owner: str, spec: TaskSpec) -> None:
     if not 0 <= options.retries <= RETRIES_MAX:
         raise _Refusal(f"retries={options.retries} is out of bounds: 0 to {RETRIES_MAX}")
     if options.retries and spec.session:
-        raise _Refusal("cells of a session are never retried: they may have changed its variables; use --stateless with --retries")
+        raise _Refusal(
+            "cells of a session are never retried: they may have changed its variables; use --stateless with --retries"
+        )
     if len(options.inputs) > INPUTS_MAX:
         raise _Refusal(f"{len(options.inputs)} inputs are over {INPUTS_MAX}: gather them in steps")
     if options.items > MAP_ITEMS_MAX or options.items < 0:
@@ -191,7 +210,9 @@ def _session_of(core: Core, owner: str, spec: TaskSpec) -> Session | None:
     if session is None or session.owner != owner:
         raise _Refusal(f"no session {spec.session[-8:]!r}: it was closed or never opened; open a new one")
     if session.state in {SessionState.CLOSING, SessionState.CLOSED, SessionState.LOST}:
-        raise _Refusal(f"session {spec.session[-8:]} is {session.state.name.lower()} ({session.reason or 'closed'}): open a new one")
+        raise _Refusal(
+            f"session {spec.session[-8:]} is {session.state.name.lower()} ({session.reason or 'closed'}): open a new one"
+        )
     return session
 
 
@@ -222,7 +243,9 @@ def _missing_inputs(core: Core, owner: str, spec: TaskSpec) -> set[str] | None:
     for task_id in spec.options.inputs:
         found = core.tasks.get(task_id)
         if task_id == spec.task_id or (found is None or found.owner != owner):
-            raise _Refusal(f"no task {task_id[-8:]!r}, which this one takes as an input: submit it first, or it was deleted")
+            raise _Refusal(
+                f"no task {task_id[-8:]!r}, which this one takes as an input: submit it first, or it was deleted"
+            )
     return set(spec.options.inputs)
 
 
@@ -278,7 +301,9 @@ def cancel(core: Core, event: FromClient, message: Cancel) -> None:
         elif task.owner == event.owner:
             cancel_task(core, task, message.mode, message.reason)
     if unknown and not event.looked:
-        core.last.append(Need(unknown, [], FromClient(event.link, event.owner, Cancel(unknown, message.mode, message.reason))))
+        core.last.append(
+            Need(unknown, [], FromClient(event.link, event.owner, Cancel(unknown, message.mode, message.reason)))
+        )
 
 
 def cancel_task(core: Core, task: Task, mode: int, reason: str) -> bool:

@@ -63,7 +63,9 @@ def _why(core: Core, task: Task) -> str:
         assert endpoint is not None
         if not endpoint.ready:
             text = f"{why_endpoint(core, endpoint)}; the task "
-            return text + ("may still be running there" if task.state is TaskState.RUNNING else "may have started there")
+            return text + (
+                "may still be running there" if task.state is TaskState.RUNNING else "may have started there"
+            )
         if task.cancelling is not None:
             return f"endpoint {endpoint.name} was asked to stop it"
         return task.note if task.state is not TaskState.RUNNING else ""
@@ -102,7 +104,9 @@ def _in_line(core: Core, task: Task, endpoint: Endpoint) -> str:
     session_id = session_of(task.shape)
     queued = endpoint.queue(task.shape).tasks()
     before = next((i for i, other in enumerate(queued) if other is task), 0)
-    ahead = before + sum(1 for t in endpoint.leases.values() if t.shape == task.shape and t.state is not TaskState.RUNNING)
+    ahead = before + sum(
+        1 for t in endpoint.leases.values() if t.shape == task.shape and t.state is not TaskState.RUNNING
+    )
     running = sum(1 for t in endpoint.leases.values() if t.shape == task.shape and t.state is TaskState.RUNNING)
     if session_id and (session := core.sessions.get(session_id)) is not None and session.state is not SessionState.OPEN:
         return session.reason or str(session.info.get("why") or f"its session is {session.state.name.lower()}")

@@ -31,7 +31,7 @@ from jupyter_fx.protocol.messages import (
 )
 from jupyter_fx.testing import FakeWire
 
-HELLO = Hello(1, 1, "client", "0" * 32)
+HELLO = Hello(1, 1, "client", "0" * 32, sent=0)
 WELCOME = Welcome(1, 1, "tester", 0)
 
 

@@ -1,0 +1,98 @@
+"""The second connection: bytes in chunks, so that nothing else has to wait behind them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from jupyter_fx.errors import FxError, UsageError
+from jupyter_fx.protocol.faults import error_info
+from jupyter_fx.protocol.limits import BLOB_CHUNK
+from jupyter_fx.protocol.messages import BlobData, BlobGet, BlobPut, BlobStored, Request
+from jupyter_fx.transport import Served
+from jupyter_fx_hub.store.blobs import BlobStore
+
+__all__ = ["BlobLink"]
+
+WAITING_MAX = 8
+"""Messages (chunks of 512 KiB) that wait for the disk; beyond, the other side waits."""
+
+
+class BlobLink:
+    """One connection. Messages are dealt with one after another, in order."""
+
+    def __init__(
+        self, blobs: BlobStore, served: Served, owner: str, endpoint_id: str, closed: Callable[[Any], None]
+    ) -> None:
+        self.blobs, self.served, self.owner, self.endpoint_id = blobs, served, owner, endpoint_id
+        self._closed = closed
+        self._waiting: deque[Any] = deque()
+        self._worker: asyncio.Task[None] | None = None
+
+    def on_message(self, message: Any, number: int) -> None:
+        """A message came in."""
+        self._waiting.append(message)
+        if len(self._waiting) >= WAITING_MAX:
+            self.served.pause_reading()
+        if self._worker is None:
+            self._worker = asyncio.get_running_loop().create_task(self._work())
+        if number:
+            self.served.acknowledge(number)
+
+    def on_request(self, request: Request) -> Any:
+        """Nothing is answered here."""
+        raise UsageError("ask on the other connection")
+
+    def on_closed(self, error: FxError | None) -> None:
+        """The connection is gone."""
+        self._waiting.clear()
+        if self._worker is not None:
+            self._worker.cancel()
+        self._closed(self)
+
+    async def _work(self) -> None:
+        while self._waiting:
+            message = self._waiting.popleft()
+            if len(self._waiting) == WAITING_MAX // 2:
+                self.served.resume_reading()
+            if isinstance(message, BlobPut):
+                await self._begin(message)
+            elif isinstance(message, BlobData):
+                await self._put(message)
+            elif isinstance(message, BlobGet):
+                await self._get(message)
+        self.served.resume_reading()
+        self._worker = None
+
+    async def _begin(self, message: BlobPut) -> None:
+        try:
+            at = await self.blobs.begin(self.owner, message.digest, message.size)
+            self.served.send(BlobStored(message.digest, at, message.size))
+        except FxError as error:
+            self.served.send(BlobStored(message.digest, 0, message.size, error_info(error)))
+
+    async def _put(self, message: BlobData) -> None:
+        try:
+            at = await self.blobs.put(self.owner, message.digest, message.offset, message.size, message.data)
+            self.served.send(BlobStored(message.digest, at, message.size))
+        except FxError as error:
+            self.served.send(BlobStored(message.digest, message.offset, message.size, error_info(error)))
+
+    async def _get(self, message: BlobGet) -> None:
+        at, left = message.offset, message.length
+        try:
+            while True:
+                data, size = await self.blobs.get(
+                    self.owner, message.digest, at, min(left, BLOB_CHUNK) if left else 0, endpoint_id=self.endpoint_id
+                )
+                await self.served.wait_uncongested()
+                self.served.send(BlobData(message.digest, at, size, data))
+                at += len(data)
+                left -= len(data) if message.length else 0
+                if at >= size or not data or (message.length and left <= 0):
+                    return
+        except FxError as error:
+            if self.served.is_open:
+                self.served.send(BlobData(message.digest, at, 0, b"", error_info(error)))

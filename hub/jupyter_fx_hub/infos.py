@@ -1,0 +1,81 @@
+"""TaskInfo, EndpointInfo and SessionInfo (docs/wire-protocol.md): how records are told to people and programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from jupyter_fx.errors import UsageError
+from jupyter_fx.protocol.lifecycle import EndpointState, SessionState, TaskState
+from jupyter_fx.protocol.messages import Kind, TaskSpec
+from jupyter_fx_hub.state.core import Core
+from jupyter_fx_hub.state.records import Endpoint, Session
+from jupyter_fx_hub.state.why import why_endpoint, why_task
+from jupyter_fx_hub.store.queries import TaskRow
+
+__all__ = ["of_endpoint", "of_row", "of_session", "states"]
+
+_SPEC = msgspec.msgpack.Decoder(TaskSpec)
+
+
+def states(text: str) -> list[int]:
+    """The states that are meant by `RUNNING`, `running,queued` or `active`."""
+    found: list[int] = []
+    for part in text.upper().split(","):
+        name = part.strip()
+        if name == "ACTIVE":
+            found += [s.value for s in TaskState if not s.terminal]
+        elif name in TaskState.__members__:
+            found.append(TaskState[name].value)
+        else:
+            raise UsageError(f"no state {part[:40]!r}: {', '.join(s.name for s in TaskState)}, ACTIVE")
+    return found
+
+
+def of_row(core: Core, row: TaskRow, spec: bytes | None = None) -> dict[str, Any]:
+    """TaskInfo of a stored task; what is in memory is newer and knows why it waits."""
+    live = core.tasks.get(row.task_id)
+    state, attempt, endpoint_id, started = TaskState(row.state), row.attempt, row.endpoint_id, row.started
+    why = ""
+    if live is not None and not live.state.terminal and not state.terminal:
+        state, attempt, endpoint_id, started = live.state, live.attempt, live.endpoint_id, live.started_at or started
+        why = why_task(core, live)
+    endpoint = core.endpoints.get(endpoint_id)
+    shown = state.name
+    if endpoint is not None and state in {TaskState.LEASED, TaskState.ACCEPTED, TaskState.RUNNING}:
+        if endpoint.state is EndpointState.UNREACHABLE and core.wall - endpoint.since >= 30.0:
+            shown = "UNREACHABLE"
+    told = _SPEC.decode(spec) if spec else (live.spec if live is not None else None)
+    options = told.options if told is not None else None
+    error = row.error
+    return {
+        "task_id": row.task_id, "name": row.name, "kind": Kind(row.kind).name.lower(), "state": state.name, "shown": shown, "why": why,
+        "endpoint": endpoint.name if endpoint is not None else "", "endpoint_id": endpoint_id, "session_id": row.session_id,
+        "attempt": attempt, "submitted": row.submitted, "started": started, "finished": row.finished,
+        "error": None if error is None else {"etype": error.etype, "message": error.message, "details": error.details},
+        "origin": options.origin if options is not None else {}, "group": row.group, "items": options.items if options is not None else 0,
+        "function": row.function,
+    }  # fmt: skip
+
+
+def of_endpoint(core: Core, endpoint: Endpoint) -> dict[str, Any]:
+    """EndpointInfo."""
+    queued = sum(queue.live for queue in endpoint.queues.values())
+    running = sum(1 for task in endpoint.leases.values() if task.state is TaskState.RUNNING)
+    return {
+        "endpoint_id": endpoint.endpoint_id, "name": endpoint.name, "state": endpoint.state.name, "why": why_endpoint(core, endpoint),
+        "owner": endpoint.owner, "queued": queued, "running": running, "leased": len(endpoint.leases) - running, "info": endpoint.info,
+        "seen": core.wall if endpoint.ready else endpoint.seen_at,
+    }  # fmt: skip
+
+
+def of_session(core: Core, session: Session) -> dict[str, Any]:
+    """SessionInfo."""
+    spec = session.spec
+    endpoint = core.endpoints.get(session.endpoint_id)
+    return {
+        "session_id": spec.session_id, "state": SessionState(session.state).name, "endpoint": endpoint.name if endpoint else "",
+        "endpoint_id": session.endpoint_id, "kernel_id": spec.kernel_id, "epoch": spec.epoch, "name": spec.name, "notebook": spec.notebook,
+        "opened": session.opened_at, "reason": session.reason, "info": session.info,
+    }  # fmt: skip

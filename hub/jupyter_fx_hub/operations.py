@@ -1,0 +1,371 @@
+"""The operations of docs/wire-protocol.md ("Requests"): written once, asked by links and by REST.
+
+Each belongs to a caller; other users' ids answer exactly like missing ones.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple
+
+
+from jupyter_fx import __version__
+from jupyter_fx.errors import AuthError, FxError, HubUnavailable, UsageError
+from jupyter_fx.protocol.lifecycle import EndpointState, SessionState, TaskState
+from jupyter_fx.protocol.messages import Cancel, CloseSession, EventKind
+from jupyter_fx_hub import auth, infos
+from jupyter_fx_hub.service import Service
+from jupyter_fx_hub.state import tasks as task_state
+from jupyter_fx_hub.state.io import DeleteEndpoint, EndpointKnown, FromClient
+from jupyter_fx_hub.store.ops import DeleteTasks
+from jupyter_fx_hub.store.queries import TaskRow
+
+__all__ = ["OPERATIONS", "Arg", "Caller", "Operation", "Operations"]
+
+
+class Caller(NamedTuple):
+    """Who asks. `local`: over the Unix socket of the hub's own user."""
+
+    identity: auth.Identity
+    local: bool = False
+
+    @property
+    def user(self) -> str:
+        """Their name."""
+        return self.identity.user
+
+
+class Arg(NamedTuple):
+    """One argument of an operation."""
+
+    type: type
+    about: str
+    needed: bool = False
+
+
+class Operation(NamedTuple):
+    """One row of the table."""
+
+    name: str
+    scope: str
+    about: str
+    args: dict[str, Arg]
+    method: str
+    path: str
+    run: Callable[[Operations, Caller, dict[str, Any]], Any]
+
+
+OPERATIONS: Final[dict[str, Operation]] = {}
+_Run = Callable[["Operations", Caller, dict[str, Any]], Any]
+
+
+def _operation(name: str, scope: str, rest: str = "", /, **args: Arg) -> Callable[[_Run], _Run]:
+    """Enter a method into the table. `rest`: "METHOD /path"; parts of the path in braces are arguments."""
+
+    def enter(run: _Run) -> _Run:
+        method, _, path = rest.partition(" ")
+        about = (run.__doc__ or "").strip().splitlines()[0]
+        OPERATIONS[name] = Operation(name, scope, about, args, method, path, run)
+        return run
+
+    return enter
+
+
+_TASK: Final = Arg(str, "id of a task, a unique end of it (6 digits or more), or its name", needed=True)
+_TASKS: Final = Arg(list, "ids of tasks", needed=True)
+_NAME: Final = Arg(str, "name or id of an endpoint", needed=True)
+_REF: Final = Arg(str, "id of a reference", needed=True)
+
+
+class Operations:
+    """What callers may ask of this hub."""
+
+    def __init__(self, service: Service, *, user: str, stop: Callable[[], None]) -> None:
+        self.service, self.user, self._stop = service, user, stop
+
+    def call(self, caller: Caller, op: str, args: dict[str, Any]) -> Any:
+        """Carry out an operation: its value, or an awaitable of it; raises FxError."""
+        found = OPERATIONS.get(op)
+        if found is None:
+            raise UsageError(f"no operation {op[:60]!r}")
+        if found.scope:
+            caller.identity.need(found.scope)
+        for name, arg in found.args.items():
+            value = args.get(name)
+            if value is None:
+                if arg.needed:
+                    raise UsageError(f"{op} needs {name}: {arg.about}")
+            elif not isinstance(value, arg.type) and not (arg.type is list and isinstance(value, tuple)):
+                raise UsageError(f"{name} of {op} must be {_plain(arg.type)}, not {_plain(type(value))}")
+        return found.run(self, caller, args)
+
+    async def acall(self, caller: Caller, op: str, args: dict[str, Any]) -> Any:
+        """As `call`, waited for."""
+        value = self.call(caller, op, args)
+        return await value if inspect.isawaitable(value) else value
+
+    @property
+    def _core(self) -> Any:
+        return self.service.state.core
+
+    async def row(self, caller: Caller, text: str) -> TaskRow:
+        """The task that is meant, or UsageError."""
+        rows = await self.service.store.read("find_tasks", caller.user, text, 2) if text else []
+        if not rows:
+            raise UsageError(f"no task {text[:64]!r}: it was deleted, or its id is wrong")
+        if len(rows) > 1 and rows[0].task_id != text and rows[0].name != text:
+            raise UsageError(f"{text!r} may be {rows[0].task_id} or {rows[1].task_id}: give more digits")
+        row: TaskRow = rows[0]
+        return row
+
+    # --- the table ---
+
+    @_operation("whoami", "", "GET /api/v1/whoami")
+    def whoami(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """Who the caller is to this hub."""
+        boot = self.service.store.hub_boot
+        return {"user": caller.user, "hub_boot": boot, "version": __version__, "scopes": sorted(caller.identity.scopes)}
+
+    @_operation(
+        "tasks.list", "read", "GET /api/v1/tasks",
+        state=Arg(str, "name of a state, or several with commas; `active`: all that are not at their end"),
+        limit=Arg(int, "at most so many (1000)"), before=Arg(int, "cursor: `next` of the page before"),
+        group=Arg(str, "only of this map or submission"), session=Arg(str, "only of this session"),
+    )  # fmt: skip
+    async def tasks_list(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """Tasks of the caller, newest first."""
+        options = {
+            "limit": args.get("limit") or 100,
+            "before": args.get("before"),
+            "group": args.get("group"),
+            "session": args.get("session"),
+        }
+        if args.get("state"):
+            options["states"] = infos.states(args["state"])
+        rows, cursor = await self.service.store.read("tasks", caller.user, **options)
+        return {"tasks": [infos.of_row(self._core, row) for row in rows], "next": cursor}
+
+    @_operation("tasks.get", "read", "GET /api/v1/tasks/{task_id}", task_id=_TASK)
+    async def tasks_get(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """One task."""
+        row = await self.row(caller, args["task_id"])
+        spec = await self.service.store.read("task_spec", caller.user, row.task_id)
+        return infos.of_row(self._core, row, spec)
+
+    @_operation(
+        "tasks.events", "read", "GET /api/v1/tasks/{task_id}/events", task_id=_TASK,
+        limit=Arg(int, "at most so many (1000)"), **{"from": Arg(int, "number of the first event")},
+    )  # fmt: skip
+    async def tasks_events(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """The story of a task: [[n, kind, t, data], ...]."""
+        row = await self.row(caller, args["task_id"])
+        start, limit = max(0, args.get("from") or 0), max(1, min(args.get("limit") or 1000, 1000))
+        events, cursor = await self.service.store.read("events", caller.user, row.task_id, start, limit)
+        return {"events": [list(event) for event in events], "next": cursor}
+
+    @_operation(
+        "tasks.log", "read", "GET /api/v1/tasks/{task_id}/log", task_id=_TASK,
+        stream=Arg(str, "`stdout` or `stderr`; both when absent"), offset=Arg(int, "bytes to skip"),
+    )  # fmt: skip
+    async def tasks_log(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """What a task has printed, as far as the hub keeps it."""
+        row = await self.row(caller, args["task_id"])
+        stream = args.get("stream") or ""
+        kinds = {"": None, "stdout": int(EventKind.STDOUT), "stderr": int(EventKind.STDERR)}
+        if stream not in kinds:
+            raise UsageError(f"no stream {stream[:40]!r}: stdout and stderr are")
+        found = await self.service.store.read(
+            "log_text", caller.user, row.task_id, kinds[stream], max(0, args.get("offset") or 0)
+        )
+        return {**found, "text": found["text"].decode("utf-8", "replace")}
+
+    @_operation(
+        "tasks.cancel", "run", "POST /api/v1/tasks/{task_id}/cancel", task_ids=_TASKS,
+        mode=Arg(int, "0 cancel, 1 interrupt, 2 kill"), reason=Arg(str, "why, for its outcome"),
+    )  # fmt: skip
+    async def tasks_cancel(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """Stop tasks; how many were not at their end."""
+        rows = [await self.row(caller, str(text)) for text in args["task_ids"][:10_000]]
+        live = [row.task_id for row in rows if row.state < TaskState.SUCCEEDED]
+        self.service.handle(FromClient(0, caller.user, Cancel(live, args.get("mode") or 0, args.get("reason") or "")))
+        await self.service.flushed()
+        return {"cancelled": len(live)}
+
+    @_operation("tasks.delete", "run", "DELETE /api/v1/tasks/{task_id}", task_ids=_TASKS)
+    async def tasks_delete(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """Delete tasks that are at their end, with their story and result."""
+        rows = [await self.row(caller, str(text)) for text in args["task_ids"][:10_000]]
+        unfinished = [row.task_id for row in rows if row.state < TaskState.SUCCEEDED]
+        if unfinished:
+            raise UsageError(f"task {unfinished[0]} is not at its end: cancel it first")
+        self.service.write(DeleteTasks(caller.user, [row.task_id for row in rows]))
+        await self.service.flushed()
+        for row in rows:
+            self._core.tasks.pop(row.task_id, None)
+        return {"deleted": len(rows)}
+
+    def endpoint(self, caller: Caller, name: str) -> Any:
+        """The endpoint of that name or id, or UsageError naming the nearest ones."""
+        core = self._core
+        found = core.endpoints.get(core.names.get((caller.user, name), name))
+        if found is None or found.owner != caller.user or found.state is EndpointState.DELETED:
+            raise UsageError(task_state.nearest(core, caller.user, name))
+        return found
+
+    @_operation("endpoints.list", "read", "GET /api/v1/endpoints")
+    def endpoints_list(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """Endpoints of the caller."""
+        return [infos.of_endpoint(self._core, e) for e in self._core.owned.get(caller.user, [])]
+
+    @_operation("endpoints.get", "read", "GET /api/v1/endpoints/{name}", name=_NAME)
+    def endpoints_get(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """One endpoint."""
+        return infos.of_endpoint(self._core, self.endpoint(caller, args["name"]))
+
+    @_operation("endpoints.code", "endpoints", "POST /api/v1/endpoints", name=_NAME)
+    async def endpoints_code(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """A code, good once and for 15 minutes, with which an endpoint of this name enrols."""
+        if (caller.user, args["name"]) in self._core.names:
+            raise UsageError(f"there is an endpoint {args['name']!r} already: delete it first, or choose another name")
+        now = self.service.clock.wall()
+        code, op = auth.new_code(caller.user, args["name"], now)
+        self.service.write(op)
+        await self.service.flushed()
+        return {"code": code, "expires": now + auth.CODE_LIFETIME}
+
+    @_operation("endpoints.delete", "endpoints", "DELETE /api/v1/endpoints/{name}", name=_NAME)
+    async def endpoints_delete(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """Delete an endpoint: its queued tasks are cancelled, its credential is worth nothing any more."""
+        self.service.handle(DeleteEndpoint(self.endpoint(caller, args["name"]).endpoint_id))
+        await self.service.flushed()
+        return {}
+
+    async def enrol(self, args: dict[str, Any]) -> Any:
+        """Redeem a code: {endpoint_id, credential}. The one operation that needs no token."""
+        code, name, info = str(args.get("code") or ""), str(args.get("name") or ""), args.get("info")
+        info = info if isinstance(info, dict) else {}
+        now = self.service.clock.wall()
+        store = self.service.store
+        found = await store.read("code", auth.hash_secret(code), now)
+        endpoint_id, credential, op = auth.enrol(code, found, name, info, now, EndpointState.ENROLLED)
+        self.service.write(op)
+        await self.service.flushed()
+        row = await store.read("endpoint", op.endpoint.owner, endpoint_id)
+        if row is None:
+            raise AuthError(
+                "this enrolment code was used by another agent at the same moment, or the name is taken: get a new one"
+            )
+        self.service.handle(
+            EndpointKnown(row.endpoint_id, row.owner, row.name, row.created, row.state, row.seen, row.info)
+        )
+        return {"endpoint_id": endpoint_id, "credential": credential, "name": row.name}
+
+    @_operation(
+        "endpoints.enrol",
+        "",
+        code=Arg(str, "the code", needed=True),
+        name=Arg(str, "its name"),
+        info=Arg(dict, "about it"),
+    )
+    async def endpoints_enrol(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """Redeem an enrolment code."""
+        return await self.enrol(args)
+
+    @_operation("sessions.list", "read", "GET /api/v1/sessions", kernel_id=Arg(str, "only of this kernel"))
+    def sessions_list(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """Sessions of the caller that have not ended."""
+        wanted = args.get("kernel_id")
+        return [
+            infos.of_session(self._core, s)
+            for s in self._core.sessions.values()
+            if s.owner == caller.user and s.state < SessionState.CLOSED and (not wanted or s.spec.kernel_id == wanted)
+        ]
+
+    @_operation(
+        "sessions.close", "run", "DELETE /api/v1/sessions/{session_id}",
+        session_id=Arg(str, "id of a session"), kernel_id=Arg(str, "or: all of this kernel"),
+        epoch=Arg(str, "with kernel_id: only of this start of it"), reason=Arg(str, "why"), kill=Arg(bool, "kill its worker"),
+    )  # fmt: skip
+    async def sessions_close(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """Close sessions; how many were open."""
+        wanted, kernel_id, epoch = args.get("session_id"), args.get("kernel_id"), args.get("epoch")
+        if not wanted and not kernel_id:
+            raise UsageError("sessions.close needs session_id or kernel_id")
+        found = [
+            s
+            for s in self._core.sessions.values()
+            if s.owner == caller.user
+            and (
+                s.spec.session_id == wanted
+                if wanted
+                else s.spec.kernel_id == kernel_id and (not epoch or s.spec.epoch == epoch)
+            )
+        ]
+        if wanted and not found:
+            raise UsageError(f"no session {wanted[-8:]!r}: it was closed, or its id is wrong")
+        count = sum(1 for s in found if s.state < SessionState.CLOSED)
+        for session in found:
+            message = CloseSession(session.spec.session_id, args.get("reason") or "", bool(args.get("kill")))
+            self.service.handle(FromClient(0, caller.user, message))
+        await self.service.flushed()
+        return {"closed": count}
+
+    @_operation(
+        "functions.get", "read", "GET /api/v1/functions/{digest}", digest=Arg(str, "digest of a function", needed=True)
+    )
+    async def functions_get(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """What is known of a function."""
+        found = await self.service.store.read("function", caller.user, args["digest"])
+        if found is None:
+            raise UsageError(f"no function {args['digest'][:16]!r}")
+        size = found.blob.size if found.blob is not None else len(found.payload or b"")
+        return {"digest": found.digest, "name": found.name, "created": found.created, "size": size}
+
+    async def _ask_agents(self, caller: Caller, op: str, ref_id: str) -> Any:
+        """Ask the caller's endpoints that are online for a reference; the first that has it answers."""
+        last: FxError | None = None
+        for endpoint in self._core.owned.get(caller.user, []):
+            port = self.service.agents.get(endpoint.endpoint_id)
+            if port is None:
+                continue
+            try:
+                return await port.request(op, {"ref_id": ref_id, "owner": caller.user}, 600.0)
+            except FxError as error:
+                last = error
+        raise last or HubUnavailable("no endpoint that could hold this reference is online: it waits there")
+
+    @_operation("refs.fetch", "read", "POST /api/v1/refs/{ref_id}/fetch", ref_id=_REF)
+    async def refs_fetch(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """Have the endpoint put a reference's value at the hub: {digest, size}."""
+        found = await self._ask_agents(caller, "ref.upload", args["ref_id"])
+        await self.grant(caller.user, found)
+        return found
+
+    async def grant(self, user: str, found: Any) -> None:
+        """Let the user read what their endpoint has put."""
+        from jupyter_fx_hub.store.ops import GrantBlob
+
+        if isinstance(found, dict) and isinstance(found.get("digest"), str):
+            self.service.write(GrantBlob(user, found["digest"], int(found.get("size") or 0), self.service.clock.wall()))
+            await self.service.flushed()
+
+    @_operation("refs.drop", "run", "DELETE /api/v1/refs/{ref_id}", ref_id=_REF)
+    async def refs_drop(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """Forget a reference's value."""
+        await self._ask_agents(caller, "ref.drop", args["ref_id"])
+        return {}
+
+    @_operation("hub.stop", "admin", "POST /api/v1/stop")
+    def hub_stop(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """Stop this hub. What it has acknowledged is on its disk."""
+        if caller.user != self.user:
+            raise AuthError("only its owner may stop this hub")
+        self.service.loop.call_later(0.1, self._stop)
+        return {}
+
+
+def _plain(kind: type) -> str:
+    return {str: "text", int: "a number", list: "a list", bool: "true or false", dict: "an object"}.get(
+        kind, kind.__name__
+    )

@@ -1,0 +1,161 @@
+"""What goes out to one client: replays before live events, outcomes after their events, and little for those who read slowly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import Any, Final
+
+from jupyter_fx.errors import FxError
+from jupyter_fx.protocol.messages import Event, EventKind, Events, Outcome, Outcomes
+from jupyter_fx.transport import Served
+
+__all__ = ["Outbox"]
+
+PARKED_MAX: Final = 8 * 1024 * 1024
+"""Bytes of text that wait for a client that does not read; of more, the oldest is dropped."""
+_TEXT: Final = (EventKind.STDOUT, EventKind.STDERR)
+
+
+class Outbox:
+    """The sending half of a client link. Everything but text of running tasks arrives, or the link ends."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._replaying: dict[str, list[Event | Outcome]] = {}
+        self._parked: deque[Event | Outcome] = deque()
+        self._parked_text = 0
+        self._dropped: dict[str, int] = {}
+        self._waker: asyncio.Task[None] | None = None
+        self.lines_dropped = 0
+
+    def send(self, message: Any) -> None:
+        """Send what the state said."""
+        kind = type(message)
+        if kind is Events:
+            self._put(message.events, message)
+        elif kind is Outcomes:
+            self._put(message.outcomes, message)
+        else:
+            self._served.send(message)
+
+    def begin_replay(self, task_id: str) -> bool:
+        """Hold back what is live of this task until `end_replay`; False when a replay is under way already."""
+        if task_id in self._replaying:
+            return False
+        self._replaying[task_id] = []
+        return True
+
+    def end_replay(self, task_id: str, events: list[Event], outcome: Outcome | None) -> None:
+        """Send the replayed events (the rest of them), then what was held back of it, then the outcome."""
+        held = self._replaying.pop(task_id, [])
+        last = events[-1].n if events else -1
+        rest: list[Event | Outcome] = [*events, *(e for e in held if isinstance(e, Event) and e.n > last)]
+        ends = [e for e in held if isinstance(e, Outcome)]
+        if outcome is not None and not ends:
+            ends = [outcome]
+        self._items(rest + list(ends))
+
+    def events(self, events: list[Event]) -> None:
+        """Send replayed events of a task whose replay goes on."""
+        self._items(list(events))
+
+    def _put(self, items: list[Any], message: Any) -> None:
+        if self._replaying:
+            free = []
+            for item in items:
+                held = self._replaying.get(item.task_id)
+                if held is None:
+                    free.append(item)
+                else:
+                    held.append(item)
+            if len(free) < len(items):
+                self._items(free)
+                return
+        if self._parked or self._served.congested:
+            self._park(items)
+        else:
+            self._served.send(message)
+
+    def _items(self, items: list[Event | Outcome]) -> None:
+        if self._parked or self._served.congested:
+            self._park(items)
+            return
+        run: list[Any] = []
+        size = 0
+        for item in items:
+            if run and (type(item) is not type(run[0]) or size > 600_000):
+                self._send_run(run)
+                run, size = [], 0
+            run.append(item)
+            size += _size(item)
+        if run:
+            self._send_run(run)
+
+    def _send_run(self, run: list[Any]) -> None:
+        self._served.send(Events(run) if isinstance(run[0], Event) else Outcomes(run))
+
+    def _park(self, items: list[Any]) -> None:
+        for item in items:
+            self._parked.append(item)
+            if isinstance(item, Event) and item.kind in _TEXT:
+                self._parked_text += len(item.data)
+        if self._parked_text > PARKED_MAX:
+            self._drop_oldest()
+        if self._waker is None:
+            self._waker = asyncio.get_running_loop().create_task(self._wake())
+
+    def _drop_oldest(self) -> None:
+        """Make half the room free; one NOTE per task says how much went, in the place of the last piece."""
+        kept: deque[Event | Outcome] = deque()
+        notes: dict[str, Event] = {}
+        while self._parked:
+            item = self._parked.popleft()
+            if self._parked_text > PARKED_MAX // 2 and isinstance(item, Event) and item.kind in _TEXT:
+                self._parked_text -= len(item.data)
+                lines = item.data.count(b"\n") or 1
+                self.lines_dropped += lines
+                self._dropped[item.task_id] = total = self._dropped.get(item.task_id, 0) + lines
+                note = notes.get(item.task_id)
+                if note is None:
+                    notes[item.task_id] = note = Event(item.task_id, item.n, EventKind.NOTE, item.t, "")
+                    kept.append(note)
+                note.n, note.data = item.n, f"[{total} lines dropped]"
+            else:
+                kept.append(item)
+        self._parked = kept
+        self._dropped.clear()
+
+    async def _wake(self) -> None:
+        with contextlib.suppress(FxError):
+            while self._parked:
+                await self._served.wait_uncongested()
+                batch: list[Event | Outcome] = []
+                size = 0
+                while self._parked and size < 2_000_000:
+                    item = self._parked.popleft()
+                    batch.append(item)
+                    size += _size(item)
+                    if isinstance(item, Event) and item.kind in _TEXT:
+                        self._parked_text -= len(item.data)
+                parked, self._parked = self._parked, deque()
+                self._items(batch)
+                parked.extendleft(reversed(self._parked))
+                self._parked = parked
+                await asyncio.sleep(0)
+        self._waker = None
+
+    def close(self) -> None:
+        """The link is gone."""
+        self._parked.clear()
+        self._replaying.clear()
+        if self._waker is not None:
+            self._waker.cancel()
+            self._waker = None
+
+
+def _size(item: Event | Outcome) -> int:
+    if isinstance(item, Outcome):
+        return len(item.payload) + 500
+    return len(item.data) + 60 if isinstance(item.data, bytes) else 400
