@@ -37,7 +37,7 @@ def shape_of(resources: Resources) -> str:
 
 
 def resources_of(shape: str) -> Resources:
-    """What a key asks for (a session's: nothing by itself); RemoteProtocolError if it is no key that `shape_of` makes."""
+    """What a key asks for (a session's: nothing by itself); RemoteProtocolError if `shape_of` makes no such key."""
     if shape.startswith("s:"):
         return Resources()
     head, mark, environment = f",{shape}".partition(",e=")

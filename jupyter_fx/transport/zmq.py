@@ -319,6 +319,8 @@ class ZmqServer:
             self._context.term()
             raise
         self.address = self.router.getsockopt(zmq.LAST_ENDPOINT).decode().rstrip("\0")  # type: ignore[union-attr]
+        self._descriptors: dict[int, bytes] = {}
+        self._watch = _Pump(self.router.get_monitor_socket(zmq.EVENT_DISCONNECTED), self._happened)
         self._zap_pump = _Pump(zap, self._zap)
         self._pump = _Pump(self.router, self._came)
 
@@ -334,8 +336,11 @@ class ZmqServer:
         """Close every channel and the socket."""
         for channel in list(self._channels.values()):
             channel.close()
-        for pump in (self._pump, self._zap_pump):
+        for pump in (self._pump, self._zap_pump, self._watch):
             pump.stop()
+        with contextlib.suppress(zmq.ZMQError):
+            self.router.disable_monitor()
+        self._watch.socket.close(linger=0)
         self.router.close(linger=200)
         self._zap_pump.socket.close(linger=0)
         # term() waits for the linger: not on the loop's thread.
@@ -353,10 +358,25 @@ class ZmqServer:
         self._zap_pump.socket.send_multipart((identity, b"", b"1.0", request, code, text, user, b""))
         self._zap_pump.again()
 
+    def _happened(self, frames: list[zmq.Frame]) -> None:
+        """A connection ended: `value` of the event is its descriptor, which its messages told."""
+        identity = self._descriptors.pop(int(parse_monitor_message([frame.bytes for frame in frames])["value"]), None)
+        if identity is not None and identity in self._channels:
+            # Not here: this may be called from within the reading of a message.
+            asyncio.get_running_loop().call_soon(self._end, identity)
+
+    def _end(self, identity: bytes) -> None:
+        self._pump.run()
+        if (channel := self._channels.get(identity)) is not None:
+            channel.abort()
+
     def _came(self, frames: list[zmq.Frame]) -> None:
         identity = frames[0].bytes
         channel = self._channels.get(identity)
         if channel is None:
+            # First what ended: this connection may have got the descriptor of another one that is gone.
+            self._watch.run()
+            self._descriptors[int(cast(Any, frames[-1]).get(zmq.SRCFD))] = identity
             channel = _ServedChannel(self, identity, cast(Any, frames[-1]).get("User-Id"))
             self._channels[identity] = channel
             self._on_channel(channel)

@@ -49,6 +49,22 @@ async def until(true: Callable[[], object]) -> None:
         await asyncio.sleep(0.005)
 
 
+def names(place: Path) -> list[str]:
+    return sorted(path.name for path in place.iterdir())
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def make_file(path: Path) -> None:
+    path.touch()
+
+
+def make_mode(path: Path, mode: int) -> None:
+    path.chmod(mode)
+
+
 class NoPause(random.Random):
     """Reconnects come at once."""
 
@@ -184,7 +200,7 @@ def test_a_conversation_over_a_unix_socket(place: Path) -> None:
             assert client.peer.welcome.user == str(os.getuid())
             assert [number for number, _ in hub.kept] == list(range(1, 3002))
             client.peer.close()
-        assert os.listdir(place) == []
+        assert names(place) == []
 
     run(story)
 
@@ -247,7 +263,7 @@ def test_a_stale_socket_file_is_replaced_and_a_live_one_is_not(place: Path) -> N
             client = Client(server.address)
             await client.peer.opened(5)
             client.peer.close()
-        assert os.listdir(place) == []
+        assert names(place) == []
 
     run(story)
 
@@ -255,10 +271,10 @@ def test_a_stale_socket_file_is_replaced_and_a_live_one_is_not(place: Path) -> N
 def test_a_closing_server_leaves_its_successors_socket_alone(place: Path) -> None:
     async def story() -> None:
         async with unix_hub(place) as (_, server):
-            os.unlink(server.path)
+            remove(server.path)
             successor = await unix.serve(place / "hub.sock", Hub().on_channel)
             server.close()
-            assert os.listdir(place) == ["hub.sock"]
+            assert names(place) == ["hub.sock"]
             successor.close()
 
     run(story)
@@ -266,11 +282,11 @@ def test_a_closing_server_leaves_its_successors_socket_alone(place: Path) -> Non
 
 def test_sockets_are_made_in_private_directories_only(place: Path) -> None:
     async def story() -> None:
-        os.chmod(place, 0o755)
+        make_mode(place, 0o755)
         with pytest.raises(UsageError, match="0700"):
             await unix.serve(place / "s", Hub().on_channel)
-        os.chmod(place, 0o700)
-        os.close(os.open(place / "s", os.O_CREAT, 0o600))
+        make_mode(place, 0o700)
+        make_file(place / "s")
         with pytest.raises(UsageError, match="no socket"):
             await unix.serve(place / "s", Hub().on_channel)
         with pytest.raises(UsageError, match="too long"):
@@ -576,6 +592,28 @@ def test_an_admitted_key_converses_and_others_do_not_get_in() -> None:
             await until(lambda: hub.closed)
         finally:
             server.close()
+
+    run(story)
+
+
+def test_the_agent_hears_at_once_of_a_manager_that_vanishes() -> None:
+    async def story() -> None:
+        agent, manager = zmq.new_keys(), zmq.new_keys()
+        hub = Hub()
+        server = zmq.ZmqServer("tcp://127.0.0.1:*", keys=agent, admit=lambda _: True, on_channel=hub.on_channel)
+        stays = Client(server.address, server_key=agent[0], keys=manager)
+        await stays.peer.opened(10)
+        vanishes = Client(server.address, server_key=agent[0], keys=manager)
+        await vanishes.peer.opened(10)
+        assert vanishes.peer.channel is not None
+        vanishes.peer.channel.abort()
+        await until(lambda: hub.closed)
+        assert [served.is_open for served in hub.served[:2]] == [True, False]
+        await until(lambda: vanishes.opens == 2)
+        assert hub.served[2].is_open
+        stays.peer.close()
+        vanishes.peer.close()
+        server.close()
 
     run(story)
 
