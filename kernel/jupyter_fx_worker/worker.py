@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jupyter_fx_worker
-from jupyter_fx_worker import calls, cells, envelope, errors, forksafe
+from jupyter_fx_worker import calls, cells, envelope, errors, forksafe, portable
 from jupyter_fx_worker.channel import FINISHED, MAIL, STARTED, Channel, Counter, Interrupts
 from jupyter_fx_worker.streams import Streams
 
@@ -123,6 +123,8 @@ class Worker:
     def _keep_function(self, digest: str, body: memoryview) -> None:
         try:
             function = envelope.loads(body)[1]
+        except envelope.PythonMismatch as error:
+            function = portable.rebuild(envelope.peek(body)[0].get("source") or "") or calls.Broken(error)
         except Exception as error:
             function = calls.Broken(error)
         self.functions[digest] = function

@@ -63,7 +63,10 @@ class Channel:
 
 
 class Worker:
-    """A worker as its manager sees it. `log` holds ("out", text), ("err", text), ("display", …), ("items", …), ("done", …) in order."""
+    """A worker as its manager sees it.
+
+    `log` holds ("out", text), ("err", text), ("display", …), ("items", …), ("done", …) in order.
+    """
 
     def __init__(self, zygote: Zygote, name: str, **spec: Any) -> None:
         self.zygote, self.name = zygote, name
@@ -201,7 +204,7 @@ class Worker:
                 at += size
                 if "path" in info:
                     payload = bytearray(Path(info["path"]).read_bytes())
-                if len(payload):
+                if len(payload) > 0:
                     head, value = envelope.loads(payload)
                     if outcome != "ok":
                         value = {**head, "value": value}

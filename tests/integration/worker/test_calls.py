@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -102,8 +103,8 @@ def test_a_big_result_is_spilled_to_a_private_file(worker, tmp_path):
     no = worker.submit("call", fn, pieces, spill=str(tmp_path))
     outcome, value, info = worker.wait(no)
     assert (outcome, value) == ("ok", bytes(400_000))
-    assert info["bytes"] == os.path.getsize(info["path"])
-    assert os.stat(info["path"]).st_mode & 0o777 == 0o600
+    assert info["bytes"] == Path(info["path"]).stat().st_size
+    assert Path(info["path"]).stat().st_mode & 0o777 == 0o600
 
 
 def test_a_payload_may_come_from_a_file_and_take_results_of_others(worker, tmp_path):
@@ -146,7 +147,8 @@ def test_a_result_that_cannot_be_pickled_says_which_and_why(worker):
 
     outcome, error, _ = worker.call(lock)
     assert outcome == "error"
-    assert "the result of" in error["message"] and "cannot be pickled, because" in error["message"]
+    assert "the result of" in error["message"]
+    assert "cannot be pickled, because" in error["message"]
     assert error["etype"] == "PicklingError"
 
 
@@ -172,7 +174,7 @@ def test_a_starred_map_and_values_that_cannot_travel(worker):
     no = worker.map(lambda a, b: a * b, [(1, 2), (3, 4)] * 500, star=True)
     worker.wait(no)
     assert worker.item_values(no) == [2, 12] * 500
-    no = worker.map(lambda x: x if x else (y for y in ()), [1, 0, 2])
+    no = worker.map(lambda x: x or (y for y in ()), [1, 0, 2])
     assert worker.wait(no)[0] == "ok"
     values = worker.item_values(no)
     assert (values[0], values[2], values[1]["etype"]) == (1, 2, "PicklingError")

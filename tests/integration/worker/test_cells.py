@@ -77,7 +77,12 @@ def test_a_value_changed_in_place_comes_home_and_an_unchanged_one_does_not(worke
 
 
 def test_a_repr_that_raises_or_never_ends_does_no_harm(worker):
-    source = "class Bad:\n    def __repr__(self): raise KeyError('x')\n    def __reduce__(self): raise TypeError('no')\nb = Bad()"
+    source = """
+class Bad:
+    def __repr__(self): raise KeyError('x')
+    def __reduce__(self): raise TypeError('no')
+b = Bad()
+"""
     _, names, _ = worker.cell(source)
     assert "raised KeyError" in names["stay"]["b"]["repr"] or "Bad" in names["stay"]["b"]["repr"]
 
