@@ -105,7 +105,7 @@ class Books:
                 continue
             more = 0 if stopped or not self.ready else backlog.credit(self._slots, self._rtt, room)
             left = backlog.given - backlog.given_at
-            if backlog.given < 0 or more < left or (more > left and more >= 2 * left):
+            if backlog.given < 0 or 2 * more < left or (more > left and more >= 2 * left):
                 speak = True
             says.append((shape, more))
         if not speak:

@@ -111,6 +111,10 @@ class Manager:
         """Take a message of the agent."""
         self._handlers[type(message)](message)
 
+    def capacity_changed(self) -> None:
+        """See PoolOwner."""
+        self.send(self.capacity())
+
     def capacity(self) -> Capacity:
         """What there is."""
         return Capacity(self.spec.slots, self.pool.ready, self.pool.describe())

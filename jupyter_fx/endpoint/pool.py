@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from jupyter_fx.endpoint import reap
 from jupyter_fx.endpoint.worker_proc import WorkerOwner, WorkerProc
@@ -31,7 +31,7 @@ RESTARTS: Final = 5
 """Zygotes that may end one after another before they were ready."""
 
 
-class PoolOwner(WorkerOwner):
+class PoolOwner(WorkerOwner, Protocol):
     """What a pool asks of its manager, beside what its workers do."""
 
     def worker_gone(self, worker: WorkerProc, status: int | None, rss: int, cpu: float) -> None:
@@ -40,11 +40,14 @@ class PoolOwner(WorkerOwner):
     def schedule(self) -> None:
         """Something became free."""
 
+    def capacity_changed(self) -> None:
+        """The zygote is ready, or is not any more."""
+
 
 class Pool:
     """See the module."""
 
-    def __init__(self, spec: ManagerSpec, owner: Any, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, spec: ManagerSpec, owner: PoolOwner, loop: asyncio.AbstractEventLoop) -> None:
         self.slots = spec.slots
         self.sessions: dict[str, WorkerProc] = {}
         self.ready = False
@@ -101,6 +104,7 @@ class Pool:
         except OSError as error:
             self.why = f"{spec.python or sys.executable} cannot be started: {error.strerror}"
             log.error("%s", self.why)
+            self._owner.capacity_changed()
             return
         self._pids.add(self._zygote.pid)
 
@@ -117,6 +121,7 @@ class Pool:
         if self._spec.keep_warm and not self._workers:
             for _ in range(self.slots):
                 self._spawn(1)
+        self._owner.capacity_changed()
         self._owner.schedule()
 
     def _zygote_dead(self, reason: str) -> None:
@@ -128,6 +133,7 @@ class Pool:
         for worker in list(self._workers.values()):
             self._gone(worker, None, 0, 0.0)
         self._failures += 1
+        self._owner.capacity_changed()
         if self._failures <= RESTARTS:
             self._loop.call_later(min(30.0, 0.2 * 2**self._failures), self._restart)
 

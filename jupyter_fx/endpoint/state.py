@@ -198,12 +198,12 @@ class AgentState:
 
     def records(self) -> Iterator[Record]:
         """What a new journal must hold."""
-        for entry in self.tasks.values():
-            yield Record(kinds.ACCEPT, [entry.task])
-            if entry.phase == STARTED:
-                yield Record(kinds.START, [entry.task.task_id])
-            elif entry.result is not None:
-                yield Record(kinds.RESULT, [(entry.result, entry.upload)])
+        entries = list(self.tasks.values())
+        for at in range(0, len(entries), 500):
+            part = entries[at : at + 500]
+            yield Record(kinds.ACCEPT, [entry.task for entry in part])
+            yield Record(kinds.START, [entry.task.task_id for entry in part if entry.phase == STARTED])
+            yield Record(kinds.RESULT, [(entry.result, entry.upload) for entry in part if entry.result is not None])
         for session_id in self.sessions.open_ids():
             yield Record(kinds.SESSION, [session_id])
 

@@ -1,0 +1,269 @@
+"""`jupyter fx endpoint …`: configure, start, stop, restart, list, status, logs, delete, run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from traitlets import Bool, Int, Unicode
+from traitlets.config import Application
+
+from jupyter_fx import paths
+from jupyter_fx.endpoint import launch
+from jupyter_fx.errors import FxError, UsageError
+from jupyter_fx.ids import check_name
+
+__all__ = ["EndpointApp"]
+
+
+class _Command(Application):  # type: ignore[misc]
+    """A command about one endpoint."""
+
+    takes_name = True
+
+    def start(self) -> None:
+        """Do it; say in one line what is wrong with it."""
+        super().start()
+        try:
+            self.run()
+        except FxError as error:
+            sys.stderr.write(f"{error}\n")
+            self.exit(1)
+
+    def run(self) -> None:
+        """What the command does."""
+        raise NotImplementedError
+
+    @property
+    def endpoint(self) -> str:
+        """The name that was given."""
+        if len(self.extra_args) != 1:
+            raise UsageError(f"say which endpoint: {self.name} NAME (there are: {', '.join(launch.names()) or 'none'})")
+        name: str = self.extra_args[0]
+        return name
+
+
+class ConfigureApp(_Command):
+    """Enrol an endpoint with a hub and write its configuration file.
+
+    The one-use code is read from --code-file, else from the environment (JUPYTER_FX_CODE), else from standard input.
+    """
+
+    name = "jupyter fx endpoint configure"
+    description = __doc__
+    hub = Unicode("", help="Address of the fx hub; empty: JUPYTER_FX_HUB.").tag(config=True)
+    code_file = Unicode("", help="A file that holds the enrolment code.").tag(config=True)
+    aliases = {"hub": "ConfigureApp.hub", "code-file": "ConfigureApp.code_file"}
+
+    def run(self) -> None:
+        """Write the template, enrol."""
+        from jupyter_fx.endpoint import identity
+        from jupyter_fx.endpoint.settings import TEMPLATE, config_path, load_settings
+
+        name = check_name(self.endpoint, "name of an endpoint")
+        path = config_path(name)
+        if not path.exists():
+            path.write_text(TEMPLATE.format(name=name) + _defaults())
+        settings = load_settings(path)
+        home = paths.endpoint_dir(name)
+        if identity.load(home) is not None:
+            print(f"Endpoint {name} is enrolled already; its settings are in {path}")
+            return
+        hub = self.hub or settings.hub or os.environ.get("JUPYTER_FX_HUB", "")
+        if not hub:
+            raise UsageError("say which hub: --hub=https://…, or set JUPYTER_FX_HUB")
+        found = asyncio.run(identity.enrol(hub, name, self._code()))
+        identity.save(home, found)
+        print(f"Endpoint {name} is enrolled with {hub}. Settings: {path}. Start it: jupyter fx endpoint start {name}")
+
+    def _code(self) -> str:
+        if self.code_file:
+            return Path(self.code_file).read_text().strip()
+        if code := os.environ.get("JUPYTER_FX_CODE", "").strip():
+            return code
+        if sys.stdin.isatty():
+            import getpass
+
+            return getpass.getpass("Enrolment code: ").strip()
+        return sys.stdin.readline().strip()
+
+
+def _defaults() -> str:
+    """Every setting as a comment: its help and its default."""
+    from jupyter_fx.endpoint.settings import Endpoint
+
+    lines = []
+    for name, trait in sorted(Endpoint.class_traits(config=True).items()):
+        lines += [f"# {trait.help}", f"# c.Endpoint.{name} = {trait.default()!r}", ""]
+    return "\n".join(lines)
+
+
+class StartApp(_Command):
+    """Start an endpoint's agent, detached. Does nothing when it runs already."""
+
+    name = "jupyter fx endpoint start"
+    description = __doc__
+
+    def run(self) -> None:
+        """Start it."""
+        name = self.endpoint
+        before = launch.running(launch.known(name))
+        pid = launch.start(name)
+        print(f"Endpoint {name} {'runs already' if before else 'is started'} (pid {pid})")
+
+
+class StopApp(_Command):
+    """Stop an endpoint's agent: what has not started goes back to the hub, what runs is ended after a short while."""
+
+    name = "jupyter fx endpoint stop"
+    description = __doc__
+
+    def run(self) -> None:
+        """Stop it."""
+        name = self.endpoint
+        print(f"Endpoint {name} {'is stopped' if launch.stop(name) else 'was not running'}")
+
+
+class RestartApp(_Command):
+    """Stop an endpoint's agent, if it runs, and start it again."""
+
+    name = "jupyter fx endpoint restart"
+    description = __doc__
+
+    def run(self) -> None:
+        """Both."""
+        name = self.endpoint
+        launch.stop(name)
+        print(f"Endpoint {name} is started (pid {launch.start(name)})")
+
+
+class RunApp(_Command):
+    """Run an endpoint's agent in the foreground."""
+
+    name = "jupyter fx endpoint run"
+    description = __doc__
+    hub = Unicode("", help="Address of the fx hub; empty: the one that it enrolled with.").tag(config=True)
+    aliases = {"hub": "RunApp.hub"}
+
+    def run(self) -> None:
+        """Serve."""
+        from jupyter_fx.endpoint.main import main
+
+        self.exit(main([launch.known(self.endpoint).name, *(["--hub", self.hub] if self.hub else [])]))
+
+
+class ListApp(_Command):
+    """List the endpoints of this user on this host."""
+
+    name = "jupyter fx endpoint list"
+    description = __doc__
+
+    def run(self) -> None:
+        """One line each."""
+        there = launch.names()
+        if not there:
+            print("No endpoints here. Make one: jupyter fx endpoint configure NAME --hub=ADDRESS")
+        for name in there:
+            found = launch.status(name)
+            print(f"{name:20} {'running, pid ' + str(found['pid']) if found['pid'] else 'stopped':20} {found['hub']}")
+
+
+class StatusApp(_Command):
+    """Tell how an endpoint is."""
+
+    name = "jupyter fx endpoint status"
+    description = __doc__
+
+    def run(self) -> None:
+        """A few lines."""
+        for key, value in launch.status(self.endpoint).items():
+            print(f"{key + ':':13} {value if key != 'pid' or value else 'stopped'}")
+
+
+class LogsApp(_Command):
+    """Show the log of an endpoint's agent."""
+
+    name = "jupyter fx endpoint logs"
+    description = __doc__
+    lines = Int(50, min=0, help="How many of the last lines.").tag(config=True)
+    follow = Bool(False, help="Go on as lines come.").tag(config=True)
+    aliases = {"n": "LogsApp.lines", "lines": "LogsApp.lines"}
+    flags = {"follow": ({"LogsApp": {"follow": True}}, "Go on as lines come.")}
+
+    def run(self) -> None:
+        """The end of the file, and what follows."""
+        path = launch.log_path(launch.known(self.endpoint))
+        if not path.exists():
+            print("There is no log yet.")
+            return
+        with path.open("rb") as file:
+            _show(file.read().splitlines()[-self.lines :] if self.lines else [])
+            while self.follow:
+                try:
+                    time.sleep(0.3)
+                    _show(file.read().splitlines())
+                except KeyboardInterrupt:
+                    return
+
+
+def _show(lines: list[bytes]) -> None:
+    for line in lines:
+        print(line.decode(errors="replace"), flush=True)
+
+
+class DeleteApp(_Command):
+    """Delete an endpoint from this host: its credential, journal, logs, stored results and settings."""
+
+    name = "jupyter fx endpoint delete"
+    description = __doc__
+    yes = Bool(False, help="Do not ask.").tag(config=True)
+    flags = {"yes": ({"DeleteApp": {"yes": True}}, "Do not ask."), "y": ({"DeleteApp": {"yes": True}}, "Do not ask.")}
+
+    def run(self) -> None:
+        """Ask, then delete."""
+        name = self.endpoint
+        launch.known(name)
+        if not self.yes and input(f"Delete endpoint {name} and everything that it holds here? [y/N] ").lower() not in {
+            "y",
+            "yes",
+        }:
+            print("Nothing was deleted.")
+            return
+        launch.delete(name)
+        print(f"Endpoint {name} is deleted here; the hub forgets it with: jupyter fx endpoints delete {name}")
+
+
+_COMMANDS: tuple[tuple[str, type[_Command]], ...] = (
+    ("configure", ConfigureApp),
+    ("start", StartApp),
+    ("stop", StopApp),
+    ("restart", RestartApp),
+    ("run", RunApp),
+    ("list", ListApp),
+    ("status", StatusApp),
+    ("logs", LogsApp),
+    ("delete", DeleteApp),
+)
+
+
+class EndpointApp(Application):  # type: ignore[misc]
+    """Endpoints: places that run code. Each has an agent that links to the fx hub."""
+
+    name = "jupyter fx endpoint"
+    description = __doc__
+    subcommands: Any = {word: (app, (app.__doc__ or "").split("\n")[0]) for word, app in _COMMANDS}
+
+    def start(self) -> None:
+        """Start the subcommand; without one, say which there are."""
+        if self.subapp is None:
+            self.print_help()
+            self.exit(1)
+        super().start()
+
+
+main: Callable[..., None] = EndpointApp.launch_instance

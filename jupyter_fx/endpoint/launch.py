@@ -1,0 +1,176 @@
+"""Starts, finds and stops agents from outside: by command line, detached. Light: imports nothing of the agent itself."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from jupyter_fx import paths
+from jupyter_fx.errors import InfrastructureError, UsageError
+from jupyter_fx.ids import check_name
+
+__all__ = ["delete", "known", "log_path", "names", "running", "spawn_local", "start", "status", "stop"]
+
+
+def names() -> list[str]:
+    """The endpoints of this user on this host."""
+    folder = paths.state_dir() / "endpoints"
+    if not folder.is_dir():
+        return []
+    return sorted(one.name for one in folder.iterdir() if (one / "identity.json").exists())
+
+
+def known(name: str) -> Path:
+    """The directory of an endpoint that exists; UsageError with the nearest names when there is none."""
+    check_name(name, "name of an endpoint")
+    there = names()
+    if name not in there:
+        near = difflib.get_close_matches(name, there, 3, 0.4) or there[:3]
+        hint = f"nearest: {', '.join(near)}" if near else f"make it: jupyter fx endpoint configure {name}"
+        raise UsageError(f"no endpoint {name!r} here ({hint})")
+    return paths.endpoint_dir(name)
+
+
+def log_path(home: Path) -> Path:
+    """The agent's log file."""
+    return home / "agent.log"
+
+
+def running(home: Path) -> int:
+    """The pid of the agent that holds the endpoint's lock; 0 when there is none."""
+    try:
+        fd = os.open(home / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(os.pread(fd, 32, 0).decode().strip() or 0)
+    finally:
+        os.close(fd)
+    return 0
+
+
+def spawn_local(
+    hub: str,
+    *,
+    name: str = "local",
+    code: str = "",
+    workers: int = 0,
+    idle_stop: float = 0.0,
+    env: Mapping[str, str] | None = None,
+    detach: bool = True,
+    log: Path | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start an agent for the hub at `hub`: enrol with the one-use `code` (given on standard input), or use its credential.
+
+    `idle_stop`: seconds without work or hub after which it ends, 0: never. `detach`: it leads a session of its own and outlives
+    us. The process is running when this returns, not yet linked: the hub says when it is.
+    """
+    home = paths.endpoint_dir(check_name(name, "name of an endpoint"))
+    command = [sys.executable, "-m", "jupyter_fx.endpoint.main", name, "--hub", hub]
+    if workers:
+        command += ["--workers", str(workers)]
+    if idle_stop:
+        command += ["--idle-stop", str(idle_stop)]
+    if code:
+        command.append("--code-stdin")
+    with (log or log_path(home)).open("ab") as out:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE if code else subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=dict(env) if env is not None else None,
+            start_new_session=detach,
+            cwd="/",
+        )
+    if code and process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
+            pipe.write(code.encode() + b"\n")
+        process.stdin = None
+    return process
+
+
+def start(name: str, *, within: float = 10.0) -> int:
+    """Start the agent of an endpoint that exists, detached; its pid. Does nothing when it runs already."""
+    home = known(name)
+    if pid := running(home):
+        return pid
+    process = spawn_local(_identity(home)["hub"], name=name)
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        if pid := running(home):
+            # Reaped by nobody else while we live; a detached agent outlives us.
+            return pid
+        if process.poll() is not None:
+            raise InfrastructureError(f"the agent of {name} ended at once: {_last_line(home)}")
+        time.sleep(0.05)
+    raise InfrastructureError(f"the agent of {name} did not come up within {within:g} s: see {log_path(home)}")
+
+
+def stop(name: str, *, within: float = 20.0) -> bool:
+    """SIGTERM to the agent, SIGKILL when it does not end within so many seconds. Whether there was one."""
+    home = known(name)
+    pid = running(home)
+    if not pid:
+        return False
+    os.kill(pid, signal.SIGTERM)
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        if running(home) != pid:
+            return True
+        time.sleep(0.05)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    return True
+
+
+def status(name: str) -> dict[str, Any]:
+    """What is known here about an endpoint: name, id, hub, pid (0: stopped), directory, last line of its log."""
+    home = known(name)
+    identity = _identity(home)
+    return {
+        "name": name,
+        "endpoint_id": identity["endpoint_id"],
+        "hub": identity["hub"],
+        "pid": running(home),
+        "directory": str(home),
+        "last": _last_line(home),
+    }
+
+
+def delete(name: str) -> None:
+    """Remove an endpoint's directory and configuration. UsageError while its agent runs."""
+    home = known(name)
+    if pid := running(home):
+        raise UsageError(f"endpoint {name} is served by pid {pid}: stop it first (jupyter fx endpoint stop {name})")
+    shutil.rmtree(home)
+    shutil.rmtree(paths.config_dir() / "endpoints" / name, ignore_errors=True)
+
+
+def _identity(home: Path) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode((home / "identity.json").read_bytes())
+    return found
+
+
+def _last_line(home: Path) -> str:
+    try:
+        with log_path(home).open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1][:500] if lines else ""

@@ -1,0 +1,352 @@
+"""A real agent with its zygote and workers, driven by a hub that is a test's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from fake_endpoint_hub import AgentProcess, Hub, args, endpoint, pack, unpack  # noqa: E402
+
+from jupyter_fx.protocol.lifecycle import TaskState  # noqa: E402
+from jupyter_fx.protocol.messages import EventKind, SessionClosed  # noqa: E402
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="endpoints for others run on Linux")
+
+
+def told(story: Callable[[Hub, AgentProcess], Coroutine[Any, Any, None]]) -> None:
+    async def tell() -> None:
+        async with endpoint() as (hub, agent):
+            await story(hub, agent)
+
+    asyncio.run(tell())
+
+
+def test_a_call_brings_its_value_and_its_prints_before_it() -> None:
+    def talk(x: int) -> int:
+        import subprocess
+
+        print("one")
+        print("two", file=sys.stderr)
+        subprocess.run(["echo", "three"], check=True)
+        os.write(1, b"four\n")
+        return x + 1
+
+    async def story(hub: Hub, _agent: AgentProcess) -> None:
+        result = await hub.call(talk, 41)
+        assert unpack(result.payload) == 42
+        assert result.state == TaskState.SUCCEEDED
+        assert hub.text(result.task_id) == b"one\nthree\nfour\n"
+        assert hub.text(result.task_id, EventKind.STDERR) == b"two\n"
+        kinds = [kind for kind, what in hub.order if what.task_id == result.task_id]
+        assert kinds[-1] == "result"
+        assert [one.k for one in hub.outputs] == list(range(len(hub.outputs)))
+        assert result.times[0] <= result.times[1] <= result.times[2]
+
+    told(story)
+
+
+def test_an_error_is_told_in_words_and_as_a_value() -> None:
+    def fail() -> None:
+        raise LookupError("no such thing")
+
+    async def story(hub: Hub, _agent: AgentProcess) -> None:
+        result = await hub.call(fail)
+        assert result.state == TaskState.FAILED
+        assert result.error is not None
+        assert (result.error.etype, result.error.message) == ("LookupError", "no such thing")
+        assert "in fail" in result.error.details["remote_traceback"]
+        assert isinstance(unpack(result.payload), LookupError)
+
+    told(story)
+
+
+def test_a_crash_names_signal_or_code_and_spares_the_others() -> None:
+    def segfault() -> None:
+        import ctypes
+
+        print("before the end", flush=True)
+        ctypes.string_at(0)
+
+    def leave() -> None:
+        os._exit(7)
+
+    def fine(x: int) -> int:
+        time.sleep(0.3)
+        return x
+
+    async def story(hub: Hub, _agent: AgentProcess) -> None:
+        other = hub.function(fine)
+        ids = hub.lease(hub.task(other, args(5)))
+        begun = time.monotonic()
+        result = await hub.call(segfault)
+        assert time.monotonic() - begun < 5
+        assert result.lost
+        assert result.error is not None
+        assert result.error.etype == "WorkerLost"
+        assert result.error.details["signal"] == "SIGSEGV"
+        assert result.error.details["rss"] > 1 << 20
+        assert "before the end" in result.error.details["last_lines"]
+        result = await hub.call(leave)
+        assert result.error is not None
+        assert result.error.details["exit_code"] == 7
+        assert unpack((await hub.result(ids[0])).payload) == 5
+        assert unpack((await hub.call(fine, 6)).payload) == 6
+
+    told(story)
+
+
+def test_a_poison_task_among_many_takes_only_itself() -> None:
+    def work(x: int) -> int:
+        if x == 40:
+            os.kill(os.getpid(), 9)
+        return x
+
+    async def story(hub: Hub, _agent: AgentProcess) -> None:
+        function = hub.function(work)
+        warm = hub.lease(*[hub.task(function, args(-1)) for _ in range(50)])
+        for one in warm:
+            await hub.result(one)
+        ids = hub.lease(*[hub.task(function, args(i)) for i in range(100)])
+        for one in ids:
+            await hub.result(one)
+        lost = [at for at, one in enumerate(ids) if hub.results[one].lost]
+        # Short results may wait a millisecond for each other in the worker, so its neighbours may go with it.
+        assert 40 in lost
+        assert len(lost) < 64
+        assert all(unpack(hub.results[one].payload) == at for at, one in enumerate(ids) if at not in lost)
+
+    told(story)
+
+
+def test_map_keeps_what_was_finished_when_its_worker_dies() -> None:
+    def work(x: int) -> int:
+        if x == 3:
+            os._exit(1)
+        time.sleep(0.06)
+        return x * 10
+
+    async def story(hub: Hub, _agent: AgentProcess) -> None:
+        (task_id,) = hub.lease(hub.task(hub.function(work), pack([0, 1, 2, 3, 4], "items"), kind=1, items=5))
+        result = await hub.result(task_id)
+        assert result.lost
+        assert result.error is not None
+        assert result.error.details["finished"] == 3
+        assert result.error.details["in_hand"] == 3
+
+    told(story)
+
+
+def test_cancel_frees_python_code_within_a_second_and_what_waits_at_once() -> None:
+    def spin() -> None:
+        while True:
+            pass
+
+    async def story(hub: Hub, _agent: AgentProcess) -> None:
+        function = hub.function(spin)
+        ids = hub.lease(*[hub.task(function, args()) for _ in range(3)])
+        await hub.wait(lambda: sum(u.phase == "started" for u in hub.updates) >= 2)
+        begun = time.monotonic()
+        hub.cancel(ids[2])
+        assert (await hub.result(ids[2])).state == TaskState.CANCELLED
+        for one in ids[:2]:
+            hub.cancel(one)
+        for one in ids[:2]:
+            result = await hub.result(one)
+            assert result.state == TaskState.CANCELLED
+            assert not result.lost
+        assert time.monotonic() - begun < 4
+        assert unpack((await hub.call(lambda: 1)).payload) == 1
+
+    told(story)
+
+
+@pytest.mark.slow
+def test_code_that_ignores_signals_is_killed_with_its_children() -> None:
+    def stubborn(marker: str) -> None:
+        import subprocess
+
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        subprocess.Popen(["sh", "-c", f"trap '' INT TERM; : {marker}; sleep 77777"], start_new_session=False)
+        while True:
+            try:
+                time.sleep(1)
+            except BaseException:
+                continue
+
+    async def story(hub: Hub, _agent: AgentProcess) -> None:
+        marker = f"fx-marker-{os.getpid()}"
+        (task_id,) = hub.lease(hub.task(hub.function(stubborn), args(marker)))
+        await hub.wait(lambda: any(u.phase == "started" for u in hub.updates))
+        await asyncio.sleep(0.5)
+        begun = time.monotonic()
+        hub.cancel(task_id)
+        assert (await hub.result(task_id, 14)).state == TaskState.CANCELLED
+        assert time.monotonic() - begun < 11.5
+        assert not [p for p in psutil.process_iter(["cmdline"]) if marker in " ".join(p.info["cmdline"] or ())]
+
+    told(story)
+
+
+def test_a_timeout_stops_the_task_and_says_so() -> None:
+    def wait() -> None:
+        time.sleep(60)
+
+    async def story(hub: Hub, _agent: AgentProcess) -> None:
+        result = await hub.call(wait, timeout=0.3)
+        assert result.state == TaskState.FAILED
+        assert result.error is not None
+        assert result.error.etype == "TaskTimeout"
+
+    told(story)
+
+
+def test_interrupting_a_cell_keeps_the_sessions_variables() -> None:
+    async def story(hub: Hub, agent: AgentProcess) -> None:
+        session = await hub.session(cwd=str(agent.folder))
+        first = await hub.result(hub.cell(session, "x = 5; import os; print(os.getcwd())"))
+        assert first.state == TaskState.SUCCEEDED
+        assert hub.text(first.task_id).decode().strip() == str(agent.folder)
+        task_id = hub.cell(session, "import time\nwhile True: time.sleep(0.01)")
+        queued = hub.cell(session, "print('x is', x)")
+        await hub.wait(lambda: any(u.task_id == task_id and u.phase == "started" for u in hub.updates))
+        await asyncio.sleep(0.2)
+        hub.cancel(task_id)
+        assert (await hub.result(task_id)).state == TaskState.CANCELLED
+        assert (await hub.result(queued)).state == TaskState.SUCCEEDED
+        assert hub.text(queued) == b"x is 5\n"
+
+    told(story)
+
+
+def test_a_sessions_death_is_told_and_its_waiting_cells_are_cancelled() -> None:
+    async def story(hub: Hub, _agent: AgentProcess) -> None:
+        session = await hub.session()
+        dying = hub.cell(session, "import os, time; time.sleep(0.3); os._exit(3)")
+        queued = hub.cell(session, "1")
+        result = await hub.result(dying)
+        assert result.lost
+        assert (await hub.result(queued)).state == TaskState.CANCELLED
+        closed = await hub.wait(lambda: [s for s in hub.sessions if isinstance(s, SessionClosed)])
+        assert closed[0].lost
+        assert closed[0].info["exit_code"] == 3
+
+    told(story)
+
+
+def test_fifty_megabytes_of_prints_harm_nobody() -> None:
+    def shout() -> int:
+        line = "x" * 99
+        for i in range(500_000):
+            print(line)
+        print("the end")
+        return 1
+
+    async def story(hub: Hub, agent: AgentProcess) -> None:
+        assert agent.process is not None
+        before = psutil.Process(agent.process.pid).memory_info().rss
+        (task_id,) = hub.lease(hub.task(hub.function(shout), args()))
+        result = await hub.result(task_id, 40)
+        assert unpack(result.payload) == 1
+        text = hub.text(task_id)
+        assert len(text) < 20 << 20
+        assert b"lines dropped]" in text
+        assert text.endswith(b"the end\n")
+        assert psutil.Process(agent.process.pid).memory_info().rss - before < 64 << 20
+        log = agent.home / "task-logs" / f"{task_id}.1.stdout"
+        assert log.stat().st_size == 500_000 * 100 + 8
+
+    told(story)
+
+
+def test_large_arguments_and_results_travel_as_blobs() -> None:
+    def double(data: bytes) -> bytes:
+        return data * 2
+
+    async def story(hub: Hub, _agent: AgentProcess) -> None:
+        result = await hub.call(double, b"ab" * 100_000)
+        assert result.state == TaskState.SUCCEEDED
+        assert result.blob is not None
+        assert unpack(bytes(hub.blobs[result.blob.digest])) == b"ab" * 200_000
+        kept = await hub.call(double, b"ab" * 100_000, result_max=300_000)
+        assert kept.ref is not None
+        assert kept.blob is None
+
+    told(story)
+
+
+def test_an_agent_that_was_killed_resumes_from_its_journal(tmp_path: Path) -> None:
+    def quick(path: str) -> int:
+        with open(path, "a") as file:
+            file.write("quick\n")
+        return 1
+
+    def slow(path: str) -> int:
+        with open(path, "a") as file:
+            file.write("slow\n")
+        time.sleep(60)
+        return 2
+
+    async def story(hub: Hub, agent: AgentProcess) -> None:
+        path = str(tmp_path / "ran")
+        hub.acking = False
+        done = await hub.call(quick, path)
+        running = hub.lease(*[hub.task(hub.function(slow), args(path)) for _ in range(2)])
+        await hub.wait(lambda: {u.task_id for u in hub.updates if u.phase == "started"} >= set(running))
+        waiting = hub.lease(hub.task(hub.function(quick), args(path)))[0]
+        await hub.wait(lambda: any(u.task_id == waiting for u in hub.updates))
+        await agent.kill()
+        hub.results.clear()
+        hub.acking = True
+        await agent.start()
+        again = await hub.result(done.task_id)
+        assert (again.state, unpack(again.payload)) == (TaskState.SUCCEEDED, 1)
+        for one in running:
+            lost = await hub.result(one)
+            assert lost.lost
+            assert lost.error is not None
+            assert lost.error.etype == "TaskLost"
+        assert unpack((await hub.result(waiting)).payload) == 1
+        held = {one.task_id: one.phase for one in hub.inventories[-1].held}
+        assert hub.inventories[-1].sure
+        assert held[done.task_id] == "finished"
+        assert (tmp_path / "ran").read_text().count("quick") == 2
+        assert (tmp_path / "ran").read_text().count("slow") == 2
+
+    told(story)
+
+
+def test_stopping_gives_back_what_has_not_started() -> None:
+    def wait() -> None:
+        time.sleep(60)
+
+    async def story(hub: Hub, agent: AgentProcess) -> None:
+        ids = hub.lease(*[hub.task(hub.function(wait), args()) for _ in range(4)])
+        await hub.wait(lambda: sum(u.phase == "started" for u in hub.updates) >= 2)
+        assert await agent.stop() == 0
+        back = {u.task_id for u in hub.updates if u.phase == "requeue"}
+        assert back == set(ids[2:])
+        assert all(hub.results[one].lost for one in ids[:2])
+
+    told(story)
+
+
+def test_workers_get_no_secrets_of_the_agent() -> None:
+    def look() -> list[str]:
+        return [key for key in os.environ if "CANARY" in key]
+
+    async def tell() -> None:
+        async with endpoint(CANARY_TOKEN="s3cret", AWS_CANARY="x", CANARY_FINE="y") as (hub, _agent):
+            assert unpack((await hub.call(look)).payload) == ["CANARY_FINE"]
+
+    asyncio.run(tell())
