@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import re
 import sys
 import threading
 from collections.abc import Sequence
@@ -248,7 +249,7 @@ class RemoteCell:
         )
         self.shell.user_ns[name] = value = RemoteValue(place, described, why)
         if name != VALUE:
-            reason = size_text(value.nbytes) if why.startswith("larger") else why
+            reason = _in_units(why)
             card.notices.append(f"{name} stays on {session.endpoint} ({reason}); {name}.get() brings it here")
 
     def _changed_here(self, name: str) -> bool:
@@ -400,6 +401,11 @@ def _why_not(future: Any) -> BaseException:
             )
         return error
     return FxError("the cell ended and nobody says how")
+
+
+def _in_units(why: str) -> str:
+    """`larger than 1048576 bytes` with a unit that people read."""
+    return re.sub(r"(\d+) bytes", lambda found: size_text(int(found[1])), why)
 
 
 def _title(lines: Sequence[str]) -> str:
