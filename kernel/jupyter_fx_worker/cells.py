@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import sys
@@ -134,9 +135,8 @@ class Session:
             return
         loop.add_reader(channel.fileno(), loop.stop)
         try:
-            loop.run_forever()
-        except KeyboardInterrupt:
-            pass
+            with contextlib.suppress(BaseException):
+                loop.run_forever()
         finally:
             loop.remove_reader(channel.fileno())
 
@@ -187,16 +187,17 @@ class Session:
         task = loop.create_task(run)
         interrupted: KeyboardInterrupt | None = None
         error: BaseException | None = None
-        interrupts.live = True
         while not task.done():
             try:
+                interrupts.live = True
                 loop.run_until_complete(task)
             except KeyboardInterrupt as interrupt:
                 # Raised inside of the loop itself: the cell is waiting, or is about to.
                 interrupted = interrupt
                 task.cancel()
-            except BaseException:
-                break
+            except BaseException:  # noqa: S112 - a cell's own exception is read from its task below
+                # Of the cell, and then it is done; or of a background task, which does not end the cell.
+                continue
         try:
             if task.cancelled():
                 error = interrupted or asyncio.CancelledError()

@@ -63,9 +63,9 @@ def is_hidden(name: str) -> bool:
 def estimate(value: Any) -> int:
     """Return a cheap lower bound of what pickling `value` would take, in bytes."""
     try:
-        usage = getattr(value, "memory_usage", None)
-        if callable(usage) and not isinstance(value, type):
-            used = usage()
+        if type(value).__module__.startswith("pandas."):
+            # Not of others: a lazy frame would compute itself to tell.
+            used = value.memory_usage()
             return int(used.sum() if hasattr(used, "sum") else used)
         size = getattr(value, "nbytes", None)
         if isinstance(size, int):
@@ -83,7 +83,9 @@ def estimate(value: Any) -> int:
 def describe(value: Any) -> dict[str, Any]:
     """Return {type, size, shape, dtype, repr} of a value that stays; never raises, never long."""
     kind = type(value)
-    shape = _safe(lambda: [int(n) for n in value.shape])
+    shape = _safe(lambda: list(value.shape))
+    if shape is not None and not all(isinstance(n, int) for n in shape):
+        shape = None
     try:
         text = _REPR.repr(value)
     except BaseException as error:

@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import sys
+import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Sequence
@@ -56,6 +57,8 @@ class Worker:
         self._started = self._finished = 0
         self._exiting = False
         self._no = 0
+        # Threads of the user's may display too; a mark and its frame go together.
+        self._telling = threading.RLock()
         faulthandler.enable(self.streams.private_stderr)
         jupyter_fx_worker.report_to(self.event)
         up = {"op": "up", "worker": self.name, "pid": self.pid, "nonce": nonce, "cwd": os.getcwd()}
@@ -66,7 +69,8 @@ class Worker:
     def display(self, kind: str, content: dict[str, Any]) -> None:
         """Send one rich output; everything written before it is delivered before it."""
         if os.getpid() == self.pid:
-            cells.send_display(self.channel, self._no, kind, content, self.streams.settle())
+            with self._telling:
+                cells.send_display(self.channel, self._no, kind, content, self.streams.settle())
 
     def event(self, kind: str, data: Any) -> None:
         """Tell something about the task in hand, say its progress."""
@@ -192,7 +196,8 @@ class Worker:
             parts, size = spilled[0], envelope.size_of(spilled[0])
             info.update(spilled[1])
             outcome = spilled[2] or outcome
-        mark = self.streams.settle()
+        with self._telling:
+            mark = self.streams.settle()
         if mark:
             info["m"] = mark
         info["t0"] = begun
@@ -299,6 +304,9 @@ def _settle_in(spec: dict[str, Any], setters: list[Any]) -> None:
     if os.getsid(0) != os.getpid():
         os.setsid()
     forksafe.die_with_parent()
+    if spec.get("parent") and os.getppid() != spec["parent"]:
+        # It was gone before Linux was asked.
+        os._exit(0)
     env = {str(key): str(value) for key, value in (spec.get("env") or {}).items()}
     gpus = spec.get("gpus")
     if gpus is not None:

@@ -15,7 +15,7 @@ import time
 import warnings
 from typing import Any
 
-from jupyter_fx_worker import cells, forksafe, frames
+from jupyter_fx_worker import cells, forksafe, frames, worker
 
 __all__ = ["main", "plain_main"]
 
@@ -130,6 +130,7 @@ class Zygote:
 
     def _fork(self, spec: dict[str, Any], fds: list[int]) -> None:
         spec.setdefault("scratch", self._hello.get("scratch"))
+        spec["parent"] = os.getpid()
         try:
             if len(fds) != 4:
                 raise ValueError(f"a fork needs four descriptors, {len(fds)} came")
@@ -155,8 +156,6 @@ class Zygote:
                 if fd == self._wake_w:
                     signal.set_wakeup_fd(-1)
                 os.close(fd)
-            from jupyter_fx_worker import worker
-
             worker.main(spec, fds, self._engine, self._setters)
         finally:
             os._exit(1)
@@ -228,8 +227,6 @@ def plain_main(fd: int) -> None:
     """Be a worker that was started as a program: what to be is read from the pipe `fd`."""
     with open(fd, "rb") as pipe:
         told = json.loads(pipe.read())
-    from jupyter_fx_worker import worker
-
     for inherited in told["fds"]:
         os.set_inheritable(inherited, False)
     worker.main(told["spec"], told["fds"], None, [])

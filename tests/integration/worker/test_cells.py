@@ -150,6 +150,32 @@ def test_await_and_background_tasks_share_one_loop(worker):
     assert names["values"]["done"] is True
 
 
+def test_a_background_task_that_exits_does_not_end_the_cell(worker):
+    source = """
+import asyncio
+async def leave(): raise SystemExit
+t = asyncio.create_task(leave())
+await asyncio.sleep(0.05)
+late = 1
+"""
+    outcome, names, _ = worker.cell(source)
+    assert (outcome, names["values"]["late"]) == ("ok", 1)
+
+
+def test_displays_of_threads_are_whole(worker):
+    source = """
+import threading
+from IPython.display import display
+def show(k):
+    for i in range(20):
+        print(k, i); display({'text/plain': f'{k} {i}'}, raw=True)
+threads = [threading.Thread(target=show, args=(k,)) for k in range(4)]
+[t.start() for t in threads]; [t.join() for t in threads];
+"""
+    assert worker.cell(source)[0] == "ok"
+    assert len(worker.displays()) == 80
+
+
 def test_magics_work_below_the_remote_line(worker):
     outcome, names, _ = worker.cell("%%remote\n%%time\nq = 5")
     assert (outcome, names["values"]) == ("ok", {"q": 5})
