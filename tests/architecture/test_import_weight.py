@@ -80,30 +80,44 @@ def test_loading_the_magics_brings_no_database_and_no_numpy() -> None:
     assert run(program) == {"heavy": []}
 
 
-@pytest.mark.parametrize(
-    "module", ["jupyter_fx", "jupyter_fx_kernel", "jupyter_fx.client", "jupyter_fx.embedded", "jupyter_fx.server"]
-)
-def test_importing_it_needs_no_fork_and_no_unix_module(module: str) -> None:
-    """Windows, as far as it can be shown elsewhere: the modules it lacks are refused, and so is os.fork."""
-    program = (
-        "import json, os, sys\n"
-        f"missing = {FORK_ONLY!r}\n"
-        # What other packages import of these is their affair: they choose by sys.platform, which stays linux here.
-        "import asyncio, subprocess, multiprocessing, tornado.ioloop, zmq, IPython, psutil, ipywidgets, websockets\n"
-        "import ipykernel.kernelapp, jupyter_server.extension.application\n"
-        "for name in missing: sys.modules.pop(name, None)\n"
-        "class Refuse:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name in missing: raise ImportError(f'{name} is not there on Windows')\n"
-        "sys.meta_path.insert(0, Refuse())\n"
-        "for name in ('fork', 'getuid', 'geteuid', 'register_at_fork'): hasattr(os, name) and delattr(os, name)\n"
-        "import importlib, pkgutil\n"
-        f"package = importlib.import_module({module!r})\n"
-        "if package.__name__ != 'jupyter_fx':\n"
-        "    for found in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
-        "        if not found.name.endswith('__main__'): importlib.import_module(found.name)\n"
-        "else:\n"
-        "    for name in getattr(package, '__all__', ()): getattr(package, name)\n"
-        "print(json.dumps({'imported': True}))"
-    )
-    assert run(program) == {"imported": True}
+WINDOWS = ("jupyter_fx_kernel", "jupyter_fx.client", "jupyter_fx.embedded", "jupyter_fx.server")
+AS_ON_WINDOWS = f"""
+import importlib, json, os, pkgutil, sys
+
+# What other packages import of these is their affair: they choose by sys.platform, which stays linux here.
+import asyncio, ipykernel.kernelapp, ipywidgets, IPython, jupyter_server.extension.application
+import multiprocessing, psutil, subprocess, tornado.ioloop, websockets, zmq
+
+missing = {FORK_ONLY!r}
+for name in missing:
+    sys.modules.pop(name, None)
+
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name in missing:
+            raise ImportError(f"{{name}} is not there on Windows")
+
+
+sys.meta_path.insert(0, Refuse())
+for name in ("fork", "getuid", "geteuid", "register_at_fork"):
+    hasattr(os, name) and delattr(os, name)
+failed = {{}}
+for root in {WINDOWS!r}:
+    package = importlib.import_module(root)
+    for found in pkgutil.walk_packages(package.__path__, root + "."):
+        try:
+            found.name.endswith("__main__") or importlib.import_module(found.name)
+        except ImportError as error:
+            failed[found.name] = str(error)
+import jupyter_fx
+
+for name in jupyter_fx.__all__:
+    getattr(jupyter_fx, name)
+print(json.dumps(failed))
+"""
+
+
+def test_kernel_client_server_and_embedded_need_no_fork_and_no_unix_module() -> None:
+    """Windows, as far as it can be shown elsewhere: the modules it lacks are refused, and os has no fork."""
+    assert run(AS_ON_WINDOWS) == {}
