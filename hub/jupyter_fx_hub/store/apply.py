@@ -24,6 +24,7 @@ from jupyter_fx_hub.store.streams import Streams
 __all__ = ["Applier", "encode_outcome"]
 
 _PACK: Final = msgspec.msgpack.Encoder()
+_SEGMENT: Final = EVENT_COLUMNS.index("segment")
 
 
 def encode_outcome(op: FinishTask) -> bytes:
@@ -193,7 +194,8 @@ class Applier:
             pk = self._task_of(group, op)
             if pk > 0:
                 rows += self._streams.add(pk, op.events)
-        write_rows(self._cursor, insert_sql, "events", EVENT_COLUMNS, rows)
+        kept = [row for row in rows if not self._streams.has_rolled(row[_SEGMENT])]
+        write_rows(self._cursor, insert_sql, "events", EVENT_COLUMNS, kept)
 
     def _task_of(self, group: Group, op: AddEvents) -> int:
         entry = group.tasks.get(op.task_id)

@@ -66,11 +66,12 @@ class Pending:
 class Group:
     """Ops that may be applied together."""
 
-    __slots__ = ("closed", "events", "others", "tasks")
+    __slots__ = ("closed", "events", "others", "tasks", "told")
 
     def __init__(self) -> None:
         self.tasks: dict[str, Pending] = {}
         self.events: list[AddEvents] = []
+        self.told: set[str] = set()
         self.others: list[Op] = []
         self.closed = False
 
@@ -85,13 +86,15 @@ class Group:
             return self._move(op)  # type: ignore[arg-type]
         if kind is AddEvents:
             self.events.append(op)  # type: ignore[arg-type]
+            self.told.add(op.task_id)  # type: ignore[union-attr]
         else:
             self.others.append(op)
             self.closed = kind is DeleteTasks or kind is DeleteFinished
         return True
 
     def _insert(self, op: InsertTask) -> bool:
-        if op.task_id in self.tasks:
+        # Output that came before its task was refused, and stays so.
+        if op.task_id in self.tasks or op.task_id in self.told:
             return False
         entry = self.tasks[op.task_id] = Pending(op.owner)
         entry.insert = op

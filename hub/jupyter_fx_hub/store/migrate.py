@@ -49,14 +49,15 @@ def upgrade(connection: Connection, path: Path) -> None:
         )
         connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": REVISION})
         return
+    if current is None:
+        raise UsageError(f"{path} is not a database of the fx hub: move it away, or name another database")
     from alembic import command
     from alembic.script import ScriptDirectory
     from alembic.util import CommandError
 
     config = alembic_config(connection)
     try:
-        if current is not None:
-            ScriptDirectory.from_config(config).get_revision(current)
+        ScriptDirectory.from_config(config).get_revision(current)
     except CommandError as error:
         raise UsageError(
             f"the database {path} was written by a newer jupyter-fx"

@@ -133,8 +133,8 @@ class Store:
         self._writer.put(op)
         return self._written
 
-    def read(self, name: str, *args: Any) -> asyncio.Future[Any]:
-        """Call `queries.<name>(reader, *args)` in the writer thread, after all that was written before."""
+    def read(self, name: str, *args: Any, **more: Any) -> asyncio.Future[Any]:
+        """Call `queries.<name>(reader, *args, **more)` in the writer thread, after all that was written before."""
         function = queries.READS[name]
         future: asyncio.Future[Any] = self._loop.create_future()
         if self.failure is not None or self._closed:
@@ -147,7 +147,7 @@ class Store:
         def answer(value: Any, error: BaseException | None) -> None:
             self._call(_settle, future, value, error)
 
-        self._writer.put(Read(lambda: function(reader, *args), answer))
+        self._writer.put(Read(lambda: function(reader, *args, **more), answer))
         return future
 
     def delete_expired(self, now: float, limit: int = 500) -> int:

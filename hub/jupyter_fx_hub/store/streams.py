@@ -88,6 +88,7 @@ class Streams:
         self._unsynced: set[str] = set()
         self._new_dirs: set[Path] = set()
         self._garbage: list[str] = []
+        self._rolled: set[int] = set()
         self._next = int(cursor.execute("SELECT coalesce(max(segment), 0) FROM segments").fetchone()[0]) + 1
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -106,6 +107,10 @@ class Streams:
                 data = msgspec.msgpack.encode(row.data)
             made.append((task, row.n, row.attempt, row.k, row.kind, row.t, segment, place, length, data))
         return made
+
+    def has_rolled(self, segment: int) -> bool:
+        """Whether this transaction dropped the segment again: then a row that points into it is not worth writing."""
+        return segment in self._rolled
 
     def _place(self, task: int, n: int, text: bytes) -> tuple[int, int, int, bytes | None]:
         stream = self._stream(task)
@@ -183,6 +188,7 @@ class Streams:
             )
             self._unsynced.discard(oldest.name)
             self._garbage.append(oldest.name)
+            self._rolled.add(oldest.segment)
 
     def flush(self) -> None:
         """Bring files and their rows to where COMMIT may be said."""
@@ -220,6 +226,7 @@ class Streams:
             self._close(name)
             self._path(name).unlink(missing_ok=True)
         self._garbage.clear()
+        self._rolled.clear()
 
     def rolled_back(self) -> None:
         """COMMIT did not happen: believe the database again, not the memory."""
@@ -227,13 +234,17 @@ class Streams:
         self._changed.clear()
         self._unsynced.clear()
         self._garbage.clear()
+        self._rolled.clear()
 
     def forget(self, tasks: Iterable[int]) -> None:
         """Delete the text of these tasks with the transaction that is under way (rows and, after COMMIT, files)."""
         for task in tasks:
-            self._known.pop(task, None)
+            stream = self._known.pop(task, None)
             self._changed.pop(task, None)
-            for (name,) in self._cursor.execute("SELECT name FROM segments WHERE task=?", (task,)).fetchall():
+            names = {name for (name,) in self._cursor.execute("SELECT name FROM segments WHERE task=?", (task,))}
+            # Segments of this very transaction have no rows yet.
+            names |= {segment.name for segment in stream.segments} if stream else set()
+            for name in names:
                 self._unsynced.discard(name)
                 self._garbage.append(name)
             self._cursor.execute("DELETE FROM segments WHERE task=?", (task,))
