@@ -304,15 +304,27 @@ class Link:
             return
         if self.state is LinkState.OPEN and not self._asked and now < self._heard + self._dead_after:
             self._asked = True
-            self._pings += 1
-            self._put(0, encode_message(Ping(self._pings)))
+            self._ask()
         elif self.state is LinkState.OPEN:
             self._end(self._unheard(f"nothing was heard for {now - self._heard:.0f} s"), True, goodbye=True)
         else:
             missing = "Welcome" if self.side == "connects" else "Hello"
             self._end(self._unheard(f"no {missing} came within {self._hello_within:.0f} s"), True, goodbye=True)
 
+    def not_listening(self, now: float) -> None:
+        """This side does not read for now, by its own choice.
+
+        So silence is no sign of death, and since no Pong can be given, a Ping shows the other side that this one lives.
+        """
+        if self.state is LinkState.OPEN:
+            self._heard = now
+            self._ask()
+
     # Inside.
+
+    def _ask(self) -> None:
+        self._pings += 1
+        self._put(0, encode_message(Ping(self._pings)))
 
     def _unheard(self, what: str) -> FxError:
         if self.side == "connects":

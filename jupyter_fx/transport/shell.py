@@ -57,6 +57,7 @@ class Shell:
         self._answering: set[asyncio.Task[None]] = set()
         self._writable: list[asyncio.Future[None]] = []
         self._ended = False
+        self._reading = True
 
     @property
     def is_open(self) -> bool:
@@ -122,12 +123,14 @@ class Shell:
         self._flush()
 
     def pause_reading(self) -> None:
-        """Let the other side wait: what came in must be dealt with first."""
+        """Let the other side wait: what came in must be dealt with first. It is not taken for dead meanwhile."""
+        self._reading = False
         if self.channel is not None:
             self.channel.pause_reading()
 
     def resume_reading(self) -> None:
         """Read again."""
+        self._reading = True
         if self.channel is not None:
             self.channel.resume_reading()
 
@@ -144,6 +147,7 @@ class Shell:
     def _use(self, channel: Channel) -> None:
         """Carry the link over `channel`."""
         self.channel = channel
+        self._reading = True
         channel.on_frame = self._frame
         channel.on_closed = lambda error: self._channel_closed(channel, error)
         channel.on_writable = self._channel_writable
@@ -220,7 +224,10 @@ class Shell:
 
     def _timer_fired(self) -> None:
         self._timer = None
-        self.link.handle_timer(self._clock.monotonic())
+        now = self._clock.monotonic()
+        if not self._reading:
+            self.link.not_listening(now)
+        self.link.handle_timer(now)
         self._tell()
         self._arm()
 

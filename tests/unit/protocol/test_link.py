@@ -214,6 +214,19 @@ def test_talk_puts_off_pings() -> None:
     assert wire.client.link._pings == wire.server.link._pings == 0
 
 
+def test_a_side_that_does_not_listen_on_purpose_is_not_taken_for_dead_nor_takes_the_other_for_it() -> None:
+    wire = open_wire()
+    for _ in range(10):
+        wire.clock.advance(10.0)
+        wire.server.link.not_listening(wire.clock.monotonic())
+        for data in wire.server.link.data_to_send():
+            wire.client.feed(data)
+        for end in (wire.client, wire.server):
+            end.link.handle_timer(wire.clock.monotonic())
+        assert wire.client.link.is_open
+        assert wire.server.link.is_open
+
+
 def test_nobody_greets_in_time() -> None:
     server = Link("accepts", now=0.0)
     assert server.next_timer() == 10.0
