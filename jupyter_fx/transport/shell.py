@@ -13,7 +13,7 @@ from jupyter_fx.protocol.faults import error_from, error_info
 from jupyter_fx.protocol.limits import UNACKED_MAX
 from jupyter_fx.protocol.link import Acked, Closed, Link, Opened, Received
 from jupyter_fx.protocol.messages import Hello, Reply, Request, Welcome
-from jupyter_fx.transport.channel import Channel
+from jupyter_fx.transport.channel import WRITE_HIGH, Channel
 from jupyter_fx.transport.clock import Clock, SystemClock
 
 __all__ = ["Shell"]
@@ -66,8 +66,11 @@ class Shell:
 
     @property
     def congested(self) -> bool:
-        """Whether to send less: UNACKED_MAX bytes wait for acks, or the connection does not take more."""
-        return self.link.unacked_bytes >= UNACKED_MAX or (self.channel is not None and self.channel.paused)
+        """Whether to send less: UNACKED_MAX bytes wait for acks, or WRITE_HIGH for the connection to take them."""
+        link, channel = self.link, self.channel
+        if channel is not None and (channel.paused or link.pending_bytes >= WRITE_HIGH):
+            return True
+        return link.unacked_bytes >= UNACKED_MAX
 
     async def wait_uncongested(self) -> None:
         """Return when `congested` is over (at once if it is not); raises why when the link is closed for good."""
@@ -212,6 +215,8 @@ class Shell:
             self._ack_timer = None
         if frames := self.link.data_to_send():
             channel.write(frames)
+        if self._writable:
+            self._wake_writers()
 
     def _arm(self) -> None:
         """Keep one timer; it is not touched when frames come, but looks again when it fires."""

@@ -11,7 +11,7 @@ import pytest
 
 from jupyter_fx.errors import AuthError, HubUnavailable, InfrastructureError, UsageError
 from jupyter_fx.protocol.codec import decode_frame, encode_frame, encode_message
-from jupyter_fx.protocol.messages import Detach, Hello, Ping, Pong, Reply, Request, Welcome
+from jupyter_fx.protocol.messages import BlobData, Detach, Hello, Ping, Pong, Reply, Request, Welcome
 from jupyter_fx.testing import FakeClock
 from jupyter_fx.transport import Channel, Peer, Served
 from jupyter_fx.transport import shell as shell_module
@@ -166,6 +166,23 @@ def test_nothing_is_written_while_the_channel_is_full_and_all_of_it_after() -> N
         channel.on_writable()
         await waiting
         assert channel.heard == [Detach(["a"])]
+        line.peer.close()
+
+    run(story)
+
+
+def test_a_sender_that_minds_congestion_lets_the_loop_write_what_it_piles_up() -> None:
+    async def story() -> None:
+        line = Line()
+        channel = await line.open()
+        most = 0
+        for _ in range(40):
+            line.peer.send(BlobData("d", 0, 1, bytes(500_000)))
+            most = max(most, line.peer.link.pending_bytes)
+            await line.peer.wait_uncongested()
+        assert most < 5_000_000
+        await settle()
+        assert len(channel.heard) == 40
         line.peer.close()
 
     run(story)
