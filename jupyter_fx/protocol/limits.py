@@ -12,6 +12,7 @@ __all__ = [
     "INLINE_MAX",
     "MAP_ITEMS_MAX",
     "NAME_MAX",
+    "REQUESTS_MAX",
     "RESULT_HOME_MAX",
     "STREAM_FRAME_MAX",
     "STREAM_HEAD",
@@ -41,6 +42,8 @@ MAP_ITEMS_MAX: Final = 1_000_000
 """Items in one map chunk."""
 UNACKED_MAX: Final = 64 * MIB
 """Bytes that one side of a link keeps for redelivery before its sender has to wait."""
+REQUESTS_MAX: Final = 256
+"""Requests of one link that are being answered at a time."""
 STREAM_FRAME_MAX: Final = 64 * KIB
 """Bytes of text in one Output."""
 STREAM_HEAD: Final = 256 * KIB

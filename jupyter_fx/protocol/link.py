@@ -320,6 +320,16 @@ class Link:
             self._heard = now
             self._ask()
 
+    def validate(self) -> None:
+        """Raise AssertionError unless what this link holds fits together; for tests, after every step."""
+        assert len(self._kept) == self._last - self._acked, "a kept message is missing or too many"
+        assert self._kept_bytes == sum(map(len, self._kept))
+        assert self._told <= self._durable <= self._received
+        assert not self._run or self._run_size == FRAME_OVERHEAD + sum(map(len, self._run)) <= FRAME_MAX
+        assert self._ready_size == sum(map(len, self._ready))
+        assert self._run_first <= self._last
+        assert (self.version == 0) or self.hello is not None
+
     # Inside.
 
     def _ask(self) -> None:

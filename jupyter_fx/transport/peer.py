@@ -38,7 +38,7 @@ class Peer(Shell):
     `on_request(request)` returns or awaits the value of a Request of the other side, or raises an FxError.
     The first reconnect is tried at once, the next after a random time up to 0.5, 1, 2 … 30 s (full jitter:
     M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015).
-    `hello.token` is sent in the Hello on a local socket and as a bearer token on a WebSocket.
+    `hello.token`, or what `token` returns at each connect, is sent in the Hello, on a WebSocket as a bearer token instead.
     `connector` replaces `connect(address, token=…, **options)`.
     """
 
@@ -57,16 +57,23 @@ class Peer(Shell):
         ack_delay: float = 0.005,
         ping_interval: float = 10.0,
         dead_after: float = 30.0,
+        token: Callable[[], str] | None = None,
         connector: Callable[[], Awaitable[Channel]] | None = None,
         connect_timeout: float = 20.0,
         rng: random.Random | None = None,
         **options: Any,
     ) -> None:
-        token = ""
-        if not address.startswith("unix:") and connector is None:
-            token, hello = hello.token, msgspec.structs.replace(hello, token="")
+        self._token = token or (lambda: hello.token)
+        self._token_in_hello = address.startswith(("unix:", "tcp:")) or connector is not None
+        self._options = options
         super().__init__(
-            Link("connects", hello=hello, now=0.0, ping_interval=ping_interval, dead_after=dead_after),
+            Link(
+                "connects",
+                hello=msgspec.structs.replace(hello, token=""),
+                now=0.0,
+                ping_interval=ping_interval,
+                dead_after=dead_after,
+            ),
             on_message=on_message,
             on_acked=on_acked,
             on_request=on_request,
@@ -79,7 +86,7 @@ class Peer(Shell):
         self.error: FxError | None = None
         """Why the link is not open, if it is known."""
         self._on_open, self._on_lost, self._on_refused = on_open, on_lost, on_refused
-        self._connect = connector or (lambda: connect(address, token=token, **options))
+        self._connector = connector
         self._connect_timeout = connect_timeout
         self._rng = rng or random.Random()
         self._connecting: asyncio.Task[None] | None = None
@@ -147,7 +154,7 @@ class Peer(Shell):
             pause = None
             try:
                 async with asyncio.timeout(self._connect_timeout):
-                    channel = await self._connect()
+                    channel = await self._connect(self._token())
             except (AuthError, UsageError) as error:
                 self._refused(error)
                 return
@@ -163,6 +170,14 @@ class Peer(Shell):
         self.link.reconnected(self._clock.monotonic())
         self._use(channel)
         channel.start()
+
+    async def _connect(self, token: str) -> Channel:
+        if self._token_in_hello and self.link.hello is not None:
+            self.link.hello = msgspec.structs.replace(self.link.hello, token=token)
+            token = ""
+        if self._connector is not None:
+            return await self._connector()
+        return await connect(self.address, token=token, **self._options)
 
     def _opened(self, peer: Hello | Welcome) -> None:
         assert isinstance(peer, Welcome)

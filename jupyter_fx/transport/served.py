@@ -137,7 +137,7 @@ class Served(Shell):
             self.link.refuse(error, retry=bool(error.details.get("retry", False)))
         self._tell()
 
-    def _lost(self, error: FxError | None, retry: bool) -> None:  # noqa: ARG002 - the other side comes again by itself
+    def _lost(self, error: FxError | None, retry: bool) -> None:
         callback, self._on_closed = self._on_closed, None
         self._over(error)
         if callback is not None:

@@ -8,9 +8,16 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from jupyter_fx.errors import FxError, HubUnavailable, InfrastructureError, LocalProtocolError, UsageError
+from jupyter_fx.errors import (
+    FxError,
+    HubUnavailable,
+    InfrastructureError,
+    LocalProtocolError,
+    QuotaExceeded,
+    UsageError,
+)
 from jupyter_fx.protocol.faults import error_from, error_info
-from jupyter_fx.protocol.limits import UNACKED_MAX
+from jupyter_fx.protocol.limits import REQUESTS_MAX, UNACKED_MAX
 from jupyter_fx.protocol.link import Acked, Closed, Link, Opened, Received
 from jupyter_fx.protocol.messages import Hello, Reply, Request, Welcome
 from jupyter_fx.transport.channel import WRITE_HIGH, Channel
@@ -312,6 +319,11 @@ class Shell:
     def _answer(self, request: Request) -> None:
         if self._on_request is None:
             self._reply(request, None, UsageError(f"no operation {request.op!r}"))
+            return
+        if len(self._answering) >= REQUESTS_MAX:
+            self._reply(
+                request, None, QuotaExceeded(f"{REQUESTS_MAX} requests are being answered: wait for some of them")
+            )
             return
         try:
             value = self._on_request(request)

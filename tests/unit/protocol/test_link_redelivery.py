@@ -83,6 +83,11 @@ class KeptMessagesArrive(RuleBasedStateMachine):
             assert numbers == list(range(numbers[0], numbers[0] + len(numbers))) if numbers else True
 
     @invariant()
+    def every_link_is_sound(self) -> None:
+        for end in (self.wire.client, *self.wire.servers):
+            end.link.validate()
+
+    @invariant()
     def nothing_acked_is_missing(self) -> None:
         seen = self.first_seen()
         assert list(seen)[: self.wire.client.acked] == self.sent[: self.wire.client.acked]

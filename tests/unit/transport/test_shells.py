@@ -223,7 +223,7 @@ def test_an_ack_waits_a_little_for_something_to_travel_with() -> None:
         assert [decode_frame(frame).ack for frames in channel.writes for frame in frames] == [1]
         channel.say(Detach(["c"]), first=2)
         line.peer.acknowledge(2)
-        while len(channel.writes) < 2:  # noqa: ASYNC110 - until the loop's timer fired
+        while len(channel.writes) < 2:
             await asyncio.sleep(0)
         assert decode_frame(channel.writes[-1][0]) == (0, 2, [])
         line.peer.close()
@@ -280,6 +280,46 @@ def test_requests_of_the_other_side_are_answered_whatever_the_handler_does() -> 
         assert "RuntimeError" in replies[2].error.message
         assert "secret" not in replies[2].error.message
         assert replies[3].error.etype == "LocalProtocolError"
+        line.peer.close()
+
+    run(story)
+
+
+def test_too_many_requests_at_once_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell_module, "REQUESTS_MAX", 2)
+
+    async def story() -> None:
+        gate = asyncio.Event()
+
+        async def wait(_: Request) -> int:
+            await gate.wait()
+            return 1
+
+        line = Line(on_request=wait)
+        channel = await line.open()
+        channel.say(*(Request(n, "op") for n in range(3)))
+        gate.set()
+        await settle()
+        replies = {reply.n: reply for reply in channel.heard}
+        assert [replies[n].value for n in range(3)] == [1, 1, None]
+        assert replies[2].error.etype == "QuotaExceeded"
+        line.peer.close()
+
+    run(story)
+
+
+def test_the_token_is_asked_for_at_each_connect() -> None:
+    async def story() -> None:
+        tokens = iter(["first", "second"])
+        line = Line(token=lambda: next(tokens))
+        await settle()
+        (first,) = line.channel.heard
+        await line.open()
+        line.clock.advance(60)
+        line.channel.on_closed(None)
+        await settle()
+        (second,) = line.channel.heard
+        assert [first.token, second.token] == ["first", "second"]
         line.peer.close()
 
     run(story)
