@@ -38,7 +38,7 @@ class Peer(Shell):
     `on_request(request)` returns or awaits the value of a Request of the other side, or raises an FxError.
     The first reconnect is tried at once, the next after a random time up to 0.5, 1, 2 … 30 s (full jitter:
     M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015).
-    `hello.token`, or what `token` returns at each connect, is sent in the Hello, on a WebSocket as a bearer token instead.
+    `hello.token`, or what `token` returns at each connect, is sent in the Hello; on a WebSocket as a bearer token.
     `connector` replaces `connect(address, token=…, **options)`.
     """
 

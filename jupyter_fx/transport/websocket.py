@@ -7,6 +7,7 @@ because its own receive queue costs a task switch per message.
 
 from __future__ import annotations
 
+import ipaddress
 import ssl as ssl_module
 from collections.abc import Sequence
 from typing import Any, cast
@@ -168,6 +169,14 @@ def link_url(address: str) -> str:
     return urlunsplit(("wss" if parts.scheme == "https" else "ws", parts.netloc, path, "", ""))
 
 
+def _is_here(host: str) -> bool:
+    """Whether a host is this machine itself, which a proxy elsewhere cannot reach."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 async def connect(
     address: str,
     *,
@@ -177,12 +186,15 @@ async def connect(
     headers: dict[str, str] | None = None,
     open_timeout: float = 15.0,
 ) -> Channel:
-    """A channel to the hub at `address` (see `link_url`); `proxy` is True (that of the environment), None or a URL.
+    """A channel to the hub at `address` (see `link_url`); `proxy` is True (the environment's, but none on loopback), None
+    or a URL.
 
     Raises AuthError when it does not take the token, HubUnavailable when it does not answer like a hub, UsageError when
     the address or the proxy's means nothing.
     """
     url = link_url(address)
+    if proxy is True and _is_here(urlsplit(url).hostname or ""):
+        proxy = None
     extra = dict(headers or {})
     if token:
         extra["Authorization"] = f"Bearer {token}"

@@ -507,8 +507,9 @@ class Proxy:
             writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
             writer.close()
             return
-        host, port = head.split()[1].rsplit(":", 1)
-        there, back = await asyncio.open_connection(host, int(port))
+        # Names of hubs are known to the proxy alone.
+        port = head.split()[1].rpartition(":")[2]
+        there, back = await asyncio.open_connection("127.0.0.1", int(port))
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         await asyncio.gather(self.pass_on(reader, back), self.pass_on(there, writer))
 
@@ -524,7 +525,7 @@ def certificate() -> Iterator[Path]:
     """A self-made certificate for localhost, with its key, in one file."""
     directory = Path(tempfile.mkdtemp(prefix="fx"))
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"]
+    names = ["-addext", "subjectAltName=DNS:localhost,DNS:hub.test", "-keyout", "key.pem", "-out", "cert.pem"]
     subprocess.run([*command.split(), *names], cwd=directory, check=True, capture_output=True)
     both = directory / "both.pem"
     both.write_text((directory / "key.pem").read_text() + (directory / "cert.pem").read_text())
@@ -542,13 +543,14 @@ def test_tls_is_verified_and_works_through_a_proxy(certificate: Path, monkeypatc
         async with web_hub(tls) as (_, address):
             with pytest.raises(HubUnavailable, match="SSL_CERT_FILE"):
                 await connect(address, token="good")
+            monkeypatch.setenv("https_proxy", url)
+            monkeypatch.delenv("no_proxy", raising=False)
+            monkeypatch.delenv("NO_PROXY", raising=False)
             direct = Client(address, with_token("good"), ssl=trusting)
             await converse(direct)
             direct.peer.close()
             assert proxy.asked == []
-            monkeypatch.setenv("https_proxy", url)
-            monkeypatch.delenv("no_proxy", raising=False)
-            monkeypatch.delenv("NO_PROXY", raising=False)
+            address = address.replace("localhost", "hub.test")
             by_environment = Client(address, with_token("good"), ssl=trusting)
             await converse(by_environment)
             by_environment.peer.close()
