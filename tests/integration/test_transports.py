@@ -45,7 +45,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 
 async def until(true: Callable[[], object]) -> None:
     """Wait for what no callback tells."""
-    while not true():  # noqa: ASYNC110
+    while not true():
         await asyncio.sleep(0.005)
 
 
@@ -445,14 +445,14 @@ def test_pages_need_an_exact_origin_and_may_bring_a_ticket() -> None:
             url = address.replace("http", "ws") + "api/v1/link"
             for origin in ("https://evil.example", "https://lab.example.evil", "http://lab.example", "null"):
                 with pytest.raises(InvalidStatus, match="403"):
-                    await raw_websocket(url, origin=origin)  # type: ignore[arg-type]
+                    await raw_websocket(url, proxy=None, origin=origin)  # type: ignore[arg-type]
             protocols = [SUBPROTOCOL, f"{TICKET_PREFIX}once"]
-            page = await raw_websocket(url, origin="https://lab.example", subprotocols=protocols)  # type: ignore[arg-type]
+            page = await raw_websocket(url, proxy=None, origin="https://lab.example", subprotocols=protocols)  # type: ignore[arg-type]
             assert page.subprotocol == SUBPROTOCOL
             assert hub.served[0].peer["user"] == "ada"
             await page.close()
             with pytest.raises(InvalidStatus, match="401"):
-                await raw_websocket(url, subprotocols=[SUBPROTOCOL, f"{TICKET_PREFIX}used"])  # type: ignore[list-item]
+                await raw_websocket(url, proxy=None, subprotocols=[SUBPROTOCOL, f"{TICKET_PREFIX}used"])  # type: ignore[list-item]
 
     run(story)
 
@@ -462,7 +462,7 @@ def test_text_and_oversized_messages_end_a_websocket() -> None:
         async with web_hub() as (hub, address):
             url = address.replace("http", "ws") + "api/v1/link"
             for rubbish in ("text", bytes(FRAME_MAX + 1)):
-                raw = await raw_websocket(url)
+                raw = await raw_websocket(url, proxy=None)
                 await raw.send(rubbish)
                 with pytest.raises(ConnectionClosed):
                     await raw.recv()

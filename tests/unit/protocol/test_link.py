@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jupyter_fx.errors import (
     AuthError,
@@ -406,6 +408,31 @@ def test_events_tell_the_whole_story_in_order() -> None:
     link.receive_data(frame(Cancel(["a"]), ack=1), 0.0)
     assert link.events() == [Opened(WELCOME), Acked(1), Received(Cancel(["a"]), 0)]
     assert link.events() == []
+
+
+FRAMES = st.one_of(
+    st.binary(max_size=30),
+    st.builds(
+        lambda first, ack, messages: frame(*messages, first=first, ack=ack),
+        st.integers(0, 4),
+        st.integers(0, 3),
+        st.lists(st.sampled_from([HELLO, WELCOME, Ping(1), Pong(1), detach(1), Goodbye(ErrorInfo("X", "y"), True)])),
+    ),
+)
+
+
+@given(st.booleans(), st.lists(FRAMES, max_size=6), st.integers(0, 3))
+def test_nothing_that_the_other_side_says_makes_a_link_raise(connects: bool, frames: list[bytes], sent: int) -> None:
+    link = Link("connects", hello=HELLO, now=0.0) if connects else accepting()
+    for n in range(sent):
+        link.send(detach(n), keep=True)
+    for data in frames:
+        link.receive_data(data, 1.0)
+        link.validate()
+        link.handle_timer(20.0)
+        link.events()
+        link.data_to_send()
+        link.validate()
 
 
 def test_a_goodbye_too_long_for_a_frame_is_shortened() -> None:
