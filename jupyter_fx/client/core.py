@@ -224,8 +224,6 @@ class Core:
             future._sent = True  # noqa: SLF001 before its state is read: `cancel` reads them the other way round
             if future.cancelled():
                 continue
-            if future._bounded and not future.set_running_or_notify_cancel():  # noqa: SLF001
-                continue
             if function is not None and function.digest not in functions:
                 functions.add(function.digest)
                 peer.send(Functions([function]), keep=True)

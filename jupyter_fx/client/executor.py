@@ -164,6 +164,8 @@ class Executor(concurrent.futures.Executor):
                 self._backlog.append(prepared)
                 return future
             self._free -= 1
+        # As in a pool of processes: what has a place counts as running, sent or not.
+        future.set_running_or_notify_cancel()
         client.push(prepared)
         return future
 
@@ -179,12 +181,12 @@ class Executor(concurrent.futures.Executor):
 
     def _next(self, done: TaskFuture) -> None:
         with self._lock:
-            if done._sent:  # noqa: SLF001 it held one of the places
+            if not done.cancelled() or done._sent:  # noqa: SLF001 it held one of the places
                 self._free += 1
             ready = []
             while self._free > 0 and self._backlog:
                 prepared = self._backlog.popleft()
-                if not prepared[0].cancelled():
+                if prepared[0]._begin():  # noqa: SLF001
                     self._free -= 1
                     ready.append(prepared)
         for prepared in ready:

@@ -147,6 +147,8 @@ class TaskFuture(concurrent.futures.Future[Any]):
                     return False
                 self.cancel_running()
                 return False
+            if self._state in _CANCELLED:
+                return True
             if not super().cancel():
                 return False
             if self._state == _base.CANCELLED:
@@ -223,6 +225,11 @@ class TaskFuture(concurrent.futures.Future[Any]):
         if self._state not in _DONE:
             self.set_exception(error)
 
+    def _begin(self) -> bool:
+        """Count as running from now on; False when it was cancelled before."""
+        with self._condition:
+            return self._state not in _DONE and self.set_running_or_notify_cancel()
+
     def _become_cancelled(self) -> None:
         with self._condition:
             if self._state == _base.RUNNING:
@@ -260,7 +267,8 @@ class TaskFuture(concurrent.futures.Future[Any]):
         return info
 
 
-_DONE = frozenset((_base.CANCELLED, _base.CANCELLED_AND_NOTIFIED, _base.FINISHED))
+_CANCELLED = frozenset((_base.CANCELLED, _base.CANCELLED_AND_NOTIFIED))
+_DONE = _CANCELLED | {_base.FINISHED}
 
 
 def _flush(futures: Iterable[concurrent.futures.Future[Any]]) -> None:

@@ -87,8 +87,9 @@ class MapResult:
         self._broken: BaseException | None = None
         self._values: dict[int, payload.Items] = {}
         # The first chunks are made here, so that what cannot travel is said at once.
-        while not self._exhausted and len(self._flying) < self._ahead:
-            self._step()
+        for _ in range(self._ahead):
+            if not self._exhausted:
+                self._step()
         if not self._exhausted:
             threading.Thread(target=self._feed, name="jupyter-fx-map", daemon=True).start()
 

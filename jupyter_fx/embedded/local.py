@@ -20,13 +20,15 @@ from jupyter_fx.paths import endpoint_dir, runtime_dir
 __all__ = ["NAME", "agent_command", "ensure_endpoint", "keep_endpoint", "stop_endpoint"]
 
 NAME = "local"
+IDLE_STOP = 2100.0
+"""Seconds without hub, tasks and sessions after which the agent ends: a little longer than the hub's own."""
 AGAIN = 10.0
 """Seconds between two starts of an agent that keeps ending."""
 
 
-def agent_command() -> list[str]:
+def agent_command(address: str) -> list[str]:
     """The command line of the agent."""
-    return [sys.executable, "-m", "jupyter_fx.cli.app", "endpoint", "run", NAME]
+    return [sys.executable, "-m", "jupyter_fx.endpoint.main", NAME, "--hub", address, "--idle-stop", f"{IDLE_STOP:g}"]
 
 
 def agent_file() -> Path:
@@ -51,9 +53,9 @@ def ensure_endpoint(hub: HubFile) -> None:
     with locked("local-agent.lock", 30.0):
         if agent() is not None:
             return
-        environment = {"JUPYTER_FX_HUB": hub.address, **_enrolment(hub)}
+        environment = _enrolment(hub)
         log = endpoint_dir(NAME) / "agent.log"
-        child = spawn(agent_command(), log, clean_environment(scrub=True) | environment)
+        child = spawn(agent_command(hub.address), log, clean_environment(scrub=True) | environment)
         write_private(agent_file(), {**identity(child.pid), "hub": hub.address, "started": time.time()})
 
 
@@ -77,7 +79,7 @@ def _just_started() -> bool:
 
 def _enrolment(hub: HubFile) -> dict[str, str]:
     """A one-use code for an agent that the hub does not know yet; {} for one that it does."""
-    credential = endpoint_dir(NAME) / "credential.json"
+    credential = endpoint_dir(NAME) / "identity.json"
     client = HubClient(hub.address, token=hub.token)
     try:
         known = False
@@ -87,7 +89,7 @@ def _enrolment(hub: HubFile) -> dict[str, str]:
         if known and credential.exists():
             return {}
         credential.unlink(missing_ok=True)
-        return {"JUPYTER_FX_ENROL_CODE": str(client.request("endpoints.code", {"name": NAME})["code"])}
+        return {"JUPYTER_FX_CODE": str(client.request("endpoints.code", {"name": NAME})["code"])}
     finally:
         client.close(timeout=0.0)
 
