@@ -11,6 +11,7 @@ import os
 import statistics
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -89,11 +90,12 @@ def measure(key: str, started: float, scratch: Path, limits: Limits) -> dict[str
         meter.workers |= set(peer.submit_many(whoami, [0.1] * (4 * WORKERS)))
         for x in range(20):
             peer.call(inc, x)
-        result |= _calls(peer, meter, limits)
-        result |= _tasks(peer, meter, limits)
-        result["worker_mib"] = _mean([processes.pss_mib(pid) for pid in meter.workers])
-        result["workers"] = len(meter.workers)
-        result |= _mapped(peer, meter, limits)
+        for part in (_calls, _tasks, _memory, _mapped):
+            try:
+                result |= part(peer, meter, limits)
+            except Exception as error:  # what one part loses, the others need not
+                said = traceback.format_exception(error)
+                result.setdefault("failed", {})[part.__name__.lstrip("_")] = "".join(said)[-4000:]
     finally:
         meter.look()
         result["seen"] = sorted(meter.seen)
@@ -130,6 +132,12 @@ def _tasks(peer: Peer, meter: Meter, limits: Limits) -> dict[str, Any]:
     return {"tasks_s": count / seconds, "tasks": count, "cpu_us_task": cpu}
 
 
+def _memory(peer: Peer, meter: Meter, limits: Limits) -> dict[str, Any]:
+    """What a worker costs after the single tasks."""
+    sizes = [size for pid in meter.workers if (size := processes.pss_mib(pid)) is not None]
+    return {"worker_mib": statistics.fmean(sizes) if sizes else None, "workers": len(meter.workers)}
+
+
 def _mapped(peer: Peer, meter: Meter, limits: Limits) -> dict[str, Any]:
     """The bulk call."""
     if peer.map(inc, range(8)) is None:
@@ -160,11 +168,6 @@ def _sized(work: Callable[[int], object], first: int, most: int, seconds: float)
         if fitting <= count * 2 or took > seconds / 4:
             return fitting
         count = min(fitting, count * 10)
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known else None
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def main() -> int:
     versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
     print(f"{WORKERS} workers each, {options.rounds} interleaved rounds, medians; {os.cpu_count()} cores; {versions}\n")
     print(table(summary, options.against))
-    failed = sorted(key for key, results in rounds.items() if any("error" in row for row in results))
+    failed = sorted(key for key, results in rounds.items() if any("error" in row or "failed" in row for row in results))
     if failed:
         print(f"\nFailed at least once: {', '.join(failed)}; see {target.relative_to(ROOT)}")
     return 1 if failed else 0
@@ -138,10 +138,17 @@ def main() -> int:
 def _short(result: dict[str, Any]) -> str:
     if "error" in result:
         return f"failed: {result['error']}"
-    mapped = f", {result['mapped_s']:,.0f} mapped/s" if result["mapped_s"] else ""
-    left = f" (had to be ended: {', '.join(result['left_behind'])})" if result["left_behind"] else ""
-    first = f"first after {result['first_s']:.2f} s"
-    return f"{result['p50_ms']:.2f} ms, {result['tasks_s']:,.0f} tasks/s{mapped}, {first}{left}"
+    units = (
+        ("p50_ms", " ms", 2),
+        ("tasks_s", " tasks/s", 0),
+        ("mapped_s", " mapped/s", 0),
+        ("first_s", " s to the first", 2),
+    )
+    parts = [f"{result[key]:,.{digits}f}{unit}" for key, unit, digits in units if result.get(key)]
+    parts += [f"{part} failed: {said.splitlines()[-1][:200]}" for part, said in result.get("failed", {}).items()]
+    if result["left_behind"]:
+        parts.append(f"had to be ended: {len(result['left_behind'])}")
+    return ", ".join(parts)
 
 
 if __name__ == "__main__":
