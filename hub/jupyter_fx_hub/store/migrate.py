@@ -44,7 +44,8 @@ def upgrade(connection: Connection, path: Path) -> None:
         metadata.create_all(connection)
         connection.execute(
             text(
-                "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL CONSTRAINT alembic_version_pkc PRIMARY KEY)"
+                "CREATE TABLE alembic_version"
+                " (version_num VARCHAR(32) NOT NULL CONSTRAINT alembic_version_pkc PRIMARY KEY)"
             )
         )
         connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": REVISION})

@@ -32,7 +32,7 @@ REACHED: Final = (
 """Whether a task or function reaches a row of `blobs`."""
 
 
-def apply(cursor: sqlite3.Cursor, op: Op) -> Problem | None:  # noqa: C901 -- one branch per op, each a statement
+def apply(cursor: sqlite3.Cursor, op: Op) -> Problem | None:
     """Apply one op; the problem if it changed nothing that it should have."""
     if isinstance(op, PutFunction):
         blob, size = (op.blob.digest, op.blob.size) if op.blob else ("", 0)

@@ -69,15 +69,17 @@ class Store:
             self._raw, self._engine, self._connection = _open_database(path)
             self.hub_boot = _next_boot(self._connection)
             """The number of this start; it grows by one with each."""
-            self.streams = Streams(path.parent / "streams", self._raw.cursor())
+            # Closed one by one: a statement that one of them still holds would keep the database locked.
+            self._cursors = [self._raw.cursor() for _ in range(3)]
+            self.streams = Streams(path.parent / "streams", self._cursors[0])
         except BaseException:
             self._lock.give_back()
             raise
         self.streams.sweep()
         self.space.restore()
         self._writer = Writer(
-            self._raw,
-            Applier(self._raw.cursor(), self.streams, self.hub_boot),
+            self._cursors[2],
+            Applier(self._cursors[1], self.streams, self.hub_boot),
             self.streams,
             self.space,
             committed=self._in_writer_committed,
@@ -164,15 +166,19 @@ class Store:
         """Ops that are not on disk yet."""
         return self._written - self.committed
 
-    def close(self) -> None:
-        """Bring everything to the disk, tell it, and let go of the database. Blocks; may be called twice."""
+    def close(self, patience: float = 10.0) -> None:
+        """Bring everything to the disk, tell it, and let go of the database. Blocks; may be called twice.
+
+        On a disk that is still full after `patience` seconds it ends all the same: what was not told is not there.
+        """
         if self._closed:
             return
         self._closed = True
-        self._writer.put(None)
-        self._writer.join()
+        self._writer.end(patience)
         self._deliver()
         self.streams.close()
+        for cursor in self._cursors:
+            cursor.close()
         self._connection.close()
         self._engine.dispose()
         self._raw.close()

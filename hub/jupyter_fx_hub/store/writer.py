@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import sqlite3
 import threading
@@ -76,7 +77,7 @@ class Writer:
 
     def __init__(
         self,
-        raw: sqlite3.Connection,
+        cursor: sqlite3.Cursor,
         applier: Applier,
         streams: Streams,
         space: Ballast,
@@ -86,7 +87,7 @@ class Writer:
         hold: float = HOLD,
         batch: int = BATCH,
     ) -> None:
-        self._cursor = raw.cursor()
+        self._cursor = cursor
         self._applier = applier
         self._streams = streams
         self._space = space
@@ -97,6 +98,9 @@ class Writer:
         self._queue: queue.SimpleQueue[Op | Read | None] = queue.SimpleQueue()
         self._later: deque[Op | Read | None] = deque()
         self._position = 0
+        self._give_up = math.inf
+        self._asked: Read | None = None
+        self._ending = False
         self._thread = threading.Thread(target=self._run, name="fx-hub-store", daemon=True)
         self.put: Callable[[Op | Read | None], None] = self._queue.put
         """Queue an op, a read, or None: the end."""
@@ -107,8 +111,10 @@ class Writer:
         """Begin."""
         self._thread.start()
 
-    def join(self) -> None:
-        """Wait for the end that `put(None)` asked for."""
+    def end(self, patience: float) -> None:
+        """Write what is queued and end; what a full disk has not taken after `patience` seconds stays untold."""
+        self._give_up = time.monotonic() + patience
+        self.put(None)
         self._thread.join()
 
     def _run(self) -> None:
@@ -121,12 +127,14 @@ class Writer:
             self._refuse_reads(error)
 
     def _refuse_reads(self, error: BaseException) -> None:
-        while True:
+        """Nothing is written any more; who asks is told so until the end."""
+        if self._asked is not None:
+            self._asked.answer(None, error)
+        while not self._ending:
             item = self._take(None)
-            if item is None:
-                return
             if isinstance(item, Read):
                 item.answer(None, error)
+            self._ending = item is None
 
     def _take(self, timeout: float | None) -> Op | Read | None:
         """The next item; raises queue.Empty after `timeout` seconds (0: at once, None: never)."""
@@ -139,13 +147,19 @@ class Writer:
     def _step(self) -> bool:
         """One transaction and what ended it; False at the end."""
         ops, after = self._gather()
+        self._asked = after if isinstance(after, Read) else None
+        self._ending = after is _END
         if ops:
             problems = self._commit(ops)
             self._position += len(ops)
             self._committed(self._position, problems)
-        if isinstance(after, Read):
-            after.run()
-        return after is not _END
+        self._answer()
+        return not self._ending
+
+    def _answer(self) -> None:
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked.run()
 
     def _gather(self) -> tuple[list[Op], Read | object]:
         """Ops for one transaction, and the read or end (or nothing) that stands behind them."""
@@ -186,6 +200,8 @@ class Writer:
                     return self._one_by_one(ops, error)
                 if is_full(error):
                     self._space.note_full()
+                if time.monotonic() > self._give_up:
+                    raise
                 if not told:
                     log.error("the fx hub cannot write its database (%s); it tries again until it can", error)
                     told = True
@@ -226,6 +242,7 @@ class Writer:
 
     def _reads_meanwhile(self, seconds: float) -> None:
         """Wait, but answer who only asks."""
+        self._answer()
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             try:

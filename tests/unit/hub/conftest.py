@@ -72,8 +72,15 @@ class Harness:
     @staticmethod
     def insert(task_id: str, owner: str = "ann", **more: Any) -> InsertTask:
         given: dict[str, Any] = {
-            **{"kind": 0, "function": "f" * 64, "endpoint_id": ENDPOINT, "session_id": "", "state": 2},
-            **{"hash": b"h", "spec": b"spec", "submitted": 1.0, "history": history(2)},
+            "kind": 0,
+            "function": "f" * 64,
+            "endpoint_id": ENDPOINT,
+            "session_id": "",
+            "state": 2,
+            "hash": b"h",
+            "spec": b"spec",
+            "submitted": 1.0,
+            "history": history(2),
         }
         return InsertTask(task_id=task_id, owner=owner, **(given | more))
 
@@ -85,8 +92,13 @@ class Harness:
     @staticmethod
     def finish(task_id: str, state: int = 10, **more: Any) -> FinishTask:
         given: dict[str, Any] = {
-            **{"attempt": 1, "fence": (1, 1), "endpoint_id": ENDPOINT},
-            **{"history": history(2, 3, state), "finished": 9.0, "payload": b"result", "times": [1.0, 2.0, 3.0, 4.0, 9.0]},
+            "attempt": 1,
+            "fence": (1, 1),
+            "endpoint_id": ENDPOINT,
+            "history": history(2, 3, state),
+            "finished": 9.0,
+            "payload": b"result",
+            "times": [1.0, 2.0, 3.0, 4.0, 9.0],
         }
         return FinishTask(task_id=task_id, state=state, **(given | more))
 

@@ -113,7 +113,9 @@ def test_people_find_tasks_by_the_end_of_the_id_or_by_name(harness):
 def test_listings_go_back_in_pages(harness):
     one = harness()
     ids = [new_id() for _ in range(7)]
-    one.write(*(one.insert(task, group="g" if n % 2 else "", session_id="s" if n < 2 else "") for n, task in enumerate(ids)))
+    one.write(
+        *(one.insert(task, group="g" if n % 2 else "", session_id="s" if n < 2 else "") for n, task in enumerate(ids))
+    )
     one.write(one.finish(ids[0]))
 
     def page(**more):
@@ -140,7 +142,8 @@ def test_unfinished_tasks_come_in_windows_and_keep_large_specs(harness):
     assert [len(task.spec) for task in first] == [10, 10_000]
     assert one.ask("unfinished_counts") == {one.endpoint: 4, "other": 1}
     plan = one.store._raw.execute(
-        "EXPLAIN QUERY PLAN SELECT pk FROM tasks WHERE endpoint_id=? AND state<10 AND pk>? ORDER BY pk LIMIT 5", ("e", 1)
+        "EXPLAIN QUERY PLAN SELECT pk FROM tasks WHERE endpoint_id=? AND state<10 AND pk>? ORDER BY pk LIMIT 5",
+        ("e", 1),
     ).fetchall()
     assert "ix_tasks_unfinished" in plan[0][3]
 
@@ -161,7 +164,13 @@ def test_deleting_takes_ended_tasks_with_all_that_is_theirs(harness):
 def test_old_results_expire_and_unfinished_tasks_do_not(harness):
     one = harness(retention=100.0)
     old, new, waiting = new_id(), new_id(), new_id()
-    one.write(one.insert(old), one.finish(old, finished=10.0), one.insert(waiting), one.insert(new), one.finish(new, finished=60.0))
+    one.write(
+        one.insert(old),
+        one.finish(old, finished=10.0),
+        one.insert(waiting),
+        one.insert(new),
+        one.finish(new, finished=60.0),
+    )
     one.store.delete_expired(150.0)
     assert [one.ask("task", "ann", t) is None for t in (old, new, waiting)] == [True, False, False]
 
@@ -208,7 +217,10 @@ def test_closing_brings_everything_to_the_disk_and_tells_it(harness):
 
 def test_functions_endpoints_and_sessions_come_back(harness):
     one = harness()
-    one.write(PutFunction("d" * 64, "ann", "fit", b"code", None, 1.0), PutFunction("b" * 64, "ann", "", b"", BlobRef("c" * 64, 9), 1.0))
+    one.write(
+        PutFunction("d" * 64, "ann", "fit", b"code", None, 1.0),
+        PutFunction("b" * 64, "ann", "", b"", BlobRef("c" * 64, 9), 1.0),
+    )
     assert one.ask("function", "ann", "d" * 64).payload == b"code"
     assert one.ask("function", "ann", "b" * 64).blob == BlobRef("c" * 64, 9)
     assert one.ask("function", "bob", "d" * 64) is None
@@ -220,9 +232,14 @@ def test_functions_endpoints_and_sessions_come_back(harness):
     assert one.ask("endpoint_by_credential", b"credential").endpoint_id == "1" * 32
     assert one.ask("endpoint_by_credential", b"") is None
     assert one.ask("endpoint", "bob", "1" * 32) is None
-    one.write(PutEndpoint("2" * 32, "ann", "polaris", 1, {}, 1.0, 1.0), PutEndpoint("1" * 32, "bob", "mine", 1, {}, 1.0, 1.0))
+    one.write(
+        PutEndpoint("2" * 32, "ann", "polaris", 1, {}, 1.0, 1.0), PutEndpoint("1" * 32, "bob", "mine", 1, {}, 1.0, 1.0)
+    )
     assert [kind for _, kind, _ in one.settle()] == ["conflict", "conflict"]
-    one.write(PutEndpoint("1" * 32, "ann", "polaris", 10, {}, 1.0, 6.0), PutEndpoint("2" * 32, "ann", "polaris", 1, {}, 1.0, 1.0))
+    one.write(
+        PutEndpoint("1" * 32, "ann", "polaris", 10, {}, 1.0, 6.0),
+        PutEndpoint("2" * 32, "ann", "polaris", 1, {}, 1.0, 1.0),
+    )
     assert one.settle() == []
     assert [row.endpoint_id for row in one.ask("endpoints", "ann")] == ["2" * 32]
 
@@ -260,12 +277,21 @@ def test_a_file_that_is_no_database_is_refused_in_words(tmp_path, harness):
     harness()  # the lock was given back
 
 
-MOUNTS = "/dev/vda / ext4 rw 0 0\nfs:/h /home nfs4 rw 0 0\n/dev/sdb /home/local xfs rw 0 0\nu@h: /mnt/my\\040disk fuse.sshfs rw 0 0\n"
+MOUNTS = r"""/dev/vda / ext4 rw 0 0
+fs:/h /home nfs4 rw 0 0
+/dev/sdb /home/local xfs rw 0 0
+u@h: /mnt/my\040disk fuse.sshfs rw 0 0
+"""
 
 
 @pytest.mark.parametrize(
     ("path", "kind"),
-    [("/home/ann/fx.db", "nfs4"), ("/home/local/fx.db", "xfs"), ("/homes/fx.db", "ext4"), ("/mnt/my disk/fx.db", "fuse.sshfs")],
+    [
+        ("/home/ann/fx.db", "nfs4"),
+        ("/home/local/fx.db", "xfs"),
+        ("/homes/fx.db", "ext4"),
+        ("/mnt/my disk/fx.db", "fuse.sshfs"),
+    ],
 )
 def test_the_file_system_of_a_path_is_the_deepest_mount(path, kind):
     from pathlib import Path

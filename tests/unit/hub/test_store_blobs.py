@@ -61,7 +61,7 @@ def test_what_was_put_comes_back(place):
 def test_knowing_a_digest_opens_nothing(place):
     place.run(upload(place.blobs, "ann"))
     for name in (NAME, "0" * 64, "../../etc/passwd"):
-        with pytest.raises(UsageError, match="there is no blob .* for you here"):
+        with pytest.raises(UsageError, match=r"there is no blob .* for you here"):
             place.run(place.blobs.get("bob", name))
     assert place.run(place.blobs.begin("bob", NAME, len(DATA))) == 0
     with pytest.raises(UsageError):
@@ -89,7 +89,9 @@ def test_bytes_of_another_digest_are_thrown_away(place):
     assert not list((place.folder / "blobs").glob("??/*"))
 
 
-@pytest.mark.parametrize(("offset", "size", "data"), [(5, 10, b"123456"), (-1, 10, b"1"), (3, 10, b"1"), (0, 1 << 21, b"1")])
+@pytest.mark.parametrize(
+    ("offset", "size", "data"), [(5, 10, b"123456"), (-1, 10, b"1"), (3, 10, b"1"), (0, 1 << 21, b"1")]
+)
 def test_chunks_that_do_not_fit_are_refused(place, offset, size, data):
     with pytest.raises(RemoteProtocolError):
         place.run(place.blobs.put("ann", NAME, offset, size, data))

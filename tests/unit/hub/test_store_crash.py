@@ -59,7 +59,9 @@ def test_every_position_that_was_told_is_there_after_kill_9(harness, tmp_path):
             told = int(line)
         process.kill()
         # What stands in the pipe was told before the kill, too.
-        told = max([told, *(int(line) for line in process.stdout.read().splitlines(keepends=True) if line.endswith("\n"))])
+        told = max(
+            [told, *(int(line) for line in process.stdout.read().splitlines(keepends=True) if line.endswith("\n"))]
+        )
     finally:
         process.kill()
         process.wait()

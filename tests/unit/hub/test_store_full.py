@@ -25,7 +25,9 @@ def small_disk():
     if mount is None or os.name != "posix" or os.getuid() != 0:
         place.rmdir()
         pytest.skip("only root can mount a small file system")
-    done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(place)], capture_output=True, check=False)
+    done = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(place)], capture_output=True, check=False
+    )
     if done.returncode:
         place.rmdir()
         pytest.skip(f"cannot mount a tmpfs here: {done.stderr.decode(errors='replace').strip()}")
@@ -93,6 +95,21 @@ def test_text_on_a_full_disk_is_not_lost_either(small_disk, harness):
         assert one.settle() == []
     finally:
         one.store.close()
+
+
+def test_closing_on_a_full_disk_ends_and_claims_nothing(small_disk, harness):
+    one = harness(small_disk, space=Space(small_disk, min_free=0, fraction=0.0, ballast=0))
+    task = new_id()
+    one.write(one.insert(task))
+    one.settle()
+    fill(small_disk)
+    last = one.write(one.finish(task, payload=os.urandom(200_000)))
+    one.store.close(patience=0.1)
+    assert one.store.committed < last
+    (small_disk / "filler").unlink()
+    one.open()
+    assert one.ask("task", "ann", task).state == 2
+    one.store.close()
 
 
 async def _turn():

@@ -52,7 +52,12 @@ class StoreBesideDict(RuleBasedStateMachine):
             # What follows in the same batch would be refused with it, in a later one it would not: both are right.
             self.check()
 
-    @rule(task=ids, who=st.sampled_from(["", "ann", "bob"]), attempt=st.integers(1, 3), end=st.sampled_from([0, 10, 11, 12]))
+    @rule(
+        task=ids,
+        who=st.sampled_from(["", "ann", "bob"]),
+        attempt=st.integers(1, 3),
+        end=st.sampled_from([0, 10, 11, 12]),
+    )
     def move_or_finish(self, task, who, attempt, end):
         make = self.one.finish if end else self.one.move
         name = "FinishTask" if end else "MoveTask"

@@ -21,7 +21,12 @@ def test_insert_moves_and_finish_of_one_task_are_one_row():
     entry = group.tasks[A]
     assert entry.insert is not None
     assert entry.finish is not None
-    assert (entry.state, entry.attempt, entry.started, entry.names) == (10, 1, 4.0, ["MoveTask", "MoveTask", "FinishTask"])
+    assert (entry.state, entry.attempt, entry.started, entry.names) == (
+        10,
+        1,
+        4.0,
+        ["MoveTask", "MoveTask", "FinishTask"],
+    )
 
 
 def test_moves_of_one_task_are_one_update():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from jupyter_fx.ids import new_id
@@ -24,7 +26,11 @@ def told(harness):
 def test_short_text_needs_no_file(told):
     told.write(AddEvents(told.task, [text(1, b"a\n"), text(2, "é\n"), text(3, {"x": 1}, EventKind.DISPLAY)]))
     events, more = told.ask("events", "ann", told.task, 1)
-    assert [(n, kind, data) for n, kind, _, data in events] == [(1, 1, b"a\n"), (2, 1, "é\n".encode()), (3, 3, {"x": 1})]
+    assert [(n, kind, data) for n, kind, _, data in events] == [
+        (1, 1, b"a\n"),
+        (2, 1, "é\n".encode()),
+        (3, 3, {"x": 1}),
+    ]
     assert more is None
     assert not list((told.folder / "streams").glob("??/*"))
 
@@ -58,8 +64,13 @@ def test_events_come_in_order_with_the_states_between_them(told):
     told.write(AddEvents(told.task, [text(n, b"x") for n in (2, 4, 5)]))
     import msgspec
 
-    told.write(told.finish(told.task, history=msgspec.msgpack.encode([[0, 2, 0.0, ""], [1, 5, 1.0, "why"], [3, 5, 1.5, ""], [6, 10, 2.0, ""]])))
-    events, more = told.ask("events", "ann", told.task)
+    told.write(
+        told.finish(
+            told.task,
+            history=msgspec.msgpack.encode([[0, 2, 0.0, ""], [1, 5, 1.0, "why"], [3, 5, 1.5, ""], [6, 10, 2.0, ""]]),
+        )
+    )
+    events, _ = told.ask("events", "ann", told.task)
     assert [e[0] for e in events] == [0, 1, 2, 3, 4, 5, 6]
     assert events[1][3] == {"state": 5, "reason": "why"}
     seen, start = [], 0
@@ -81,7 +92,7 @@ def test_head_and_tail_are_kept_and_the_middle_is_counted(told, monkeypatch):
     numbers = [int(line[:8]) for line in lines if line[:8].isdigit()]
     assert numbers[0] == 1
     assert numbers[-1] == 1000
-    kept_head = next(n for n, (a, b) in enumerate(zip(numbers, numbers[1:], strict=False), 1) if b != a + 1)
+    kept_head = next(n for n, (a, b) in enumerate(itertools.pairwise(numbers), 1) if b != a + 1)
     assert 1000 <= kept_head * 50 <= 1200
     assert 4000 <= (len(numbers) - kept_head) * 50 <= 4700
     assert found["dropped"] + len(numbers) * 50 == 50_000
