@@ -186,8 +186,8 @@ async def connect(
     headers: dict[str, str] | None = None,
     open_timeout: float = 15.0,
 ) -> Channel:
-    """A channel to the hub at `address` (see `link_url`); `proxy`: True (the environment's; none on loopback), None or a
-    URL.
+    """A channel to the hub at `address` (see `link_url`); `proxy`: True (the environment's; none on loopback), None or
+    a URL.
 
     Raises AuthError when it does not take the token, HubUnavailable when it does not answer like a hub, UsageError when
     the address or the proxy's means nothing.
