@@ -146,7 +146,7 @@ class StorageFull(InfrastructureError):
 
 
 class TaskLost(InfrastructureError):
-    """The task was started, and whether it ended cannot be known. Declare retries=N if running it twice does no harm."""
+    """The task was started; whether it ended cannot be known. Declare retries=N if running it twice does no harm."""
 
 
 class TaskPoisoned(InfrastructureError):

@@ -2,7 +2,8 @@
 
 * `runtime_dir()`: sockets, locks, connection files. `$JUPYTER_FX_RUNTIME_DIR`, else `$XDG_RUNTIME_DIR/jupyter-fx`, else
   `<tmp>/jupyter-fx-UID`; mode 0700 and ours, or UsageError.
-* `state_dir()`: databases, journals, blobs, logs. `$JUPYTER_FX_STATE_DIR`, else `~/.local/state/jupyter-fx/<host>` (XDG_STATE_HOME honoured).
+* `state_dir()`: databases, journals, blobs, logs. `$JUPYTER_FX_STATE_DIR`, else `~/.local/state/jupyter-fx/<host>`
+(XDG_STATE_HOME honoured).
 * `config_dir()`: what a person edits. `$JUPYTER_FX_CONFIG_DIR`, else Jupyter's config directory + `/fx`.
 """
 
@@ -21,13 +22,15 @@ __all__ = ["config_dir", "endpoint_dir", "hub_dir", "private_dir", "runtime_dir"
 
 
 def private_dir(path: Path) -> Path:
-    """Make `path` (and its parents) a directory that is ours alone, or raise UsageError saying what is wrong with it."""
+    """Make `path` (and its parents) a directory that is ours alone, or raise UsageError saying what is wrong."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if sys.platform == "win32":
         return path
     info = os.lstat(path)
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid():
-        raise UsageError(f"{path} belongs to somebody else or is a link; remove it or set JUPYTER_FX_RUNTIME_DIR to another place")
+        raise UsageError(
+            f"{path} belongs to somebody else or is a link; remove it or set JUPYTER_FX_RUNTIME_DIR to another place"
+        )
     if info.st_mode & 0o077:
         path.chmod(0o700)
     return path
@@ -48,7 +51,9 @@ def state_dir() -> Path:
     if named := os.environ.get("JUPYTER_FX_STATE_DIR"):
         return private_dir(Path(named))
     base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    host = re.sub(r"[^A-Za-z0-9.-]", "_", os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "host"))
+    host = re.sub(
+        r"[^A-Za-z0-9.-]", "_", os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "host")
+    )
     return private_dir(base / "jupyter-fx" / host)
 
 

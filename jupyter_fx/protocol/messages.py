@@ -5,7 +5,8 @@ reads the message all the same; a field is never removed, moved or given another
 is its identity and is never used again. Which side sends what, and why: docs/wire-protocol.md.
 
 Units: times are seconds since the epoch as float unless they are called durations; sizes are bytes; digests are BLAKE3
-in 64 hexadecimal digits; ids are 32 hexadecimal digits. `payload` bytes are envelopes (docs/worker-protocol.md) that only
+in 64 hexadecimal digits; ids are 32 hexadecimal digits. `payload` bytes are envelopes (docs/worker-protocol.md) that
+only
 clients and workers open.
 """
 
@@ -42,8 +43,8 @@ __all__ = [
     "Function",
     "Functions",
     "Goodbye",
-    "Hello",
     "Held",
+    "Hello",
     "Input",
     "Inventory",
     "Keep",
@@ -101,7 +102,9 @@ class Watch(enum.IntEnum):
 
 
 class CancelMode(enum.IntEnum):
-    """How hard: INTERRUPT is SIGINT only, CANCEL climbs to SIGKILL for pool work and is INTERRUPT for a session's cell."""
+    """How hard: INTERRUPT is SIGINT only, CANCEL climbs to SIGKILL for pool work and is INTERRUPT for a session's
+    cell.
+    """
 
     CANCEL = 0
     INTERRUPT = 1
@@ -109,7 +112,9 @@ class CancelMode(enum.IntEnum):
 
 
 class EventKind(enum.IntEnum):
-    """What an event tells. `data` of STDOUT and STDERR is text bytes (UTF-8 with replacement), of the others JSON-like."""
+    """What an event tells. `data` of STDOUT and STDERR is text bytes (UTF-8 with replacement), of the others JSON-
+    like.
+    """
 
     STATE = 0
     STDOUT = 1
@@ -125,7 +130,7 @@ class _Part(msgspec.Struct, array_like=True, gc=False):
     """A part of a message."""
 
 
-class Resources(_Part, frozen=True):
+class Resources(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """What a task or session needs. Zero means the endpoint's default."""
 
     cores: int = 0
@@ -135,7 +140,7 @@ class Resources(_Part, frozen=True):
     exclusive: bool = False
 
 
-class BlobRef(_Part, frozen=True):
+class BlobRef(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """Bytes that are not in the message: fetch them by digest."""
 
     digest: str
@@ -317,7 +322,9 @@ class Cancel(msgspec.Struct, array_like=True, tag=18):
 
 
 class Attach(msgspec.Struct, array_like=True, tag=19):
-    """Tell me the story of these tasks from event `n` on, as it goes on, and their outcomes: [[task_id, n, watch], …]."""
+    """Tell me the story of these tasks from event `n` on, as it goes on, and their outcomes: [[task_id, n, watch],
+    …].
+    """
 
     tasks: list[tuple[str, int, int]]
 
@@ -335,7 +342,9 @@ class OpenSession(msgspec.Struct, array_like=True, tag=21):
 
 
 class CloseSession(msgspec.Struct, array_like=True, tag=22):
-    """Close a session: its cells that have not started are cancelled, its worker is stopped (client to hub, hub to agent)."""
+    """Close a session: its cells that have not started are cancelled, its worker is stopped (client to hub, hub to
+    agent).
+    """
 
     session_id: str
     reason: str = ""
@@ -458,7 +467,8 @@ class Demand(msgspec.Struct, array_like=True, tag=50):
 
 
 class Keep(msgspec.Struct, array_like=True, tag=51):
-    """Results of tasks that no client has submitted on this hub's disk: [[task_id, attempt], …]. The agent keeps them in its
+    """Results of tasks that no client has submitted on this hub's disk: [[task_id, attempt], …]. The agent keeps them
+    in its
     journal although their message is acknowledged; when the task is dispatched (again) it answers with the result."""
 
     tasks: list[tuple[str, int]]
@@ -490,7 +500,9 @@ class Inventory(msgspec.Struct, array_like=True, tag=64):
     last: bool = True
     why: str = ""
     settled: bool = False
-    """After an unsure one: every manager of the earlier generation is attested dead, and what is missing here can never be known."""
+    """After an unsure one: every manager of the earlier generation is attested dead, and what is missing here can
+    never be known.
+    """
 
 
 class Credit(msgspec.Struct, array_like=True, tag=65):
@@ -502,7 +514,9 @@ class Credit(msgspec.Struct, array_like=True, tag=65):
 
 
 class Update(_Part):
-    """A task's step at the endpoint. `phase`: `accepted`, `started`, `requeue` (not started, give it to somebody), `waiting`."""
+    """A task's step at the endpoint. `phase`: `accepted`, `started`, `requeue` (not started, give it to somebody),
+    `waiting`.
+    """
 
     task_id: str
     attempt: int
@@ -536,7 +550,9 @@ class Outputs(msgspec.Struct, array_like=True, tag=67):
 
 
 class Result(msgspec.Struct, array_like=True):
-    """How an attempt ended. `lost` says that the worker died (attested); the hub then retries, or records LOST / FAILED."""
+    """How an attempt ended. `lost` says that the worker died (attested); the hub then retries, or records LOST /
+    FAILED.
+    """
 
     task_id: str
     attempt: int
