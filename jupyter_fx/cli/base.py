@@ -17,7 +17,20 @@ from jupyter_fx.errors import ConfigError, FxError, UsageError
 
 __all__ = ["ClientCommand", "Command", "nearest", "run", "table"]
 
-_BUILT_IN = ("help", "help-all", "version", "debug", "show-config", "show-config-json", "generate-config", "log-level", "config")
+_BUILT_IN = (
+    "help",
+    "help-all",
+    "version",
+    "debug",
+    "show-config",
+    "show-config-json",
+    "generate-config",
+    "log-level",
+    "config",
+)
+
+
+_RARE = {"show-config-json", "generate-config"}
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -44,7 +57,9 @@ class Command(Application):
             self._check_options(argv)
         super().parse_command_line(argv)
         if not self.subapp and len(self.extra_args) > len(self.arguments) and not self._many:
-            raise UsageError(f"{self.extra_args[len(self.arguments)]!r} is one argument too many: {self.name} takes {self._takes()}")
+            raise UsageError(
+                f"{self.extra_args[len(self.arguments)]!r} is one argument too many: {self.name} takes {self._takes()}"
+            )
 
     @property
     def _many(self) -> bool:
@@ -62,7 +77,11 @@ class Command(Application):
         return default
 
     def _check_options(self, argv: Sequence[str]) -> None:
-        simple = {*(name for key in self.aliases for name in _names(key)), *(name for key in self.flags for name in _names(key)), *_BUILT_IN}
+        simple = {
+            *(name for key in self.aliases for name in _names(key)),
+            *(name for key in self.flags for name in _names(key)),
+            *_BUILT_IN,
+        }
         classes = {cls.__name__: cls for cls in self._classes_with_config_traits()}
         classes.setdefault(type(self).__name__, type(self))
         for word in argv:
@@ -73,7 +92,7 @@ class Command(Application):
             name = word.lstrip("-").partition("=")[0]
             if "." not in name:
                 if word.startswith("--") and name not in simple:
-                    raise UsageError(f"{self.name} has no option --{name}{nearest(name, {*simple} - {'show-config-json', 'generate-config'})}")
+                    raise UsageError(f"{self.name} has no option --{name}{nearest(name, simple - _RARE)}")
                 continue
             owner, _, trait = name.partition(".")
             if owner not in classes:

@@ -65,7 +65,7 @@ class DemoApp(Command):
             from nbclient import NotebookClient
         except ImportError as error:
             raise UsageError(f"the demo needs {error.name}: pip install nbclient nbformat") from error
-        notebook = nbformat.read(path, as_version=4)
+        notebook: Any = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
         client = NotebookClient(
             notebook,
             timeout=self.timeout,
@@ -79,7 +79,7 @@ class DemoApp(Command):
         took = time.monotonic() - begun
         _tell_tasks()
         if self.save:
-            nbformat.write(notebook, path.with_suffix(".executed.ipynb"))
+            nbformat.write(notebook, path.with_suffix(".executed.ipynb"))  # type: ignore[no-untyped-call]
         print(f"\n{'all cells are right' if not failed else f'{failed} cells failed'}, {took:.1f} s in all")
         return failed
 
@@ -97,7 +97,11 @@ async def _run_cells(client: Any, notebook: Any) -> int:
             except Exception as error:  # noqa: BLE001 a kernel that died, a cell over its time: told as this cell's failure
                 problem = f"{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error).strip() else ''}"
             failed += bool(problem)
-            print(f"{'FAILED' if problem else 'ok':>7} {time.monotonic() - begun:7.2f} s  {_where(cell):10} {_title(cell)}", flush=True)
+            print(
+                f"{'FAILED' if problem else 'ok':>7} {time.monotonic() - begun:7.2f} s  "
+                f"{_where(cell):10} {_title(cell)}",
+                flush=True,
+            )
             if problem:
                 print(f"         {problem}")
                 if "DeadKernel" in problem:
@@ -128,8 +132,8 @@ def _title(cell: Any) -> str:
     for line in cell.source.splitlines():
         text = line.strip().lstrip("# ")
         if text and not text.startswith("%%"):
-            return text[:80]
-    return cell.source.strip().splitlines()[0][:80]  # type: ignore[no-any-return]
+            return str(text[:80])
+    return str(cell.source.strip().splitlines()[0][:80])
 
 
 def _tell_tasks() -> None:
@@ -152,7 +156,17 @@ def _tell_tasks() -> None:
         waited = max(0.0, started - info["submitted"]) if started else 0.0
         ran = f"{finished - started:.3f}" if started and finished else ""
         items = info.get("items") or ""
-        rows.append((info["kind"], (info.get("name") or "")[:40], items, info.get("endpoint"), info["state"], f"{waited:.3f}", ran))
+        rows.append(
+            (
+                info["kind"],
+                (info.get("name") or "")[:40],
+                items,
+                info.get("endpoint"),
+                info["state"],
+                f"{waited:.3f}",
+                ran,
+            )
+        )
     print(f"\n{len(tasks)} tasks at the fx hub:")
     print(table(rows, ("kind", "name", "items", "ran at", "state", "waited s", "ran s")))
 

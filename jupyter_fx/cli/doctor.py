@@ -20,15 +20,42 @@ from jupyter_fx.errors import FxError
 __all__ = ["DoctorApp"]
 
 Finding = tuple[str, str, str]  # "ok", "warn" or "bad"; what was found; the cure
-NETWORK = {"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "fuse.sshfs", "9p", "afs", "ceph", "glusterfs", "panfs"}
-NEEDED = ("blake3", "cloudpickle", "ipykernel", "IPython", "msgspec", "psutil", "sqlalchemy", "tornado", "websockets", "zmq")
+NETWORK = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "lustre",
+    "gpfs",
+    "beegfs",
+    "fuse.sshfs",
+    "9p",
+    "afs",
+    "ceph",
+    "glusterfs",
+    "panfs",
+}
+NEEDED = (
+    "blake3",
+    "cloudpickle",
+    "ipykernel",
+    "IPython",
+    "msgspec",
+    "psutil",
+    "sqlalchemy",
+    "tornado",
+    "websockets",
+    "zmq",
+)
 
 
 class DoctorApp(ClientCommand):
     """jupyter fx doctor."""
 
     name = "jupyter-fx-doctor"
-    description = "Check this installation, its directories, the fx hub and the local endpoint; say how to cure what is wrong."
+    description = (
+        "Check this installation, its directories, the fx hub and the local endpoint; say how to cure what is wrong."
+    )
     call = Bool(True, help="Also start hub and endpoint if need be and make a call.").tag(config=True)
     aliases = {"hub": "DoctorApp.hub"}
     flags = {"no-call": ({"DoctorApp": {"call": False}}, "Start nothing, make no call.")}
@@ -57,12 +84,20 @@ class DoctorApp(ClientCommand):
             yield "ok", f"fx hub {found.get('version', '')} at {client.address}: you are {found['user']}", ""
             for one in client.request("endpoints.list"):
                 fine = str(one["state"]).upper() == "ONLINE"
-                yield ("ok" if fine else "warn"), f"endpoint {one['name']}: {one['state']} {one.get('why') or ''}".rstrip(), ""
+                yield (
+                    ("ok" if fine else "warn"),
+                    f"endpoint {one['name']}: {one['state']} {one.get('why') or ''}".rstrip(),
+                    "",
+                )
             begun = time.monotonic()
             where = client.submit(os.getpid).result(timeout=60.0)
             yield "ok", f"a call ran in process {where} and came back after {time.monotonic() - begun:.2f} s", ""
         except TimeoutError:
-            yield "bad", "a call did not come back within 60 s", "see `jupyter fx endpoint logs local` and `jupyter fx tasks`"
+            yield (
+                "bad",
+                "a call did not come back within 60 s",
+                "see `jupyter fx endpoint logs local` and `jupyter fx tasks`",
+            )
         finally:
             client.close(timeout=0.0)
 
@@ -72,7 +107,11 @@ def python() -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield "ok", f"jupyter-fx {__version__} on Python {version} ({sys.executable})", ""
     if shutil.which("jupyter") is None:
-        yield "warn", "`jupyter` is not on the PATH", f"add {Path(sys.executable).parent} to it, or write `jupyter-fx` for `jupyter fx`"
+        yield (
+            "warn",
+            "`jupyter` is not on the PATH",
+            f"add {Path(sys.executable).parent} to it, or write `jupyter-fx` for `jupyter fx`",
+        )
 
 
 def packages() -> Iterator[Finding]:
@@ -88,20 +127,35 @@ def directories() -> Iterator[Finding]:
     """Where sockets and state are."""
     from jupyter_fx.paths import runtime_dir, state_dir
 
-    for what, make, variable in (("runtime", runtime_dir, "JUPYTER_FX_RUNTIME_DIR"), ("state", state_dir, "JUPYTER_FX_STATE_DIR")):
+    for what, make, variable in (
+        ("runtime", runtime_dir, "JUPYTER_FX_RUNTIME_DIR"),
+        ("state", state_dir, "JUPYTER_FX_STATE_DIR"),
+    ):
         path = make()
         kind = file_system(path)
         free = shutil.disk_usage(path).free
         if kind in NETWORK:
-            yield "bad", f"the {what} directory {path} is on a network file system ({kind})", f"set {variable} to a local directory"
+            yield (
+                "bad",
+                f"the {what} directory {path} is on a network file system ({kind})",
+                f"set {variable} to a local directory",
+            )
         elif free < 512 * 2**20:
-            yield "bad", f"only {free >> 20} MiB are free in the {what} directory {path}", f"free space, or set {variable}"
+            yield (
+                "bad",
+                f"only {free >> 20} MiB are free in the {what} directory {path}",
+                f"free space, or set {variable}",
+            )
         else:
             yield "ok", f"{what} directory {path}: yours alone, {free >> 30} GiB free", ""
     sock = runtime_dir() / "hub.sock"
     limit = 107 if sys.platform == "linux" else 103
     if hasattr(socket, "AF_UNIX") and len(os.fsencode(sock)) > limit:
-        yield "bad", f"{sock} is too long for a socket ({limit} bytes)", "set JUPYTER_FX_RUNTIME_DIR to a short directory"
+        yield (
+            "bad",
+            f"{sock} is too long for a socket ({limit} bytes)",
+            "set JUPYTER_FX_RUNTIME_DIR to a short directory",
+        )
 
 
 def file_system(path: Path) -> str:

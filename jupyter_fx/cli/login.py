@@ -30,7 +30,9 @@ class LoginApp(Command):
 
         url = self.argument(0, os.environ.get("JUPYTER_FX_HUB", ""))
         if not url or url.startswith("unix:"):
-            raise UsageError("login needs the https:// address of an fx hub: a hub of your own on this machine needs no token")
+            raise UsageError(
+                "login needs the https:// address of an fx hub: a hub of your own on this machine needs no token"
+            )
         if self.forget:
             print("forgotten" if logins.forget_token(url) else "there was none")
             return
@@ -61,5 +63,6 @@ class WhoamiApp(ClientCommand):
         finally:
             client.close(timeout=0.0)
         scopes = ", ".join(found.get("scopes") or []) or "everything"
-        text = f"{found['user']} at {client.address} (fx hub {found.get('version', '')}, start {found.get('hub_boot')}; may do: {scopes})"
+        hub = f"fx hub {found.get('version', '')}, start {found.get('hub_boot')}"
+        text = f"{found['user']} at {client.address} ({hub}; may do: {scopes})"
         self.say({**found, "address": client.address}, text)

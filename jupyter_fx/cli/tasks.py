@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import sys
 from typing import Any
 
@@ -60,7 +60,7 @@ class TasksApp(ClientCommand):
 def _time(seconds: float | None) -> str:
     if not seconds:
         return ""
-    return datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC).astimezone().strftime("%d %b %H:%M:%S")
+    return dt.datetime.fromtimestamp(seconds, tz=dt.UTC).astimezone().strftime("%d %b %H:%M:%S")
 
 
 def _seconds(info: dict[str, Any]) -> str:
@@ -77,7 +77,7 @@ class LogsApp(ClientCommand):
     follow = Bool(False, help="Go on until the task is done.").tag(config=True)
     stream = CaselessStrEnum(["", "stdout", "stderr"], "", help="Only this stream.").tag(config=True)
     aliases = {"hub": "LogsApp.hub", "stream": "LogsApp.stream"}
-    flags = {("f", "follow"): ({"LogsApp": {"follow": True}}, "Go on until the task is done.")}
+    flags: dict[Any, Any] = {("f", "follow"): ({"LogsApp": {"follow": True}}, "Go on until the task is done.")}
 
     def start(self) -> None:
         """Print it."""
@@ -126,7 +126,9 @@ class CancelApp(ClientCommand):
         client = self.client
         try:
             ids = [client.request("tasks.get", {"task_id": word})["task_id"] for word in self.extra_args]
-            done = client.request("tasks.cancel", {"task_ids": ids, "mode": int(CancelMode[self.mode.upper()]), "reason": self.reason})
+            done = client.request(
+                "tasks.cancel", {"task_ids": ids, "mode": int(CancelMode[self.mode.upper()]), "reason": self.reason}
+            )
         finally:
             client.close(timeout=0.0)
         print(f"{done['cancelled']} of {len(ids)} asked to stop")

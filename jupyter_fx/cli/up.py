@@ -35,14 +35,18 @@ class UpApp(ClientCommand):
         from jupyter_fx import embedded
 
         if self.down:
-            stopped = [name for name, stop in (("endpoint", embedded.stop_endpoint), ("hub", embedded.stop_hub)) if stop()]
+            stopped = [
+                name for name, stop in (("endpoint", embedded.stop_endpoint), ("hub", embedded.stop_hub)) if stop()
+            ]
             print(f"stopped: {' and '.join(stopped)}" if stopped else "nothing was running")
             return
         ours = embedded.read_hub_file() is None
         hub = embedded.ensure_hub()
         embedded.ensure_endpoint(hub)
         print(f"fx hub {'started' if ours else 'found'}: {hub.address}  (process {hub.pid}, {hub.url})")
-        print("notebooks on this machine find it by themselves; Ctrl-C " + ("stops it" if ours else "leaves it running"))
+        print(
+            "notebooks on this machine find it by themselves; Ctrl-C " + ("stops it" if ours else "leaves it running")
+        )
         if self.detach:
             return
         try:
@@ -86,7 +90,8 @@ def _status(endpoints: list[dict[str, Any]]) -> str:
         workers = info.get("workers")
         size = f", {workers} workers" if isinstance(workers, int) else ""
         parts.append(
-            f"{one['name']}: {str(one['state']).lower()}{size}, {one.get('running', 0)} running, {one.get('queued', 0)} queued"
+            f"{one['name']}: {str(one['state']).lower()}{size}, "
+            f"{one.get('running', 0)} running, {one.get('queued', 0)} queued"
             + (f" ({one['why']})" if one.get("why") else "")
         )
     return " · ".join(parts) or "no endpoint yet"

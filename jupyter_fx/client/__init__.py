@@ -1,6 +1,7 @@
 """Talks to an fx hub: HubClient, futures, Executor, @remote, refs, sessions.
 
-Used by the kernel's magics, the command line and by users through `jupyter_fx`; it knows nothing of who started the hub.
+Used by the kernel's magics, the command line and by users through `jupyter_fx`; it knows nothing of who started
+the hub.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from jupyter_fx.client.executor import Executor
 from jupyter_fx.client.futures import TaskFuture, as_completed, wait
 from jupyter_fx.client.hub import HubClient
 from jupyter_fx.client.refs import Ref, ref
-from jupyter_fx.client.remote import MapResult, RemoteFunction, remote
+from jupyter_fx.client.remoting import MapResult, RemoteFunction, remote
 from jupyter_fx.client.sessions import SessionHandle
 
 __all__ = [

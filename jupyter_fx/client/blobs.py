@@ -1,4 +1,5 @@
-"""Bytes on the second connection: uploads that go on where they stopped, downloads that are checked. On the loop's thread."""
+"""Bytes on the second connection: uploads that go on where they stopped, downloads that are checked. On the loop's
+thread."""
 
 from __future__ import annotations
 
@@ -121,9 +122,9 @@ class Blobs:
 
     def _refused(self, error: FxError) -> None:
         for waiting in (self._up, self._down):
-            for transfer in waiting.values():  # type: ignore[attr-defined]
+            for transfer in waiting.values():
                 transfer.done.set_exception(error)
-            waiting.clear()  # type: ignore[attr-defined]
+            waiting.clear()
         self._peer = None
 
     def _take(self, message: Any, _number: int) -> None:

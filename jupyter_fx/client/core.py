@@ -1,6 +1,7 @@
 """The client's thread: one asyncio loop, the link to the hub, and what comes and goes on it.
 
-Users' threads append to `outbox` and wake the loop; the loop sends in batches: at once when it was quiet, else at most 1 ms
+Users' threads append to `outbox` and wake the loop; the loop sends in batches: at once when it was quiet, else at
+most 1 ms
 after the last batch, and at once when somebody waits for a result.
 """
 
@@ -119,7 +120,9 @@ class Core:
         """Run a coroutine on the loop and wait for it. UsageError on the loop's own thread, which must not wait."""
         if threading.current_thread() is self.thread:
             work.close()
-            raise UsageError("this cannot be asked from a callback of the client, which must not wait: use another thread")
+            raise UsageError(
+                "this cannot be asked from a callback of the client, which must not wait: use another thread"
+            )
         if not self.thread.is_alive():
             work.close()
             raise HubUnavailable("the client is closed")
@@ -303,4 +306,3 @@ class Core:
         session = self.sessions.get(message.session_id) if message.session_id else None
         if session is not None:
             session._refused(error_from(message.error))  # noqa: SLF001
-

@@ -34,7 +34,8 @@ _client: HubClient | None = None
 
 
 def configured() -> Address | None:
-    """What JUPYTER_FX_HUB, JUPYTER_FX_TOKEN, JUPYTER_FX_TOKEN_FILE and JUPYTER_FX_ENDPOINT say; None when no hub is named."""
+    """What JUPYTER_FX_HUB, JUPYTER_FX_TOKEN, JUPYTER_FX_TOKEN_FILE and JUPYTER_FX_ENDPOINT say; None when no hub
+    is named."""
     url = os.environ.get("JUPYTER_FX_HUB", "")
     if not url:
         return None
@@ -42,14 +43,17 @@ def configured() -> Address | None:
 
 
 def configured_token(url: str = "") -> str:
-    """The token of the environment: JUPYTER_FX_TOKEN, else the content of JUPYTER_FX_TOKEN_FILE, else what `jupyter fx login` kept."""
+    """The token of the environment: JUPYTER_FX_TOKEN, else the content of JUPYTER_FX_TOKEN_FILE, else what
+    `jupyter fx login` kept."""
     if token := os.environ.get("JUPYTER_FX_TOKEN"):
         return token
     if named := os.environ.get("JUPYTER_FX_TOKEN_FILE"):
         try:
             return Path(named).read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise AuthError(f"the token file {named} (JUPYTER_FX_TOKEN_FILE) cannot be read: {error.strerror}") from error
+            raise AuthError(
+                f"the token file {named} (JUPYTER_FX_TOKEN_FILE) cannot be read: {error.strerror}"
+            ) from error
     if url and not url.startswith("unix:"):
         from jupyter_fx.client.logins import kept_token
 
@@ -75,7 +79,9 @@ def connect(url: str | None = None, token: str | None = None, *, endpoint: str |
                     raise HubUnavailable("no fx hub is named: set JUPYTER_FX_HUB or give fx.connect its address")
                 address = finder()
         else:
-            address = Address(url, configured_token(url) if token is None else token, os.environ.get("JUPYTER_FX_ENDPOINT", ""))
+            address = Address(
+                url, configured_token(url) if token is None else token, os.environ.get("JUPYTER_FX_ENDPOINT", "")
+            )
         fresh = HubClient(
             address.url,
             token=address.token,

@@ -29,10 +29,13 @@ Prepared = Any
 class Executor(concurrent.futures.Executor):
     """Runs calls at an endpoint (default: JUPYTER_FX_ENDPOINT, else the hub's default one, else `local`).
 
-    `max_workers`: at most so many tasks of this executor are at the hub at a time; the others wait here and can be cancelled;
+    `max_workers`: at most so many tasks of this executor are at the hub at a time; the others wait here and can be
+    cancelled;
     None: everything is sent at once and the endpoint decides. `initializer(*initargs)` runs once in each worker process
-    before its first task of this executor. `timeout` (seconds of running), `expires` (seconds of waiting), `retries` and
-    `name` hold for every task. Everything else is as `concurrent.futures` says, `buffersize` of `map` as in Python 3.14.
+    before its first task of this executor. `timeout` (seconds of running), `expires` (seconds of waiting),
+    `retries` and
+    `name` hold for every task. Everything else is as `concurrent.futures` says, `buffersize` of `map` as in Python
+    3.14.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class Executor(concurrent.futures.Executor):
         )
         return self._send(client, prepared)
 
-    def map(  # type: ignore[override]
+    def map(
         self,
         fn: Callable[..., Any],
         *iterables: Iterable[Any],
@@ -91,7 +94,8 @@ class Executor(concurrent.futures.Executor):
     ) -> Iterator[Any]:
         """As `map`, the calls anywhere, the results in order. With `chunksize` > 1 each task runs so many calls.
 
-        `buffersize`: at most so many results (chunks) are submitted ahead of what was taken; the iterables are then read
+        `buffersize`: at most so many results (chunks) are submitted ahead of what was taken; the iterables are
+        then read
         lazily. TimeoutError `timeout` seconds after this call; leaving the iterator cancels what has not run.
         """
         if chunksize < 1:
@@ -111,7 +115,8 @@ class Executor(concurrent.futures.Executor):
         return _results(started, work, end, chunked=chunksize > 1)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls; with `wait` return when all are done; with `cancel_futures` those that have not begun are cancelled."""
+        """Take no more calls; with `wait` return when all are done; with `cancel_futures` those that have not
+        begun are cancelled."""
         with self._lock:
             self._shut = True
             pending = list(self._pending)
@@ -236,7 +241,9 @@ def with_initializer(fn: Any, initializer: Any, initargs: tuple[Any, ...], key: 
     return call
 
 
-def _results(started: deque[TaskFuture], work: Iterator[TaskFuture], end: float | None, *, chunked: bool) -> Iterator[Any]:
+def _results(
+    started: deque[TaskFuture], work: Iterator[TaskFuture], end: float | None, *, chunked: bool
+) -> Iterator[Any]:
     """The results in order. What has not run is cancelled when the iterator is left.
 
     No reference to a result is kept here once it was handed out.
@@ -258,7 +265,8 @@ def _results(started: deque[TaskFuture], work: Iterator[TaskFuture], end: float 
 
 
 def _taken(started: deque[TaskFuture], work: Iterator[TaskFuture], end: float | None) -> Any:
-    """The value of the first future, which is forgotten, and one more is started. A future whose time is over is cancelled."""
+    """The value of the first future, which is forgotten, and one more is started. A future whose time is over is
+    cancelled."""
     future = started.popleft()
     try:
         started.extend(itertools.islice(work, 1))

@@ -1,4 +1,5 @@
-"""What happens when the interpreter ends: executors are waited for, as `concurrent.futures` does, and what was submitted is
+"""What happens when the interpreter ends: executors are waited for, as `concurrent.futures` does, and what was
+submitted is
 acknowledged before the process is gone."""
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """TaskFuture: a `concurrent.futures.Future` for a task that is durable somewhere else.
 
-The client's thread completes it with the raw outcome; the value is unpickled in the thread that asks for it, once, so that
+The client's thread completes it with the raw outcome; the value is unpickled in the thread that asks for it, once,
+so that
 a large result or a slow import never holds up the link.
 """
 
@@ -31,7 +32,8 @@ class TaskFuture(concurrent.futures.Future[Any]):
     """What `submit` returns. Everything of `concurrent.futures.Future`, and `await`, and the task's story.
 
     `result()` gives the value or raises what the task raised there: the original exception where it can be brought home
-    (its `__cause__` is a RemoteError with the remote traceback), else RemoteError; an error of the machinery is a class of
+    (its `__cause__` is a RemoteError with the remote traceback), else RemoteError; an error of the machinery is a
+    class of
     `jupyter_fx.errors`. For a cell, `result()` gives the raw `Outcome`.
     """
 
@@ -77,7 +79,7 @@ class TaskFuture(concurrent.futures.Future[Any]):
             found = super().exception(timeout)
         except concurrent.futures.CancelledError:
             raise self._cancelled() from None
-        if found is None and type(self._result) is Outcome and self.kind != Kind.CELL:  # type: ignore[has-type]
+        if found is None and type(self._result) is Outcome and self.kind != Kind.CELL:
             try:
                 self._open()
             except FxError as error:
@@ -136,9 +138,11 @@ class TaskFuture(concurrent.futures.Future[Any]):
     # --- stopping ---
 
     def cancel(self) -> bool:
-        """Cancel the task if it is not known to run: it is removed, or stopped if it began meanwhile. Returns whether it is cancelled.
+        """Cancel the task if it is not known to run: it is removed, or stopped if it began meanwhile. Returns
+        whether it is cancelled.
 
-        A task that is known to run is asked to stop and False is returned: it is cancelled when the endpoint says so. A task
+        A task that is known to run is asked to stop and False is returned: it is cancelled when the endpoint says
+        so. A task
         of an executor with `max_workers` is left alone once it runs, as with any `concurrent.futures.Executor`.
         """
         with self._condition:
@@ -154,13 +158,14 @@ class TaskFuture(concurrent.futures.Future[Any]):
             if self._state == _base.CANCELLED:
                 self.set_running_or_notify_cancel()
             sent = self._sent
-        self._client._forget(self)
+        self._client._forget(self)  # noqa: SLF001
         if sent:
             self._client.cancel([self.task_id])
         return True
 
     def cancel_running(self, mode: CancelMode = CancelMode.CANCEL, reason: str = "") -> None:
-        """Ask the endpoint to stop the task: SIGINT, then stronger (pool work). It ends as CANCELLED when that worked."""
+        """Ask the endpoint to stop the task: SIGINT, then stronger (pool work). It ends as CANCELLED when that
+        worked."""
         self._client.cancel([self.task_id], mode, reason)
 
     def interrupt(self) -> None:
@@ -199,7 +204,9 @@ class TaskFuture(concurrent.futures.Future[Any]):
         if "blob" in data:
             self._runs[data["first"]] = BlobRef(*data["blob"])
         else:
-            self._runs[data["first"]] = data.get("payload") or str(data.get("error", "its results did not reach the hub"))
+            self._runs[data["first"]] = data.get("payload") or str(
+                data.get("error", "its results did not reach the hub")
+            )
 
     def unfetched(self) -> list[tuple[int, BlobRef]]:
         """Of a chunk of a map: runs of results that are blobs at the hub still."""
@@ -243,7 +250,7 @@ class TaskFuture(concurrent.futures.Future[Any]):
 
     def _open(self) -> Any:
         with self._condition:
-            outcome: Any = self._result  # type: ignore[has-type]
+            outcome: Any = self._result
             if type(outcome) is not Outcome:
                 return outcome
             if outcome.ref is not None and not outcome.payload:
@@ -256,7 +263,8 @@ class TaskFuture(concurrent.futures.Future[Any]):
                     self._result = payload.decode_value(outcome.payload)
                 except Exception as error:
                     raise PayloadError(
-                        f"the result of task {self.task_id[-8:]} cannot be opened here: {type(error).__name__}: {error}",
+                        f"the result of task {self.task_id[-8:]} cannot be opened here: "
+                        f"{type(error).__name__}: {error}",
                         task_id=self.task_id,
                     ) from error
                 outcome.payload = b""

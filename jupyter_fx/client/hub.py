@@ -48,9 +48,11 @@ _clients: weakref.WeakSet[HubClient] = weakref.WeakSet()
 class HubClient:
     """A link to the fx hub at `address` (``unix:/path``, ``https://host/prefix``, ``wss://…``) on a thread of its own.
 
-    It comes back by itself after the hub was gone, sends again what was not acknowledged, under the same ids, and goes on
+    It comes back by itself after the hub was gone, sends again what was not acknowledged, under the same ids, and
+    goes on
     with the story of every task where it stopped. In a forked child it becomes a link of the child's own, without the
-    parent's tasks. `revive` is called (on a thread that may wait) whenever the link is lost: who started the hub may start
+    parent's tasks. `revive` is called (on a thread that may wait) whenever the link is lost: who started the hub
+    may start
     it again. Raises HubUnavailable or AuthError when the hub does not welcome us within `timeout` seconds.
     """
 
@@ -138,7 +140,8 @@ class HubClient:
         watch: int = Watch.OUTCOME,
         on_event: OnEvent | None = None,
     ) -> TaskFuture:
-        """Submit a call. Returns when it is on its way; waits only while UNACKED_MAX bytes are, or a large argument uploads.
+        """Submit a call. Returns when it is on its way; waits only while UNACKED_MAX bytes are, or a large
+        argument uploads.
 
         PayloadError when function or arguments cannot travel.
         """
@@ -165,9 +168,7 @@ class HubClient:
         on_event: OnEvent | None = None,
     ) -> TaskFuture:
         """Submit one chunk of a map; the future's value is `payload.Items` in the order of `items`."""
-        prepared = self.prepare_map(
-            function, items, star=star, endpoint=endpoint, options=options, on_event=on_event
-        )
+        prepared = self.prepare_map(function, items, star=star, endpoint=endpoint, options=options, on_event=on_event)
         self.push(prepared)
         return prepared[0]
 
@@ -176,7 +177,9 @@ class HubClient:
     ) -> tuple[TaskFuture, TaskSpec, Function | None]:
         """What `push` takes, for a chunk of a map."""
         if len(items) > MAP_ITEMS_MAX:
-            raise UsageError(f"a chunk of {len(items)} items is over the limit of {MAP_ITEMS_MAX}: use a smaller chunksize")
+            raise UsageError(
+                f"a chunk of {len(items)} items is over the limit of {MAP_ITEMS_MAX}: use a smaller chunksize"
+            )
         options = how.pop("options", None)
         options = TaskOptions(items=len(items)) if options is None else with_options(options, items=len(items))
         # The results of a chunk come as events, while it runs.
@@ -196,9 +199,11 @@ class HubClient:
         task_id: str | None = None,
         endpoint: str = "",
     ) -> TaskFuture:
-        """Submit a cell, given as a `cell` envelope (bytes, or its pieces), to a session; "" with an endpoint: a stateless one.
+        """Submit a cell, given as a `cell` envelope (bytes, or its pieces), to a session; "" with an endpoint: a
+        stateless one.
 
-        `on_event` gets every event in order on the client's thread and must not wait. The future's `result()` is the raw
+        `on_event` gets every event in order on the client's thread and must not wait. The future's `result()` is
+        the raw
         Outcome, whose payload is the `names` or `result` envelope; it raises the cell's error.
         """
         pieces = [envelope] if isinstance(envelope, (bytes, bytearray, memoryview)) else list(envelope)
@@ -257,7 +262,14 @@ class HubClient:
         if watch:
             future._watch = int(watch)  # noqa: SLF001
         spec = TaskSpec(
-            future.task_id, int(kind), digest, data, "" if session else endpoint or self.endpoint, session, int(watch), options
+            future.task_id,
+            int(kind),
+            digest,
+            data,
+            "" if session else endpoint or self.endpoint,
+            session,
+            int(watch),
+            options,
         )
         return future, spec, sent_function
 
@@ -312,7 +324,8 @@ class HubClient:
     def open_session(
         self, spec: SessionSpec, *, on_event: Callable[[SessionEvent], None] | None = None
     ) -> SessionHandle:
-        """Ask for a session. Returns at once; cells may be submitted at once. `on_event` is called on the client's thread."""
+        """Ask for a session. Returns at once; cells may be submitted at once. `on_event` is called on the client's
+        thread."""
         core = self._live()
         handle = SessionHandle(self, spec, on_event)
         core.sessions[spec.session_id] = handle
@@ -328,7 +341,9 @@ class HubClient:
         """
         size = sum(memoryview(piece).nbytes for piece in pieces)
         if size > BLOB_MAX:
-            raise PayloadError(f"{size:,} bytes are over the limit of {BLOB_MAX:,} for one value: keep the data at the endpoint")
+            raise PayloadError(
+                f"{size:,} bytes are over the limit of {BLOB_MAX:,} for one value: keep the data at the endpoint"
+            )
         core = self._live()
         return core.call(core.blobs.put(digest_parts(pieces), pieces, size))
 
@@ -401,7 +416,11 @@ class HubClient:
                     self.address,
                     token=self._token,
                     software=_software(),
-                    info={"host": platform.node(), "pid": os.getpid(), "program": sys.argv[0][-100:] if sys.argv else ""},
+                    info={
+                        "host": platform.node(),
+                        "pid": os.getpid(),
+                        "program": sys.argv[0][-100:] if sys.argv else "",
+                    },
                     on_lost=self._lost,
                     ack=self._room.set,
                     keeper=self._keeper,

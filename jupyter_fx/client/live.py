@@ -15,7 +15,8 @@ _LIMIT = 10_000  # events that wait to be printed; of a flood the oldest are dro
 
 
 class Screen:
-    """Takes events on the client's thread and writes them in the caller's: so they land in the caller's notebook cell."""
+    """Takes events on the client's thread and writes them in the caller's: so they land in the caller's notebook
+    cell."""
 
     def __init__(self) -> None:
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()

@@ -40,17 +40,19 @@ class Progress(NamedTuple):
 
 
 def next_size(size: int, seconds: float, left: int | None) -> int:
-    """The size of the next chunks after one of `size` items ran for `seconds`, with `left` items to go (None: unknown)."""
+    """The size of the next chunks after one of `size` items ran for `seconds`, with `left` items to go (None:
+    unknown)."""
     fits = MAP_ITEMS_MAX if seconds <= 0 else int(size * TARGET / seconds)
     size = max(1, min(fits, size * GROWTH, MAP_ITEMS_MAX))
     return size if left is None else max(1, min(size, -(-left // SPREAD)))
 
 
 class MapResult:
-    """The results of `f.map(xs)`. Iterate it (in order, or as they finish), `list()` it, `cancel()` it, look at `progress`.
+    """The results of `f.map(xs)`. Iterate it (in order, or as they finish), `list()` it, `cancel()` it, look at
+    `progress`.
 
     Iterating raises the error of the first item that failed, with a note that names the others; `results(errors=True)`
-    yields exceptions in their places instead; `errors` is {index: exception} of what is here. The items are read as they
+    yields exceptions in their places instead; `errors` is {index: exception} of what is here. Items are read as they
     are needed. Iterating again gives the results again.
     """
 
@@ -73,7 +75,9 @@ class MapResult:
         self._total = _length(iterables)
         self._source: Iterator[Any] = zip(*iterables, strict=False) if self._star else iter(iterables[0])
         self._fixed, self._ordered = chunksize is not None, ordered
-        self._size = chunksize or min(FIRST_SIZE, max(1, -(-self._total // SPREAD)) if self._total is not None else FIRST_SIZE)
+        self._size = chunksize or min(
+            FIRST_SIZE, max(1, -(-self._total // SPREAD)) if self._total is not None else FIRST_SIZE
+        )
         self._change = threading.Condition()
         self._futures: list[TaskFuture] = []
         self._completed: list[TaskFuture] = []
@@ -160,7 +164,8 @@ class MapResult:
 
     def __repr__(self) -> str:
         done, failed, total = self.progress
-        return f"<MapResult {payload.name_of(self._function)} {done}/{'?' if total is None else total}{f', {failed} failed' if failed else ''}>"
+        of = "?" if total is None else total
+        return f"<MapResult {payload.name_of(self._function)} {done}/{of}{f', {failed} failed' if failed else ''}>"
 
     # --- inside ---
 
@@ -170,7 +175,8 @@ class MapResult:
         line = self._futures if self._ordered else self._completed
         while True:
             with self._change:
-                self._change.wait_for(lambda: len(line) > at or (self._exhausted and (self._ordered or not self._flying)))
+                while len(line) <= at and not (self._exhausted and (self._ordered or not self._flying)):
+                    self._change.wait()
                 if len(line) <= at:
                     break
                 future = line[at]
@@ -195,7 +201,9 @@ class MapResult:
                 self._values[start] = values
                 self._finished += count
                 if values.failed:
-                    self._failures |= {start + at: v.error for at, v in enumerate(values) if type(v) is payload.ItemError}
+                    self._failures |= {
+                        start + at: v.error for at, v in enumerate(values) if type(v) is payload.ItemError
+                    }
         return start, values
 
     def _feed(self) -> None:
@@ -248,7 +256,9 @@ class MapResult:
         others = len(self._failures)
         if others > 1 and not getattr(error, "_fx_noted", False):
             known = ", ".join(map(str, sorted(self._failures)[:20]))
-            error.add_note(f"{others} of the {self._finished} items finished so far failed: {known}{' …' if others > 20 else ''}")
+            error.add_note(
+                f"{others} of the {self._finished} items finished so far failed: {known}{' …' if others > 20 else ''}"
+            )
         return error
 
 

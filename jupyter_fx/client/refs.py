@@ -56,7 +56,8 @@ def _keep() -> Callable[[Any], Any]:
 
 
 def ref(value: Any, endpoint: str = "", *, client: HubClient | None = None) -> Any:
-    """Bring `value` to an endpoint once, to be passed to many calls there; a Ref, or the value when it is too small to matter.
+    """Bring `value` to an endpoint once, to be passed to many calls there; a Ref, or the value when it is too
+    small to matter.
 
     It is kept as the result of a task that returns its argument and whose result may not come home.
     """

@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 
 
 class SessionHandle:
-    """A session as last told by the hub. `state`, `reason` and `info` ({pid, python, cwd, warm}) change on the client's thread."""
+    """A session as last told by the hub. `state`, `reason` and `info` ({pid, python, cwd, warm}) change on the
+    client's thread."""
 
     def __init__(self, client: HubClient, spec: SessionSpec, on_event: Callable[[SessionEvent], None] | None) -> None:
         self.spec = spec
@@ -46,11 +47,14 @@ class SessionHandle:
         return self.state in {SessionState.CLOSED, SessionState.LOST} or self.error is not None
 
     def close(self, reason: str = "", *, kill: bool = False) -> None:
-        """Close it: cells that have not started are cancelled, its worker and the variables there are gone. Does not wait."""
+        """Close it: cells that have not started are cancelled, its worker and the variables there are gone. Does
+        not wait."""
         self._client.send(CloseSession(self.session_id, reason, kill))
 
     def __repr__(self) -> str:
-        return f"<SessionHandle {self.spec.name} {self.session_id[-8:]} at {self.spec.endpoint} {self.state.name.lower()}>"
+        return (
+            f"<SessionHandle {self.spec.name} {self.session_id[-8:]} at {self.spec.endpoint} {self.state.name.lower()}>"
+        )
 
     def _tell(self, event: SessionEvent) -> None:
         self.state = SessionState(event.state)

@@ -115,7 +115,8 @@ def write_private(path: Path, content: dict[str, Any]) -> None:
 
 @contextmanager
 def locked(name: str, timeout: float) -> Iterator[None]:
-    """Hold the lock `name` of the runtime directory; HubUnavailable when another process keeps it for `timeout` seconds."""
+    """Hold the lock `name` of the runtime directory; HubUnavailable when another process keeps it for `timeout`
+    seconds."""
     if sys.platform == "win32":
         yield
         return
@@ -131,7 +132,9 @@ def locked(name: str, timeout: float) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise HubUnavailable(f"another process has been starting the fx hub for {timeout:g} s ({path})") from None
+                    raise HubUnavailable(
+                        f"another process has been starting the fx hub for {timeout:g} s ({path})"
+                    ) from None
                 time.sleep(0.05)
         yield
 

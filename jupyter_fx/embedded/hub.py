@@ -22,11 +22,13 @@ __all__ = ["IDLE_SHUTDOWN", "ensure_hub", "find_hub", "hub_command", "stop_hub"]
 
 START_TIMEOUT = 60.0
 IDLE_SHUTDOWN = 1800
-"""Seconds without clients and tasks after which an embedded hub ends; JUPYTER_FX_IDLE_SHUTDOWN is another number, 0: never."""
+"""Seconds without clients and tasks after which an embedded hub ends; JUPYTER_FX_IDLE_SHUTDOWN is another number,
+0: never."""
 
 
 def find_hub() -> Address:
-    """The embedded hub with its local endpoint, started if need be. HubUnavailable, with the end of its log, if it cannot be."""
+    """The embedded hub with its local endpoint, started if need be. HubUnavailable, with the end of its log, if it
+    cannot be."""
     found = ensure_hub()
     ensure_endpoint(found)
     return Address(found.address, found.token, os.environ.get("JUPYTER_FX_ENDPOINT", ""), _revive, keep_endpoint)

@@ -19,18 +19,22 @@ _children: list[subprocess.Popen[bytes]] = []
 
 
 def clean_environment(extra: dict[str, str] | None = None, *, scrub: bool = False) -> dict[str, str]:
-    """Our environment without what names a hub (the child is to make its own); `scrub`: without tokens and cloud keys too."""
+    """Our environment without what names a hub (the child is to make its own); `scrub`: without tokens and cloud
+    keys too."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not (name.startswith("JUPYTER_FX_") and name in {"JUPYTER_FX_HUB", "JUPYTER_FX_TOKEN", "JUPYTER_FX_TOKEN_FILE"})
+        if not (
+            name.startswith("JUPYTER_FX_") and name in {"JUPYTER_FX_HUB", "JUPYTER_FX_TOKEN", "JUPYTER_FX_TOKEN_FILE"}
+        )
         and not (scrub and _SECRET.search(name.upper()) and name not in _KEEP)
     }
     return {**kept, **(extra or {})}
 
 
 def spawn(command: Sequence[str], log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start `command` with its output appended to `log` (0600). Detached, except under JupyterHub: there it is the server's child.
+    """Start `command` with its output appended to `log` (0600). Detached, except under JupyterHub: there it is the
+    server's child.
 
     Nothing of us is inherited but the environment: no terminal, no descriptors, no working directory.
     """

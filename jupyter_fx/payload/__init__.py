@@ -8,7 +8,15 @@ from __future__ import annotations
 from jupyter_fx.payload.diagnose import diagnose
 from jupyter_fx.payload.functions import EncodedFunction, encode_function, name_of
 from jupyter_fx.payload.inputs import as_input
-from jupyter_fx.payload.outcomes import ItemError, Items, decode_error, decode_value, finished_items, lost_item, remote_traceback
+from jupyter_fx.payload.outcomes import (
+    ItemError,
+    Items,
+    decode_error,
+    decode_value,
+    finished_items,
+    lost_item,
+    remote_traceback,
+)
 from jupyter_fx.payload.values import Encoded, encode_args, encode_items, join
 
 __all__ = [

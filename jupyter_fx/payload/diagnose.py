@@ -66,7 +66,8 @@ def _fails(part: Any) -> BaseException | None:
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """The parts of a value, each with how it is written: keys, items, closure cells, globals of a function, attributes."""
+    """The parts of a value, each with how it is written: keys, items, closure cells, globals of a function,
+    attributes."""
     if isinstance(value, dict):
         for key, item in list(value.items())[:_WIDTH]:
             yield f"[{key!r:.40}]", item

@@ -1,7 +1,9 @@
 """Functions on their way out: bytes, digest, and an identity that follows the source.
 
-cloudpickle's bytes are not stable from one run to the next, so the digest of the bytes says only what to send once. What
-says "the same code" is `version` in the envelope's header: the normalised source, what the closure holds, and the packages.
+cloudpickle's bytes are not stable from one run to the next, so the digest of the bytes says only what to send
+once. What
+says "the same code" is `version` in the envelope's header: the normalised source, what the closure holds, and the
+packages.
 """
 
 from __future__ import annotations
@@ -53,7 +55,8 @@ _builtins: dict[int, EncodedFunction] = {}
 def encode_function(function: Callable[..., Any]) -> EncodedFunction:
     """The envelope of `function`, made once per function object as long as its code, defaults and closure are the same.
 
-    A function of the user's own module (not installed, not the standard library) travels with its code; one of an installed
+    A function of the user's own module (not installed, not the standard library) travels with its code; one of an
+    installed
     package by name. PayloadError says what of it cannot be pickled.
     """
     if not callable(function):
@@ -203,7 +206,9 @@ def packages_of(function: Any) -> dict[str, str]:
         module = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
         top = str(module or "").partition(".")[0]
         loaded = sys.modules.get(top)
-        version = getattr(loaded, "__version__", None) if loaded is not None and top not in sys.stdlib_module_names else None
+        version = (
+            getattr(loaded, "__version__", None) if loaded is not None and top not in sys.stdlib_module_names else None
+        )
         if isinstance(version, str):
             found[top] = version
     return found
@@ -223,7 +228,11 @@ def is_own(module: Any) -> bool:
     name = getattr(module, "__name__", "")
     file = getattr(module, "__file__", None)
     top = name.partition(".")[0]
-    if not file or top in {"__main__", "jupyter_fx", "jupyter_fx_worker", "jupyter_fx_kernel"} or top in sys.stdlib_module_names:
+    if (
+        not file
+        or top in {"__main__", "jupyter_fx", "jupyter_fx_worker", "jupyter_fx_kernel"}
+        or top in sys.stdlib_module_names
+    ):
         return False
     path = str(Path(file))
     return "site-packages" not in path and "dist-packages" not in path and not path.startswith(_installed())
@@ -243,7 +252,9 @@ def _own_modules(function: Any) -> list[types.ModuleType]:
             todo.append(item.func)
         if isinstance(item, types.MethodType):
             todo += [item.__func__, type(item.__self__)]
-        module = item if isinstance(item, types.ModuleType) else sys.modules.get(getattr(item, "__module__", None) or "")
+        module = (
+            item if isinstance(item, types.ModuleType) else sys.modules.get(getattr(item, "__module__", None) or "")
+        )
         if module is not None and is_own(module):
             found[module.__name__] = module
         code, names = getattr(item, "__code__", None), getattr(item, "__globals__", {})

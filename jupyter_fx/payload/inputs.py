@@ -1,4 +1,5 @@
-"""Futures and refs inside arguments: each is replaced by a placeholder, and its task id is noted for `TaskOptions.inputs`."""
+"""Futures and refs inside arguments: each is replaced by a placeholder, and its task id is noted for
+`TaskOptions.inputs`."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ _local = _Local()
 @contextmanager
 def collecting() -> Iterator[list[str]]:
     """Within this, pickling a TaskFuture or Ref notes its task id in the list and leaves a placeholder."""
-    before, wanted = _local.wanted, []
+    before = _local.wanted
+    wanted: list[str] = []
     _local.wanted = wanted
     try:
         yield wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,7 +21,16 @@ from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import ErrorInfo, Outcome
 from jupyter_fx_worker import envelope, inputs
 
-__all__ = ["ItemError", "Items", "decode_error", "decode_value", "finished_items", "from_info", "lost_item", "remote_traceback"]
+__all__ = [
+    "ItemError",
+    "Items",
+    "decode_error",
+    "decode_value",
+    "finished_items",
+    "from_info",
+    "lost_item",
+    "remote_traceback",
+]
 
 _BY_STATE: Final = {TaskState.EXPIRED: TaskExpired, TaskState.LOST: TaskLost, TaskState.POISONED: TaskPoisoned}
 
@@ -41,7 +51,8 @@ class Items(list[Any]):
 
 
 def decode_value(payload: bytes | bytearray | memoryview) -> Any:
-    """The value of a `result` envelope, or the Items of a row of `results` envelopes. Raises what the unpickling raises."""
+    """The value of a `result` envelope, or the Items of a row of `results` envelopes. Raises what the unpickling
+    raises."""
     header, value = _loads(payload)
     if header["k"] != "results":
         return value
@@ -60,9 +71,13 @@ def _loads(payload: bytes | bytearray | memoryview) -> tuple[dict[str, Any], Any
 def _missing(error: ImportError) -> str:
     name = error.name or "a module"
     if name.startswith("numpy._core"):
-        return "the value was made by numpy 2 and numpy 1 is here: install the same major version of numpy on both sides"
+        return (
+            "the value was made by numpy 2 and numpy 1 is here: install the same major version of numpy on both sides"
+        )
     if name.startswith("numpy.core"):
-        return "the value was made by numpy 1 and numpy 2 is here: install the same major version of numpy on both sides"
+        return (
+            "the value was made by numpy 1 and numpy 2 is here: install the same major version of numpy on both sides"
+        )
     return f"the value needs {name!r}, which cannot be imported here ({error}): install it, or return plain data"
 
 
@@ -87,7 +102,7 @@ def from_record(record: dict[str, Any]) -> BaseException:
     original: Any = None
     if record.get("exception"):
         with contextlib.suppress(Exception):
-            original = envelope.pickle.loads(record["exception"])
+            original = pickle.loads(record["exception"])
     return _raised(original, record, None)
 
 
@@ -118,14 +133,18 @@ def _of_envelope(outcome: Outcome, header: dict[str, Any]) -> BaseException:
     return _raised(original, header, outcome.task_id)
 
 
-def from_info(info: ErrorInfo | None, default: type[FxError] = RemoteError, task_id: str | None = None) -> BaseException:
+def from_info(
+    info: ErrorInfo | None, default: type[FxError] = RemoteError, task_id: str | None = None
+) -> BaseException:
     """The error that an ErrorInfo names: a class of jupyter_fx.errors, or RemoteError about the user's class."""
     if info is None:
         return default(task_id=task_id)
     known = by_name(info.etype)
     details = dict(info.details or {})
     if known is not None and not issubclass(known, RemoteError):
-        return known(info.message, task_id=task_id, **{k: v for k, v in details.items() if k not in {"message", "task_id"}})
+        return known(
+            info.message, task_id=task_id, **{k: v for k, v in details.items() if k not in {"message", "task_id"}}
+        )
     traceback = details.get("remote_traceback") or details.get("traceback") or ""
     if isinstance(traceback, list):
         traceback = "\n".join(traceback)
@@ -161,7 +180,8 @@ def _raised(original: Any, record: dict[str, Any], task_id: str | None) -> BaseE
     if original.__cause__ is None:
         original.__cause__ = remote
         original.__suppress_context__ = True
-    return original
+    found: BaseException = original
+    return found
 
 
 def remote_traceback(error: BaseException) -> str:
@@ -179,7 +199,8 @@ def lost_item(outcome: Outcome | None) -> BaseException:
 
 
 def finished_items(runs: dict[int, Any], count: int, missing: Callable[[], BaseException]) -> Items:
-    """The items of a chunk of `count`, from its runs: {index of the first item: `results` envelope, or an error in words}.
+    """The items of a chunk of `count`, from its runs: {index of the first item: `results` envelope, or an error in
+    words}.
 
     Where no run tells of an item, there is an ItemError with what `missing` makes.
     """

@@ -34,9 +34,10 @@ def join(pieces: Sequence[envelope.Buffer]) -> bytes:
 def encode_args(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Encoded:
     """An `args` envelope. PayloadError names the argument that cannot travel, what in it, and why.
 
-    Buffers (arrays) are not copied: the caller sends them before they change. A TaskFuture or Ref anywhere in the arguments
-    stands for its value, which the hub fetches before the task starts.
+    Buffers (arrays) are not copied: the caller sends them before they change. A TaskFuture or Ref anywhere in the
+    arguments stands for its value, which the hub fetches before the task starts.
     """
+    pieces: Sequence[envelope.Buffer]
     if not kwargs and _PLAIN.issuperset(map(type, args)):
         # Most calls: nothing to measure, nothing to refer to.
         pieces = envelope.dumps((args, kwargs), "args")
@@ -66,7 +67,9 @@ def encode_items(items: Sequence[Any], *, star: bool) -> Encoded:
         raise _refusal([(f"item {at} of the chunk", item) for at, item in enumerate(items)], error) from error
     size = envelope.size_of(pieces)
     if size > BLOB_MAX:
-        raise PayloadError(f"a chunk of {len(items)} items has {_mib(size)}, the limit is {_mib(BLOB_MAX)}: use a smaller chunksize")
+        raise PayloadError(
+            f"a chunk of {len(items)} items has {_mib(size)}, the limit is {_mib(BLOB_MAX)}: use a smaller chunksize"
+        )
     return Encoded(pieces, size, wanted)
 
 
@@ -82,11 +85,14 @@ def _pieces(value: Any, kind: str, extra: dict[str, Any]) -> tuple[Sequence[enve
     return envelope.assemble(data, buffers, kind, extra), wanted
 
 
-_CURE = "keep the data there (make it in a remote cell, or read it from a file at the endpoint) and pass a reference to it"
+_CURE = (
+    "keep the data there (make it in a remote cell, or read it from a file at the endpoint) and pass a reference to it"
+)
 
 
 def known_size(value: Any, depth: int = 2) -> int:
-    """Bytes of `value` as far as they can be told without pickling it: buffers, arrays, frames, text, one or two levels of containers."""
+    """Bytes of `value` as far as they can be told without pickling it: buffers, arrays, frames, text, one or two
+    levels of containers."""
     kind = type(value)
     if kind in _PLAIN:
         return 0
@@ -116,7 +122,9 @@ def _own_size(value: Any) -> int:
 
 
 def _named(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return [(f"argument {at}", value) for at, value in enumerate(args)] + [(f"argument {key!r}", v) for key, v in kwargs.items()]
+    return [(f"argument {at}", value) for at, value in enumerate(args)] + [
+        (f"argument {key!r}", v) for key, v in kwargs.items()
+    ]
 
 
 def too_big(name: str, value: Any, size: int) -> PayloadError:

@@ -1,4 +1,5 @@
-"""FakeHub: an fx hub in this process, on a real Unix socket, that runs calls itself. For tests of clients; nothing is durable."""
+"""FakeHub: an fx hub in this process, on a real Unix socket, that runs calls itself. For tests of clients; nothing
+is durable."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from jupyter_fx.digest import digest
 from jupyter_fx.errors import FxError, UsageError
@@ -47,9 +48,11 @@ __all__ = ["FakeHub"]
 
 
 class FakeHub:
-    """Use it as a context manager. `held`: tasks stay QUEUED until `release()`. `submitted` lists every TaskSpec that came.
+    """Use it as a context manager. `held`: tasks stay QUEUED until `release()`. `submitted` lists every TaskSpec
+    that came.
 
-    `cut()` breaks every connection; what was acknowledged is remembered. `run` may be replaced: it makes a task's outcome.
+    `cut()` breaks every connection; what was acknowledged is remembered. `run` may be replaced: it makes a task's
+    outcome.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -73,7 +76,7 @@ class FakeHub:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fake-hub", daemon=True)
 
-    def __enter__(self) -> FakeHub:
+    def __enter__(self) -> Self:
         self._thread.start()
         self._server = asyncio.run_coroutine_threadsafe(serve(self.path, self._accept), self._loop).result(5)
         return self
@@ -99,7 +102,7 @@ class FakeHub:
     def release(self) -> None:
         """Run what was held."""
         self.held = False
-        self.do(lambda: [self._run(spec) for spec in list(self._tasks.values()) if spec.task_id not in self.outcomes])
+        self.do(self._run_held)
 
     def tell(self, task_id: str, kind: EventKind, data: Any) -> None:
         """Let a task tell something."""
@@ -144,7 +147,9 @@ class FakeHub:
         elif isinstance(message, Cancel):
             for task_id in message.tasks:
                 if task_id in self._tasks and task_id not in self.outcomes:
-                    self._finish(Outcome(task_id, TaskState.CANCELLED, error=ErrorInfo("", message.reason or "cancelled")))
+                    self._finish(
+                        Outcome(task_id, TaskState.CANCELLED, error=ErrorInfo("", message.reason or "cancelled"))
+                    )
         elif isinstance(message, Attach):
             for task_id, first, _watch in message.tasks:
                 link.send(Events([event for event in self.events.get(task_id, []) if event.n >= first]))
@@ -163,6 +168,11 @@ class FakeHub:
                 continue
             self._tasks[spec.task_id] = spec
             if not self.held:
+                self._run(spec)
+
+    def _run_held(self) -> None:
+        for spec in list(self._tasks.values()):
+            if spec.task_id not in self.outcomes:
                 self._run(spec)
 
     def _run(self, spec: TaskSpec) -> None:
@@ -216,7 +226,9 @@ class FakeHub:
             story = [e for e in self.events.get(args["task_id"], []) if e.n >= args.get("from", 0)]
             return {"events": [[e.n, e.kind, e.t, e.data] for e in story], "next": None}
         if request.op == "tasks.log":
-            texts = [e.data for e in self.events.get(args["task_id"], []) if e.kind in {EventKind.STDOUT, EventKind.STDERR}]
+            texts = [
+                e.data for e in self.events.get(args["task_id"], []) if e.kind in {EventKind.STDOUT, EventKind.STDERR}
+            ]
             return {"text": b"".join(texts).decode(), "dropped": 0}
         raise UsageError(f"no operation {request.op!r}")
 

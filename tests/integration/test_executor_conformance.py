@@ -1,4 +1,5 @@
-"""CPython's own tests of `concurrent.futures` executors, run on ours: same classes, same file, from the installed test suite."""
+"""CPython's own tests of `concurrent.futures` executors, run on ours: same classes, same file, from the installed
+test suite."""
 
 from __future__ import annotations
 
@@ -81,7 +82,9 @@ def hub() -> Iterator[Any]:
     embedded.stop_hub()
 
 
-@pytest.mark.skipif(CPYTHON is None, reason=f"{HERE} is missing: apt-get install libpython3.{sys.version_info.minor}-testsuite")
+@pytest.mark.skipif(
+    CPYTHON is None, reason=f"{HERE} is missing: apt-get install libpython3.{sys.version_info.minor}-testsuite"
+)
 @pytest.mark.parametrize(("made", "test"), list(cases()))
 def test_as_cpython_says(made: type[unittest.TestCase], test: str) -> None:
     result = unittest.TestResult()

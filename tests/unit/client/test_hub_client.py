@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from jupyter_fx import errors
-from jupyter_fx.client import HubClient, as_completed, hub as hub_module, wait
+from jupyter_fx.client import HubClient, as_completed, wait
+from jupyter_fx.client import hub as hub_module
 from jupyter_fx.ids import new_id
 from jupyter_fx.protocol.lifecycle import SessionState, TaskState
 from jupyter_fx.protocol.limits import INLINE_MAX

@@ -89,7 +89,9 @@ def test_what_a_function_drags_along_is_named() -> None:
     def guarded() -> Any:
         return lock
 
-    with pytest.raises(PayloadError, match=r"the function .*guarded.*lock \(from the enclosing function\).*_thread\.lock"):
+    with pytest.raises(
+        PayloadError, match=r"the function .*guarded.*lock \(from the enclosing function\).*_thread\.lock"
+    ):
         payload.encode_function(guarded)
 
 

@@ -11,7 +11,7 @@ from jupyter_fx_worker import errors as there
 ID = "0" * 32
 
 
-class Picky(Exception):  # noqa: N818
+class Picky(Exception):
     def __init__(self, a: int, b: int) -> None:
         super().__init__(f"{a} and {b}")
 
@@ -19,7 +19,7 @@ class Picky(Exception):  # noqa: N818
 def failed(error: BaseException, info: ErrorInfo | None = None) -> Outcome:
     try:
         raise error
-    except BaseException as caught:  # noqa: BLE001
+    except BaseException as caught:
         return Outcome(ID, TaskState.FAILED, payload.join(there.dumps_error(caught)), info)
 
 
@@ -54,7 +54,11 @@ def test_a_timeout_goes_before_what_the_code_raised_when_stopped() -> None:
 
 @pytest.mark.parametrize(
     ("state", "kind"),
-    [(TaskState.LOST, errors.TaskLost), (TaskState.EXPIRED, errors.TaskExpired), (TaskState.POISONED, errors.TaskPoisoned)],
+    [
+        (TaskState.LOST, errors.TaskLost),
+        (TaskState.EXPIRED, errors.TaskExpired),
+        (TaskState.POISONED, errors.TaskPoisoned),
+    ],
 )
 def test_a_state_without_an_error_has_its_class(state: TaskState, kind: type[errors.FxError]) -> None:
     assert isinstance(payload.decode_error(Outcome(ID, state)), kind)
@@ -64,7 +68,7 @@ def test_runs_of_a_chunk_are_put_in_order_and_holes_are_filled() -> None:
     one = payload.join(envelope.dumps([0, 1], "results"))
     bad = there.item_record(ValueError("three"))
     two = payload.join(envelope.dumps([bad, 4], "results", errors={"0": 0}))
-    items = payload.finished_items({3: two, 0: one}, 6, lambda: errors.TaskLost())
+    items = payload.finished_items({3: two, 0: one}, 6, errors.TaskLost)
     assert items[:2] == [0, 1]
     assert items[4] == 4
     assert [type(items[at].error) for at in (2, 3, 5)] == [errors.TaskLost, ValueError, errors.TaskLost]

@@ -21,9 +21,12 @@ _OPTIONS = ("endpoint", "name", "retries", "timeout", "expires", "cores", "memor
 
 
 class RemoteFunction:
-    """What `@fx.remote` makes of a function: `f(3)` runs here, `f.remote(3)` there, `f.submit(3)` gives a TaskFuture."""
+    """What `@fx.remote` makes of a function: `f(3)` runs here, `f.remote(3)` there, `f.submit(3)` gives a
+    TaskFuture."""
 
-    def __init__(self, function: Callable[..., Any], endpoint: str, options: TaskOptions | None, client: HubClient | None) -> None:
+    def __init__(
+        self, function: Callable[..., Any], endpoint: str, options: TaskOptions | None, client: HubClient | None
+    ) -> None:
         if not callable(function):
             raise UsageError(f"@fx.remote stands above a function, not above a {type(function).__name__}")
         functools.update_wrapper(self, function)
@@ -37,7 +40,8 @@ class RemoteFunction:
         return self.function(*args, **kwargs)
 
     def remote(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it there and wait for the value. What it prints is printed here while it runs; Ctrl-C stops it there too."""
+        """Call it there and wait for the value. What it prints is printed here while it runs; Ctrl-C stops it
+        there too."""
         screen = live.Screen()
         client = self._client
         future = client.submit_call(
@@ -58,7 +62,8 @@ class RemoteFunction:
     def map(self, *iterables: Iterable[Any], chunksize: int | None = None, ordered: bool = True) -> MapResult:
         """Call it there for each item, as `map` does; a MapResult at once, to be iterated while the calls run.
 
-        Several calls travel as one task. Without `chunksize` their number follows how long they take. With `ordered=False`
+        Several calls travel as one task. Without `chunksize` their number follows how long they take. With
+        `ordered=False`
         results come as they are finished.
         """
         if not iterables:
@@ -110,15 +115,20 @@ _itself = _make_itself()
 def remote(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a function callable at an endpoint: `@fx.remote`, or `@fx.remote(endpoint="polaris", timeout=60)`.
 
-    Options: `endpoint`; `name` (shown in lists); `retries` (it may then start more than once); `timeout` (seconds of running)
-    and `expires` (seconds of waiting); `cores`, `memory` (bytes), `gpus`, `environment`; `client`. UsageError for others.
+    Options: `endpoint`; `name` (shown in lists); `retries` (it may then start more than once); `timeout` (seconds
+    of running)
+    and `expires` (seconds of waiting); `cores`, `memory` (bytes), `gpus`, `environment`; `client`. UsageError for
+    others.
     """
     import difflib
 
     for key in options:
         if key not in _OPTIONS:
             near = difflib.get_close_matches(key, _OPTIONS, 1)
-            raise UsageError(f"@fx.remote has no option {key!r}" + (f": did you mean {near[0]!r}?" if near else f"; it has {', '.join(_OPTIONS)}"))
+            raise UsageError(
+                f"@fx.remote has no option {key!r}"
+                + (f": did you mean {near[0]!r}?" if near else f"; it has {', '.join(_OPTIONS)}")
+            )
     if function is None:
         return functools.partial(remote, **options)
     needs = {key: options[key] for key in ("cores", "memory", "gpus", "environment") if options.get(key)}
