@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Integer, Select, func, literal_column, select
+from sqlalchemy import ColumnElement, Integer, Select, Text, func, literal_column, select
 from sqlalchemy.engine import Connection
 
 from jupyter_fx.protocol.messages import BlobRef, ErrorInfo, Outcome, RefInfo, Resources
@@ -31,6 +31,7 @@ __all__ = [
 _T = schema.tasks.c
 # A parameter would hide from SQLite that a partial index may be used.
 _TEN: Final[ColumnElement[int]] = literal_column("10", Integer)
+_NO_TEXT: Final[ColumnElement[str]] = literal_column("''", Text)
 _LIMIT: Final = 1000
 _UNPACK: Final = msgspec.msgpack.Decoder()
 _HISTORY: Final = msgspec.msgpack.Decoder(list[tuple[int, int, float, str]])
@@ -180,7 +181,10 @@ def find_tasks(reader: Reader, owner: str, text: str, limit: int = 5) -> list[Ta
         found = [row for row in map(_task_row, rows) if row.task_id.endswith(low)]
     if not found:
         query = (
-            select(*_ROW).where(_T.owner == owner, _T.name == text, _T.name != "").order_by(_T.pk.desc()).limit(limit)
+            select(*_ROW)
+            .where(_T.owner == owner, _T.name == text, _T.name != _NO_TEXT)
+            .order_by(_T.pk.desc())
+            .limit(limit)
         )
         found = [_task_row(row) for row in reader.connection.execute(query)]
     return found[:limit]
@@ -204,9 +208,9 @@ def tasks(
     if before is not None:
         query = query.where(_T.pk < before)
     if group:
-        query = query.where(_T.grp == group, _T.grp != "")
+        query = query.where(_T.grp == group, _T.grp != _NO_TEXT)
     if session:
-        query = query.where(_T.session_id == session, _T.session_id != "")
+        query = query.where(_T.session_id == session, _T.session_id != _NO_TEXT)
     rows = [_task_row(row) for row in reader.connection.execute(query.order_by(_T.pk.desc()).limit(limit))]
     return rows, rows[-1].number if len(rows) == limit else None
 

@@ -23,6 +23,7 @@ FRACTION_FREE: Final = 0.05
 BALLAST: Final = 64 * 1024 * 1024
 """Bytes of the ballast."""
 _CHECK_EVERY: Final = 1.0
+_TEND_EVERY: Final = 5.0
 
 
 class Space:
@@ -38,6 +39,8 @@ class Space:
         self._file = folder / "ballast"
         self._full = False
         self._checked = -_CHECK_EVERY
+        self._thrown = False
+        self._tended = 0.0
 
     @property
     def full(self) -> bool:
@@ -66,7 +69,15 @@ class Space:
             self._file.unlink()
         except OSError:
             return False
+        self._thrown = True
+        self._tended = time.monotonic()
         return True
+
+    def tend(self) -> None:
+        """After a commit: take ballast in again if it was thrown and there is room (looked at every few seconds)."""
+        if self._thrown and time.monotonic() - self._tended >= _TEND_EVERY:
+            self._tended = time.monotonic()
+            self._thrown = not self.restore()
 
     def restore(self) -> bool:
         """Take ballast in if it is missing and there is room for it beyond the limit; whether it is aboard."""

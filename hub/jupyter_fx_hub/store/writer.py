@@ -71,6 +71,9 @@ class Ballast(Protocol):
     def note_full(self) -> None:
         """A write found the disk full."""
 
+    def tend(self) -> None:
+        """Take ballast in again when there is room."""
+
 
 class Writer:
     """The thread. `committed(position, problems)` and `failed(error)` are called in it."""
@@ -226,6 +229,7 @@ class Writer:
             raise
         self.commits += 1
         self._streams.committed()
+        self._space.tend()
         return problems
 
     def _one_by_one(self, ops: list[Op], error: Exception) -> list[Problem]:

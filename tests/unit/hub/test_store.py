@@ -317,3 +317,38 @@ def test_room_is_low_below_the_limit_and_a_ballast_is_real(tmp_path):
     assert space.release()
     assert not space.release()
     assert not Space(tmp_path, min_free=1 << 60, ballast=1 << 20).restore()
+
+
+def test_thrown_ballast_is_taken_in_again_when_there_is_room(tmp_path, monkeypatch):
+    space = Space(tmp_path, min_free=0, fraction=0.0, ballast=1 << 16)
+    space.restore()
+    space.release()
+    space.tend()
+    assert not (tmp_path / "ballast").exists()
+    space._tended -= 60
+    space.tend()
+    assert (tmp_path / "ballast").exists()
+
+
+@pytest.mark.parametrize(
+    ("question", "index"),
+    [
+        (("find_tasks", "ann", "fit"), "ix_tasks_name"),
+        (("tasks", "ann", {"group": "g"}), "ix_tasks_group"),
+        (("tasks", "ann", {"session": "s"}), "ix_tasks_session"),
+        (("find_tasks", "ann", "abcdef12"), "COVERING INDEX"),
+        (("unfinished", "e"), "ix_tasks_unfinished"),
+    ],
+)
+def test_questions_are_answered_from_their_index(harness, question, index):
+    one = harness()
+    seen = []
+    one.store._raw.set_trace_callback(seen.append)
+    name, *args = question
+    more = args.pop() if isinstance(args[-1], dict) else {}
+    one.run(one.store.read(name, *args, **more))
+    one.store._raw.set_trace_callback(None)
+    plans = [
+        str(one.store._raw.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()) for sql in seen if sql.startswith("SELECT")
+    ]
+    assert any(index in plan for plan in plans), plans
