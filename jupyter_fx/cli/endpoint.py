@@ -21,7 +21,7 @@ from jupyter_fx.ids import check_name
 __all__ = ["EndpointApp"]
 
 
-class _Command(Application):  # type: ignore[misc]
+class _Command(Application):
     """A command about one endpoint."""
 
     takes_name = True
@@ -251,7 +251,7 @@ _COMMANDS: tuple[tuple[str, type[_Command]], ...] = (
 )
 
 
-class EndpointApp(Application):  # type: ignore[misc]
+class EndpointApp(Application):
     """Endpoints: places that run code. Each has an agent that links to the fx hub."""
 
     name = "jupyter fx endpoint"

@@ -1,4 +1,5 @@
-"""The agent: links the hub, the journal, the state and the manager. It carries out what the state says and tells it what happens.
+"""The agent: links the hub, the journal, the state and the manager. It carries out what the state says and tells it
+what happens.
 
 Everything is on one event loop. Messages of the hub are handled where they arrive; only blobs and timers are tasks.
 """
@@ -30,6 +31,7 @@ from jupyter_fx.endpoint.events import (
     Fetched,
     KeepFunction,
     KeepRef,
+    LoadFunction,
     Opened,
     Remove,
     Replayed,
@@ -130,6 +132,7 @@ class Agent:
             Tell: self._tell,
             Write: self._write,
             KeepFunction: self._keep_function,
+            LoadFunction: self._load_function,
             Fetch: self._fetch,
             Assemble: self._assemble,
             Upload: self._upload,
@@ -188,7 +191,8 @@ class Agent:
     @staticmethod
     async def _until(true: Callable[[], bool], seconds: float) -> None:
         end = time.monotonic() + seconds
-        while not true() and time.monotonic() < end:
+        # Looked at, not waited for: what is awaited are ends of other processes' work, once in an agent's life.
+        while not true() and time.monotonic() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
     def close(self) -> None:
@@ -295,7 +299,7 @@ class Agent:
         try:
             self.journal.append(instruction.record)
         except OSError as error:
-            self._event(WriteFailed(instruction.record, error.strerror or str(error)))
+            self._event(WriteFailed(instruction.record, error.strerror or str(error), instruction.then))
             return
         self._perform(instruction.then)
 
@@ -304,6 +308,11 @@ class Agent:
             self.store.put_function(instruction.digest, instruction.payload)
         except OSError as error:
             log.warning("a function cannot be stored: %s", error)
+
+    def _load_function(self, instruction: LoadFunction) -> None:
+        payload = Path(instruction.path).read_bytes()
+        self._keep_function(KeepFunction(instruction.digest, payload))
+        self.manager.receive(Code(instruction.digest, payload))
 
     def _keep_ref(self, instruction: KeepRef) -> None:
         try:

@@ -12,7 +12,7 @@ _HOST = frozenset(("", "host"))
 
 
 class Books:
-    """Credit per shape (DESIGN decision 2): the absolute number beyond all that has come on this connection (`seen`)."""
+    """Credit per shape (DESIGN decision 2): how many more may come, beyond the `seen` that have on this connection."""
 
     def __init__(self, slots: int, worker_cores: int) -> None:
         self.seen = 0
@@ -32,7 +32,8 @@ class Books:
     def refusal(self, resources: Resources) -> str:
         """Why this endpoint can never run it; empty when it can."""
         if resources.environment not in _HOST:
-            return f"this endpoint has no environment {resources.environment[:100]!r}: it runs in its own Python ('host') only"
+            name = resources.environment[:100]
+            return f"this endpoint has no environment {name!r}: it runs in its own Python ('host') only"
         if resources.gpus:
             return f"this endpoint has no GPUs, {resources.gpus} were asked for"
         most = self._slots * self._worker_cores

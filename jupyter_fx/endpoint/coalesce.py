@@ -1,6 +1,7 @@
 """A task's text, bundled: the first piece goes at once, then at most 20 frames a second, each at most 64 KiB.
 
-When more than 256 KiB wait, the oldest text is dropped and a line says how many lines were: a slow reader of logs never makes
+When more than 256 KiB wait, the oldest text is dropped and a line says how many lines were: a slow reader of logs
+never makes
 the memory of an agent grow nor a worker wait. The complete text is in the task's log file. Pure.
 """
 
@@ -34,7 +35,7 @@ def whole_characters(data: bytes) -> int:
 class Coalescer:
     """The text of one task that is on its way. Streams are small integers (EventKind.STDOUT, STDERR)."""
 
-    __slots__ = ("_dropped", "_dropped_stream", "_next", "_pieces", "_size")
+    __slots__ = ("_dropped", "_dropped_stream", "_next", "_pieces", "_size", "_stuck")
 
     def __init__(self) -> None:
         self._pieces: deque[tuple[int, bytes]] = deque()
@@ -42,6 +43,8 @@ class Coalescer:
         self._next = 0.0
         self._dropped = 0
         self._dropped_stream = 0
+        self._stuck = False
+        """Whether all that waits is the beginning of a character."""
 
     @property
     def waiting(self) -> int:
@@ -54,6 +57,7 @@ class Coalescer:
             return
         self._pieces.append((stream, data))
         self._size += len(data)
+        self._stuck = False
         while self._size > BUFFER_MAX:
             self._drop(self._size - BUFFER_MAX)
 
@@ -74,7 +78,7 @@ class Coalescer:
 
     def due(self) -> float | None:
         """When `take` will give something next; None when nothing waits."""
-        return self._next if self._size or self._dropped else None
+        return self._next if (self._size or self._dropped) and not self._stuck else None
 
     def take(self, now: float, *, final: bool = False) -> list[tuple[int, bytes]]:
         """The frames that may go now: one, or with `final` everything."""
@@ -111,9 +115,11 @@ class Coalescer:
             size += len(data)
         data = b"".join(parts)
         cut = whole_characters(data)
-        if cut < len(data) and not (final and not self._pieces):
+        follows = bool(self._pieces)
+        if cut < len(data) and (self._pieces[0][0] == stream if follows else not final):
             self._hold(stream, data[cut:])
             data = data[:cut]
+            self._stuck = not data and not follows
         if not data:
             return None
         self._size -= len(data)

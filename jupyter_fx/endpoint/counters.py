@@ -1,10 +1,13 @@
-"""The 64-byte page that a manager shares with one worker: what it has started and finished is known even after a SIGKILL."""
+"""The 64-byte page that a manager shares with one worker: what it has started and finished is known even after a
+SIGKILL.
+"""
 
 from __future__ import annotations
 
 import mmap
 import os
 import tempfile
+from pathlib import Path
 from typing import Final
 
 __all__ = ["Counters"]
@@ -62,5 +65,5 @@ def _shared() -> int:
     if hasattr(os, "memfd_create"):
         return os.memfd_create("jupyter-fx", os.MFD_CLOEXEC)
     fd, name = tempfile.mkstemp(prefix="jupyter-fx-")
-    os.unlink(name)
+    Path(name).unlink()
     return fd

@@ -10,8 +10,9 @@ __all__ = ["lost_error", "signal_name"]
 
 # The names are the same on every platform that has workers; the numbers are Linux's and macOS's common ones.
 _SIGNALS: Final = {
-    1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 5: "SIGTRAP", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL",
-    11: "SIGSEGV", 13: "SIGPIPE", 14: "SIGALRM", 15: "SIGTERM", 24: "SIGXCPU", 25: "SIGXFSZ", 31: "SIGSYS",
+    1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 5: "SIGTRAP", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE",
+    9: "SIGKILL", 11: "SIGSEGV", 13: "SIGPIPE", 14: "SIGALRM", 15: "SIGTERM", 24: "SIGXCPU", 25: "SIGXFSZ",
+    31: "SIGSYS",
 }  # fmt: skip
 _HINTS: Final = {
     "SIGSEGV": "memory was accessed that is not the process's: a bug in compiled code, or endless recursion there",
@@ -40,7 +41,9 @@ def _ours(line: str) -> bool:
 def lost_error(
     *, doing: str, status: int | None, rss: int, last_words: bytes, why: str = "", extra: dict[str, Any] | None = None
 ) -> ErrorInfo:
-    """The WorkerLost of a job. `doing` ends "the worker process died while …"; `rss` bytes; `why`: a reason that the manager itself had."""
+    """The WorkerLost of a job. `doing` ends "the worker process died while …"; `rss` bytes; `why`: a reason that the
+    manager itself had.
+    """
     lines = [line for line in last_words.decode("utf-8", "replace").splitlines() if not _ours(line)][-_LINES:]
     name = signal_name(status) if status is not None else None
     code = (status >> 8) & 0xFF if status is not None and name is None else None

@@ -1,6 +1,7 @@
 """What the shell tells the agent's state, and what the state asks the shell to do. Pure.
 
-Events are also the hub's messages (`Dispatch`, `CancelTasks`, `Demand`, `SessionLease`, `CloseSession`, `Functions`) and the manager's
+Events are also the hub's messages (`Dispatch`, `CancelTasks`, `Demand`, `SessionLease`, `CloseSession`, `Functions`)
+and the manager's
 (`talk`), as they are.
 """
 
@@ -22,6 +23,7 @@ __all__ = [
     "Instruction",
     "KeepFunction",
     "KeepRef",
+    "LoadFunction",
     "Opened",
     "Record",
     "Remove",
@@ -69,6 +71,7 @@ class WriteFailed(msgspec.Struct, frozen=True):
 
     record: Record
     why: str
+    then: list[Any] = []
 
 
 class DiskState(msgspec.Struct, frozen=True):
@@ -131,6 +134,13 @@ class KeepFunction(msgspec.Struct):
     payload: bytes
 
 
+class LoadFunction(msgspec.Struct):
+    """A function's envelope is in this file: store it by its digest and tell the manager."""
+
+    digest: str
+    path: str
+
+
 class Fetch(msgspec.Struct):
     """Get a blob of the hub into a file; answered by `Fetched`."""
 
@@ -138,7 +148,9 @@ class Fetch(msgspec.Struct):
 
 
 class Assemble(msgspec.Struct):
-    """Make the payload of this work from `parts` (bytes, or paths of files) in a file of the agent's, then tell the manager."""
+    """Make the payload of this work from `parts` (bytes, or paths of files) in a file of the agent's, then tell the
+    manager.
+    """
 
     work: Any
     parts: list[bytes | str]
@@ -164,4 +176,4 @@ class Remove(msgspec.Struct):
     path: str
 
 
-Instruction = Send | Tell | Write | KeepFunction | Fetch | Assemble | Upload | KeepRef | Remove
+Instruction = Send | Tell | Write | KeepFunction | LoadFunction | Fetch | Assemble | Upload | KeepRef | Remove

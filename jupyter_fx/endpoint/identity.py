@@ -64,7 +64,9 @@ def save(home: Path, identity: Identity) -> None:
 
 @contextlib.contextmanager
 def locked(home: Path, name: str):  # type: ignore[no-untyped-def]
-    """Hold the endpoint's lock. A courtesy (the hub admits one agent only): UsageError when another agent of this host has it."""
+    """Hold the endpoint's lock. A courtesy (the hub admits one agent only): UsageError when another agent of this
+    host has it.
+    """
     fd = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -72,7 +74,8 @@ def locked(home: Path, name: str):  # type: ignore[no-untyped-def]
         except BlockingIOError:
             pid = os.pread(fd, 32, 0).decode(errors="replace").strip() or "?"
             raise UsageError(
-                f"endpoint {name} is already served by pid {pid} on {socket.gethostname()}: stop it first (jupyter fx endpoint stop {name})"
+                f"endpoint {name} is already served by pid {pid} on {socket.gethostname()}: "
+                f"stop it first (jupyter fx endpoint stop {name})"
             ) from None
         os.ftruncate(fd, 0)
         os.pwrite(fd, str(os.getpid()).encode(), 0)

@@ -1,7 +1,10 @@
-"""The agent's journal: an append-only file of records, in the page cache (no fsync: it outlives the agent, not the machine).
+"""The agent's journal: an append-only file of records, in the page cache (no fsync: it outlives the agent, not the
+machine).
 
-A record is `!II` (length, crc32) and a msgpack `Record`. The first one names the journal's generation and the machine's boot id. What
-follows a damaged or cut-off record is given up, and the inventory then says that it is not sure. When most of the file speaks
+A record is `!II` (length, crc32) and a msgpack `Record`. The first one names the journal's generation and the
+machine's boot id. What
+follows a damaged or cut-off record is given up, and the inventory then says that it is not sure. When most of the
+file speaks
 of tasks that are gone, it is written anew and put in place by rename.
 """
 
@@ -18,7 +21,7 @@ from typing import Any, Final
 import msgspec
 
 from jupyter_fx.endpoint.events import Record
-from jupyter_fx.endpoint.journal_kinds import ACCEPT, HEAD, RESULT
+from jupyter_fx.endpoint.journal_kinds import ACCEPT, HEAD, LEASE, RESULT
 from jupyter_fx.protocol.messages import LeasedTask, Result
 
 __all__ = ["Journal", "read_records"]
@@ -28,11 +31,13 @@ _RECORD_MAX: Final = 1 << 28
 _COMPACT_ABOVE: Final = 8 * 1024 * 1024
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
-_TYPES: Final[dict[int, Any]] = {ACCEPT: list[LeasedTask], RESULT: list[tuple[Result, str]]}
+_TYPES: Final[dict[int, Any]] = {ACCEPT: list[LeasedTask], LEASE: list[LeasedTask], RESULT: list[tuple[Result, str]]}
 
 
 def read_records(data: bytes) -> tuple[list[Record], int, str]:
-    """The records of a journal's bytes, how many bytes of it are whole, and what is wrong with the rest ("" when nothing is)."""
+    """The records of a journal's bytes, how many bytes of it are whole, and what is wrong with the rest ("" when
+    nothing is).
+    """
     records: list[Record] = []
     view = memoryview(data)
     at = 0
@@ -57,7 +62,9 @@ def read_records(data: bytes) -> tuple[list[Record], int, str]:
 
 
 class Journal:
-    """Open with `Journal(path, boot_id, fresh_generation)`; `records` is what it held, `sure` whether that is all of it."""
+    """Open with `Journal(path, boot_id, fresh_generation)`; `records` is what it held, `sure` whether that is all of
+    it.
+    """
 
     def __init__(self, path: Path, *, boot_id: str, fresh_generation: str, expected: bool = False) -> None:
         """`expected`: this endpoint has had a journal before, so that a missing one is a lost one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ACCEPT", "FORGET", "HEAD", "RESULT", "SESSION", "SESSION_END", "START", "UNSTART"]
+__all__ = ["ACCEPT", "FORGET", "HEAD", "LEASE", "RESULT", "SESSION", "SESSION_END", "START", "UNSTART"]
 
 HEAD: Final = 0
 """[generation, boot id]"""
@@ -16,6 +16,8 @@ UNSTART: Final = 3
 """[task_id, …]: they did not start after all."""
 RESULT: Final = 4
 """[[Result, path of the file that is to be uploaded, or ""], …]"""
+LEASE: Final = 8
+"""[LeasedTask, …]: tasks that are held already come under a later lease."""
 FORGET: Final = 5
 """[task_id, …]"""
 SESSION: Final = 6

@@ -22,7 +22,9 @@ class Rung(enum.IntEnum):
 
 
 def rungs(mode: int, *, session: bool) -> list[tuple[float, Rung]]:
-    """The steps of a cancel as (seconds from now, what). Killing a session is closing it: an act of its own (DESIGN decision 11)."""
+    """The steps of a cancel as (seconds from now, what). Killing a session is closing it: an act of its own (DESIGN
+    decision 11).
+    """
     if session or mode == CancelMode.INTERRUPT:
         return [(0.0, Rung.INTERRUPT)]
     if mode == CancelMode.KILL:

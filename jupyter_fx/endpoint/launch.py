@@ -1,4 +1,4 @@
-"""Starts, finds and stops agents from outside: by command line, detached. Light: imports nothing of the agent itself."""
+"""Starts, finds and stops agents from outside: by command line, detached. Imports nothing of the agent."""
 
 from __future__ import annotations
 
@@ -74,9 +74,11 @@ def spawn_local(
     detach: bool = True,
     log: Path | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start an agent for the hub at `hub`: enrol with the one-use `code` (given on standard input), or use its credential.
+    """Start an agent for the hub at `hub`: enrol with the one-use `code` (given on standard input), or use its
+    credential.
 
-    `idle_stop`: seconds without work or hub after which it ends, 0: never. `detach`: it leads a session of its own and outlives
+    `idle_stop`: seconds without work or hub after which it ends, 0: never. `detach`: it leads a session of its own
+    and outlives
     us. The process is running when this returns, not yet linked: the hub says when it is.
     """
     home = paths.endpoint_dir(check_name(name, "name of an endpoint"))

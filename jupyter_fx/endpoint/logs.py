@@ -1,4 +1,6 @@
-"""The complete text of each task, in files: `<task>.<attempt>.stdout` and `.stderr`, capped, deleted after their time."""
+"""The complete text of each task, in files: `<task>.<attempt>.stdout` and `.stderr`, capped, deleted after their
+time.
+"""
 
 from __future__ import annotations
 

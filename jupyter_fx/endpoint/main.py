@@ -1,6 +1,7 @@
 """The agent's program: `python -m jupyter_fx.endpoint.main NAME [--hub ADDRESS] [--code-stdin]`.
 
-An enrolment code comes on standard input (one line), in the file named by `--code-file`, or in `JUPYTER_FX_CODE`; never as an argument,
+An enrolment code comes on standard input (one line), in the file named by `--code-file`, or in `JUPYTER_FX_CODE`;
+never as an argument,
 for arguments are everybody's to read.
 """
 
@@ -42,9 +43,8 @@ async def serve(name: str, *, hub: str = "", code: str = "", workers: int = 0, i
             found = await who.enrol(address, name, code)
             who.save(home, found)
         if found is None:
-            raise UsageError(
-                f"endpoint {name} is not enrolled: jupyter fx endpoint configure {name} --hub ADDRESS, with a code of that hub"
-            )
+            how = f"jupyter fx endpoint configure {name} --hub ADDRESS"
+            raise UsageError(f"endpoint {name} is not enrolled: {how}, with a code of that hub")
         if hub and hub != found.hub:
             found.hub = hub
             who.save(home, found)
@@ -71,6 +71,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--log-level", default="INFO")
     args = parser.parse_args(argv)
     logging.basicConfig(level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # Ten thousand held tasks make full collections slow, and nothing here makes cycles in a hurry.
+    gc.set_threshold(20_000, 20, 100)
     try:
         return asyncio.run(
             serve(args.name, hub=args.hub, code=_code(args), workers=args.workers, idle_stop=args.idle_stop)

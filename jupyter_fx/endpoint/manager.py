@@ -1,6 +1,7 @@
 """The manager: runs work in the workers of its zygotes. Its words to the agent and back: `talk`.
 
-`receive(message)` takes what the agent says; `send` is called with what the manager says. Inline they are plain calls on one
+`receive(message)` takes what the agent says; `send` is called with what the manager says. Inline they are plain calls
+on one
 event loop; over ZeroMQ the same messages travel. Nothing here waits: file descriptors call back.
 """
 
@@ -306,12 +307,12 @@ class Manager:
         self.jobs.pop(job.work.task_id, None)
         job.settle()
 
-    def worker_text(self, worker: WorkerProc, job: Job | None, stream: int, text: bytes) -> None:
+    def worker_text(self, job: Job | None, stream: int, text: bytes) -> None:
         """See WorkerOwner."""
         if job is not None:
             self.stories.text(job, stream, text)
 
-    def worker_told(self, worker: WorkerProc, job: Job, header: dict[str, Any], body: memoryview) -> None:
+    def worker_told(self, job: Job, header: dict[str, Any], body: memoryview) -> None:
         """See WorkerOwner."""
         if header["op"] == "items":
             self._take_items(job, header, body)

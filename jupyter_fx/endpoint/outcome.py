@@ -11,7 +11,7 @@ from jupyter_fx.endpoint.talk import Ended
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import ErrorInfo, LeasedTask, Result
 
-__all__ = ["cancelled", "error_of", "lost", "result_of", "restamped"]
+__all__ = ["cancelled", "error_of", "lost", "restamped", "result_of"]
 
 _PREFIX: Final = struct.Struct("!4sI")
 _MESSAGE_MAX: Final = 4000

@@ -1,6 +1,7 @@
 """The worker processes of one manager: who is free, who must be forked, who is gone.
 
-A slot is `worker_cores` cores. A task of width w takes w slots; idle workers take none. Sessions' workers are beyond the pool:
+A slot is `worker_cores` cores. A task of width w takes w slots; idle workers take none. Sessions' workers are beyond
+the pool:
 an idle notebook must not block anybody (docs/wire-protocol.md, Sessions).
 """
 
@@ -11,7 +12,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 

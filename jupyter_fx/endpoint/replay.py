@@ -3,35 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from jupyter_fx.endpoint import journal_kinds as kinds
 from jupyter_fx.endpoint.entry import ACCEPTED, FINISHED, STARTED, Entry
 from jupyter_fx.endpoint.events import Record
+from jupyter_fx.endpoint.outcome import restamped
 
 __all__ = ["replay"]
 
+_PHASES = {kinds.START: STARTED, kinds.UNSTART: ACCEPTED}
+
 
 def replay(records: Iterable[Record], t: float) -> tuple[list[Entry], list[str]]:
-    """The tasks that the journal holds, in the order of their coming, and the sessions that were open. `t`: seconds since the epoch."""
+    """The tasks that the journal holds, in the order of their coming, and the sessions that were open. `t`: seconds
+    since the epoch.
+    """
     tasks: dict[str, Entry] = {}
     sessions: dict[str, None] = {}
-    for record in records:
-        if record.kind == kinds.ACCEPT:
-            for task in record.data:
-                tasks[task.task_id] = Entry(task, "", t)
-        elif record.kind in {kinds.START, kinds.UNSTART}:
-            for task_id in record.data:
-                if (entry := tasks.get(task_id)) and entry.result is None:
-                    entry.phase = STARTED if record.kind == kinds.START else ACCEPTED
-        elif record.kind == kinds.RESULT:
-            for result, path in record.data:
-                if entry := tasks.get(result.task_id):
-                    entry.result, entry.upload, entry.phase = result, path, FINISHED
-        elif record.kind == kinds.FORGET:
-            for task_id in record.data:
-                tasks.pop(task_id, None)
-        elif record.kind == kinds.SESSION:
-            sessions[record.data[0]] = None
-        elif record.kind == kinds.SESSION_END:
-            sessions.pop(record.data[0], None)
+    for kind, data in ((record.kind, record.data) for record in records):
+        if kind == kinds.SESSION:
+            sessions[data[0]] = None
+        elif kind == kinds.SESSION_END:
+            sessions.pop(data[0], None)
+        else:
+            _step(tasks, kind, data, t)
     return list(tasks.values()), list(sessions)
+
+
+def _step(tasks: dict[str, Entry], kind: int, data: Any, t: float) -> None:
+    if kind == kinds.ACCEPT:
+        tasks.update({task.task_id: Entry(task, "", t) for task in data})
+    elif kind == kinds.FORGET:
+        for task_id in data:
+            tasks.pop(task_id, None)
+    elif kind == kinds.RESULT:
+        for result, path in data:
+            if (entry := tasks.get(result.task_id)) is not None:
+                entry.result, entry.upload, entry.phase = result, path, FINISHED
+    elif kind == kinds.LEASE:
+        for entry, task in [(tasks[task.task_id], task) for task in data if task.task_id in tasks]:
+            entry.task = task
+            if entry.result is not None:
+                restamped(entry.result, task)
+    elif kind in _PHASES:
+        for entry in [tasks[task_id] for task_id in data if task_id in tasks]:
+            if entry.result is None:
+                entry.phase = _PHASES[kind]

@@ -24,7 +24,9 @@ class _Session:
 
 
 class SessionBook:
-    """`most`: sessions that may be open at once; `use_cwd`: whether one starts in the directory that its notebook names."""
+    """`most`: sessions that may be open at once; `use_cwd`: whether one starts in the directory that its notebook
+    names.
+    """
 
     def __init__(self, most: int, *, use_cwd: bool, cores: int) -> None:
         self.most = most

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from traitlets import Bool, Dict, Float, Int, List, Unicode
-from traitlets.config import Config, Configurable, ConfigFileNotFound, PyFileConfigLoader
+from traitlets.config import Config, Configurable
+from traitlets.config.loader import ConfigFileNotFound, PyFileConfigLoader
 
 from jupyter_fx.errors import ConfigError
 from jupyter_fx.paths import config_dir, private_dir
@@ -16,7 +17,7 @@ from jupyter_fx.paths import config_dir, private_dir
 __all__ = ["TEMPLATE", "Endpoint", "config_path", "load_settings"]
 
 
-class Endpoint(Configurable):  # type: ignore[misc]
+class Endpoint(Configurable):
     """The settings of one endpoint."""
 
     hub = Unicode(
@@ -44,7 +45,8 @@ class Endpoint(Configurable):  # type: ignore[misc]
     )
 
 
-TEMPLATE = """# Settings of the endpoint {name!r}. Every line here is a default; `jupyter fx endpoint restart {name}` applies a change.
+TEMPLATE = """# Settings of the endpoint {name!r}. A change is applied by
+# jupyter fx endpoint restart {name}
 c = get_config()  # noqa: F821
 
 """
@@ -56,12 +58,14 @@ def config_path(name: str) -> Path:
 
 
 def load_settings(path: Path, **overrides: Any) -> Endpoint:
-    """The settings in a file (defaults when there is none). ConfigError names what is wrong, its line and what may have been meant."""
+    """The settings in a file (defaults when there is none). ConfigError names what is wrong, its line and what may
+    have been meant.
+    """
     try:
         config = PyFileConfigLoader(path.name, path=str(path.parent)).load_config()
     except ConfigFileNotFound:
         config = Config()
-    except Exception as error:  # noqa: BLE001 - the file is a person's Python: whatever it raises is told
+    except Exception as error:  # the file is a person's Python: whatever it raises is told
         line = getattr(error, "lineno", None) or _line_of(error, path)
         raise ConfigError(f"{path}{f', line {line}' if line else ''}: {type(error).__name__}: {error}") from error
     _check(config, path)
@@ -69,7 +73,7 @@ def load_settings(path: Path, **overrides: Any) -> Endpoint:
         config.Endpoint[key] = value
     try:
         return Endpoint(config=Config({"Endpoint": config.Endpoint}))
-    except Exception as error:  # noqa: BLE001 - traitlets' own sentence names trait and value
+    except Exception as error:  # traitlets' own sentence names trait and value
         name = next((key for key in config.Endpoint if key in str(error)), "")
         line = _find(path, f"Endpoint.{name}") if name else 0
         raise ConfigError(f"{path}{f', line {line}' if line else ''}: {error}") from error
@@ -79,8 +83,9 @@ def _check(config: Config, path: Path) -> None:
     """A misspelt name is an error, not a setting that silently does nothing."""
     for section in config:
         if section != "Endpoint":
+            line = _find(path, section)
             raise ConfigError(
-                f"{path}, line {_find(path, section)}: there is no c.{section} here; settings are written c.Endpoint.NAME"
+                f"{path}, line {line}: there is no c.{section} here; settings are written c.Endpoint.NAME"
             )
     names = Endpoint.class_trait_names(config=True)
     for key in config.Endpoint:

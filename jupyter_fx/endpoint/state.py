@@ -1,11 +1,15 @@
-"""The agent's state machine: what it holds, what it says, what it asks for. `handle(event, now) -> [instruction]`. Pure.
+"""The agent's state machine: what it holds, what it says, what it asks for. `handle(event, now) -> [instruction]`.
+Pure.
 
 Promises that live here (PROMISES §1):
 
-* A task is told to the manager after ACCEPT is in the journal; the manager gets its `Go` after START is. So after a crash every
-  task is known to be not started (it runs), started (nobody knows: LOST, attested, since the workers were ended), or finished
+* A task is told to the manager after ACCEPT is in the journal; the manager gets its `Go` after START is. So after a
+crash every
+  task is known to be not started (it runs), started (nobody knows: LOST, attested, since the workers were ended), or
+  finished
   (its result is sent again).
-* A task that comes again is never started a second time: what is finished is answered under the new lease; what is held goes on
+* A task that comes again is never started a second time: what is finished is answered under the new lease; what is
+held goes on
   under it. Only a loss that was attested is run again, because the hub leases it anew (retries).
 * A result is kept, in the journal, until the hub has acknowledged it.
 
@@ -24,12 +28,9 @@ from jupyter_fx.endpoint.books import Books
 from jupyter_fx.endpoint.entry import ACCEPTED, FINISHED, STARTED, Entry
 from jupyter_fx.endpoint.events import (
     Acked,
-    Assemble,
     DiskState,
     Draining,
-    Fetch,
     Fetched,
-    KeepFunction,
     KeepRef,
     Opened,
     Record,
@@ -43,30 +44,27 @@ from jupyter_fx.endpoint.events import (
     Write,
     WriteFailed,
 )
+from jupyter_fx.endpoint.placing import Placing
 from jupyter_fx.endpoint.replay import replay
 from jupyter_fx.endpoint.sessions import SessionBook
 from jupyter_fx.endpoint.talk import (
     Back,
     CancelWork,
     Capacity,
-    Code,
     Done,
     Drain,
     Ended,
     Go,
-    Place,
     Said,
     SessionGone,
     SessionUp,
     Want,
-    Work,
 )
 from jupyter_fx.protocol.limits import INLINE_MAX, RESULT_HOME_MAX, STREAM_FRAME_MAX
 from jupyter_fx.protocol.messages import (
     AgentStatus,
     CancelTasks,
     CloseSession,
-    Credit,
     Demand,
     Dispatch,
     ErrorInfo,
@@ -99,7 +97,9 @@ _NO_TIME: Final = float("inf")
 
 
 class AgentState:
-    """See the module. The shell executes the instructions in their order and calls `sent` for kept messages with marks."""
+    """See the module. The shell executes the instructions in their order and calls `sent` for kept messages with
+    marks.
+    """
 
     def __init__(
         self,
@@ -129,9 +129,7 @@ class AgentState:
         self.disk_full = ""
         self.status: dict[str, Any] = {}
         self._generation, self._boot_id, self._sure, self._why = generation, boot_id, sure, why
-        self._functions = functions if functions is not None else set()
-        self._fetching: dict[str, list[str]] = {}
-        self._files: dict[str, str] = {}
+        self._placing = Placing(self.tasks, self.books, functions or set())
         self._fresh: dict[str, Entry] = {}
         self._fresh_due = _NO_TIME
         self._sent: deque[tuple[int, list[str]]] = deque()
@@ -248,7 +246,7 @@ class AgentState:
             out.append(Send(Nack(tasks, error, final), keep=True))
         if taken:
             self._note_steps(entries, now)
-            out.append(Write(Record(kinds.ACCEPT, taken), self._place(entries)))
+            out.append(Write(Record(kinds.ACCEPT, taken), self._placing.place(entries)))
         return out
 
     def _refusal(self, task: LeasedTask) -> tuple[ErrorInfo, bool] | None:
@@ -287,12 +285,9 @@ class AgentState:
             entry.k = 0
         old.attempt, old.fence = task.attempt, task.fence
         entry.told = 0
-        out: list[Any] = [Write(Record(kinds.ACCEPT, [old]), [])]
-        if entry.phase == STARTED:
-            out.append(Write(Record(kinds.START, [task.task_id]), []))
+        out: list[Any] = [Write(Record(kinds.LEASE, [old]), [])]
         if result is not None:
             outcome.restamped(result, old)
-            out.append(Write(Record(kinds.RESULT, [(result, entry.upload)]), []))
             return out + (self._answer(entry) if entry.sent else [])
         return out + self._tell_steps([entry])
 
@@ -304,102 +299,14 @@ class AgentState:
         assert entry.result is not None
         return [Send(Results([entry.result]), keep=True, marks=[entry.task.task_id])]
 
-    def _place(self, entries: list[Entry]) -> list[Any]:
-        """Give to the manager what has all its bytes; ask for the rest."""
-        out: list[Any] = []
-        work: list[Work] = []
-        for entry in entries:
-            task = entry.task
-            if task.options is None and not task.inputs and (not task.function or task.function in self._functions):
-                entry.placed = True
-                work.append(
-                    Work(task.task_id, task.kind, task.function, task.payload, task.session, attempt=task.attempt)
-                )
-                continue
-            for blob in self._blobs(task):
-                if blob.digest not in self._files:
-                    entry.needs.add(blob.digest)
-                    waiting = self._fetching.setdefault(blob.digest, [])
-                    if not waiting:
-                        out.append(Fetch(blob))
-                    waiting.append(task.task_id)
-            if task.function and task.function not in self._functions:
-                entry.needs.add(task.function)
-                self._fetching.setdefault(task.function, []).append(task.task_id)
-            if not entry.needs:
-                placed = self._assembled(entry)
-                if isinstance(placed, Work):
-                    work.append(placed)
-                else:
-                    out.append(placed)
-        if work:
-            out.append(Tell(Place(work)))
-        return out
-
-    @staticmethod
-    def _blobs(task: LeasedTask) -> list[Any]:
-        found = [task.options.blob] if task.options is not None and task.options.blob is not None else []
-        return found + [one.blob for one in task.inputs if one.blob is not None]
-
-    def _assembled(self, entry: Entry) -> Work | Assemble:
-        """The work of a task whose bytes are all here."""
-        task = entry.task
-        entry.placed = True
-        options = task.options
-        work = Work(task.task_id, task.kind, task.function, task.payload, task.session, attempt=task.attempt)
-        if options is not None:
-            work.timeout, work.items = options.timeout, options.items
-            work.cores = self.books.width(options.resources)
-        blob = options.blob if options is not None else None
-        if blob is None and not task.inputs:
-            return work
-        parts: list[bytes | str] = [self._files[blob.digest] if blob is not None else task.payload]
-        parts += [self._files[one.blob.digest] if one.blob is not None else one.payload for one in task.inputs]
-        if len(parts) == 1 and isinstance(parts[0], str):
-            work.path, work.payload = parts[0], b""
-            return work
-        if all(isinstance(part, bytes) for part in parts):
-            work.payload = b"".join(part for part in parts if isinstance(part, bytes))
-            return work
-        return Assemble(work, parts)
-
     def _take_functions(self, message: Functions, _now: float) -> list[Any]:
-        out: list[Any] = []
-        for function in message.functions:
-            if function.digest in self._functions:
-                continue
-            if function.blob is not None:
-                out.append(Fetch(function.blob))
-                self._fetching.setdefault(function.blob.digest, []).append("fn:" + function.digest)
-                continue
-            out += self._have_function(function.digest, function.payload)
-        return out
-
-    def _have_function(self, digest: str, payload: bytes) -> list[Any]:
-        self._functions.add(digest)
-        out: list[Any] = [KeepFunction(digest, payload), Tell(Code(digest, payload))]
-        return out + self._arrived(digest)
-
-    def _arrived(self, digest: str) -> list[Any]:
-        """Bytes came that tasks were waiting for."""
-        ready = []
-        for task_id in self._fetching.pop(digest, ()):
-            entry = self.tasks.get(task_id)
-            if entry is not None:
-                entry.needs.discard(digest)
-                if not entry.needs and not entry.placed and entry.phase == ACCEPTED:
-                    ready.append(entry)
-        return self._place(ready)
+        return self._placing.take_functions(message)
 
     def _fetched(self, event: Fetched, now: float) -> list[Any]:
         if event.error is None:
-            self._files[event.digest] = event.path
-            return self._arrived(event.digest)
-        ended = []
-        for task_id in self._fetching.pop(event.digest, ()):
-            if task_id in self.tasks:
-                ended.append(Ended(task_id, "error", error=event.error))
-        return self._done(Done(ended), now)
+            return self._placing.fetched(event)
+        ended = [Ended(one, "error", error=event.error) for one in self._placing.waiting(event.digest)]
+        return self._done(Done([one for one in ended if one.task_id in self.tasks]), now)
 
     # Steps.
 
@@ -473,7 +380,7 @@ class AgentState:
 
     # Results.
 
-    def _done(self, message: Done, now: float) -> list[Any]:
+    def _done(self, message: Done, _now: float) -> list[Any]:
         out: list[Any] = []
         ready: list[Entry] = []
         for ended in message.results:
@@ -643,7 +550,7 @@ class AgentState:
     def _session_gone(self, message: SessionGone, _now: float) -> list[Any]:
         return self.sessions.gone(message)
 
-    def _opened(self, event: Opened, now: float) -> list[Any]:
+    def _opened(self, event: Opened, _now: float) -> list[Any]:
         self.open = True
         self.user = event.user
         self.books.reconnected()
@@ -704,15 +611,17 @@ class AgentState:
             nacked = []
             for task in record.data:
                 entry = self.tasks.get(task.task_id)
-                if entry is not None and not entry.placed and entry.phase == ACCEPTED:
+                if entry is not None:
                     self._forget(entry)
                     self._gone.pop(task.task_id, None)
                     nacked.append((task.task_id, task.attempt))
             if nacked:
                 out.append(Send(Nack(nacked, error), keep=True))
         elif record.kind == kinds.START:
-            # The manager must not start them: they go home.
+            # They go home; the manager lets go of them because its `Go` does not name them.
             out += self._back(Back(record.data, home=True, reason=self.disk_full), now)
+            for go in (one.message for one in event.then if isinstance(one, Tell)):
+                out.append(Tell(Go(go.ticket, [one for one in go.tasks if one in self.tasks])))
         elif record.kind == kinds.RESULT:
             entries = [self.tasks[result.task_id] for result, _path in record.data if result.task_id in self.tasks]
             results = [entry.result for entry in entries if entry.result is not None]
@@ -748,7 +657,7 @@ class AgentState:
         if lost:
             out.append(Write(Record(kinds.RESULT, [(entry.result, "") for entry in lost]), []))
         self._note_steps(runnable, now)
-        return out + self._place(runnable) + self.sessions.died_before(sessions)
+        return out + self._placing.place(runnable) + self.sessions.died_before(sessions)
 
 
 def _weight(data: Any) -> int:

@@ -1,4 +1,6 @@
-"""Files that an endpoint keeps: functions by digest, inputs that were fetched, result refs. All in its own 0700 directory."""
+"""Files that an endpoint keeps: functions by digest, inputs that were fetched, result refs. All in its own 0700
+directory.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """What an agent and a manager say to each other, whichever carrier takes it (inline: the objects; ZeroMQ: msgpack).
 
-agent → manager: `Code Place Go CancelWork OpenWorker CloseWorker Drain Halt`; manager → agent: `Want Back Done Said SessionUp
+agent → manager: `Code Place Go CancelWork OpenWorker CloseWorker Drain Halt`; manager → agent: `Want Back Done Said
+SessionUp
 SessionGone Capacity`. A manager starts nothing without a `Go` for its `Want`: the agent journals START in between.
 """
 
@@ -169,7 +170,9 @@ class SessionGone(msgspec.Struct, array_like=True, tag=21):
 
 
 class Capacity(msgspec.Struct, array_like=True, tag=22):
-    """What the manager has: cores in all, and what a person wants to know (workers, environments, why it is not ready)."""
+    """What the manager has: cores in all, and what a person wants to know (workers, environments, why it is not
+    ready).
+    """
 
     cores: int
     ready: bool

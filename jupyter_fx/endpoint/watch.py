@@ -1,6 +1,7 @@
 """Looks after what runs for longer than a second: memory and processor time for its reader, and fork bombs.
 
-RLIMIT_NPROC does not bind root and counts a whole user, so the number of processes is watched instead: four times a second the
+RLIMIT_NPROC does not bind root and counts a whole user, so the number of processes is watched instead: four times a
+second the
 system's total is read (one small file), and only when it has jumped are the worker's own descendants counted.
 """
 
@@ -73,7 +74,8 @@ class Watch:
             count = len({*reap.descendants(worker.pid), *reap.session_members(worker.pid)})
             job = worker.current
             if count > most and job is not None:
-                why = f"it had started {count} processes, more than the {most} that a worker may have (c.Endpoint.max_processes)"
+                cure = f"more than the {most} that a worker may have (c.Endpoint.max_processes)"
+                why = f"it had started {count} processes, {cure}"
                 self._manager.kill_because(job, why)
 
     def _sample(self, worker: WorkerProc, now: float) -> None:

@@ -35,10 +35,10 @@ class WorkerOwner(Protocol):
     def worker_done(self, worker: WorkerProc, results: list[tuple[Job, str, bytes, dict[str, Any]]]) -> None:
         """Jobs of it ended: (job, outcome, payload, info)."""
 
-    def worker_text(self, worker: WorkerProc, job: Job | None, stream: int, text: bytes) -> None:
+    def worker_text(self, job: Job | None, stream: int, text: bytes) -> None:
         """A job wrote; None when it cannot be said which."""
 
-    def worker_told(self, worker: WorkerProc, job: Job, header: dict[str, Any], body: memoryview) -> None:
+    def worker_told(self, job: Job, header: dict[str, Any], body: memoryview) -> None:
         """A `display`, `items` or `event` frame of a job."""
 
     def worker_dropped(self, worker: WorkerProc, jobs: list[Job]) -> None:
@@ -46,7 +46,7 @@ class WorkerOwner(Protocol):
 
 
 class WorkerProc:
-    """`in_hand` holds jobs in the order in which the worker takes them up; the first has start number `reported` + 1."""
+    """`in_hand` holds jobs in the order in which they are taken up; the first has start number `reported` + 1."""
 
     def __init__(
         self, name: str, width: int, session: str, owner: WorkerOwner, loop: asyncio.AbstractEventLoop
@@ -235,7 +235,7 @@ class WorkerProc:
             if mark := header.get("mark", 0):
                 self._cut(mark, job)
             if job is not None:
-                self._owner.worker_told(self, job, header, body)
+                self._owner.worker_told(job, header, body)
 
     def _done(self, results: list[list[Any]], body: memoryview) -> None:
         ended: list[tuple[Job, str, bytes, dict[str, Any]]] = []
@@ -282,7 +282,7 @@ class WorkerProc:
             self._text(stream, self._by_start(before), tail)
 
     def _read(self, stream: int) -> bool:
-        """Read once; whether there was something. Text that a marker ends goes to the segments, the rest to the tail."""
+        """Read once; whether there was something. Text that a marker ends is a segment, the rest is the tail."""
         fd = self._pipes[stream]
         if fd < 0:
             return False
@@ -314,4 +314,4 @@ class WorkerProc:
     def _text(self, stream: int, job: Job | None, text: bytes) -> None:
         if text:
             self.last_words = (self.last_words + text)[-_LAST_WORDS:]
-            self._owner.worker_text(self, job, _STREAMS[stream], text)
+            self._owner.worker_text(job, _STREAMS[stream], text)

@@ -1,4 +1,6 @@
-"""A hub that leases what a test gives it to one real agent process, over a Unix socket. It remembers everything that it is told."""
+"""A hub that leases what a test gives it to one real agent process, over a Unix socket. It remembers everything that
+it is told.
+"""
 
 from __future__ import annotations
 

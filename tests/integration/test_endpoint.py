@@ -15,10 +15,10 @@ import psutil
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from fake_endpoint_hub import AgentProcess, Hub, args, endpoint, pack, unpack  # noqa: E402
+from fake_endpoint_hub import AgentProcess, Hub, args, endpoint, pack, unpack
 
-from jupyter_fx.protocol.lifecycle import TaskState  # noqa: E402
-from jupyter_fx.protocol.messages import EventKind, SessionClosed  # noqa: E402
+from jupyter_fx.protocol.lifecycle import TaskState
+from jupyter_fx.protocol.messages import EventKind, SessionClosed
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="endpoints for others run on Linux")
 
@@ -181,7 +181,7 @@ def test_code_that_ignores_signals_is_killed_with_its_children() -> None:
         while True:
             try:
                 time.sleep(1)
-            except BaseException:
+            except BaseException:  # noqa: BLE001
                 continue
 
     async def story(hub: Hub, _agent: AgentProcess) -> None:
@@ -247,7 +247,7 @@ def test_a_sessions_death_is_told_and_its_waiting_cells_are_cancelled() -> None:
 def test_fifty_megabytes_of_prints_harm_nobody() -> None:
     def shout() -> int:
         line = "x" * 99
-        for i in range(500_000):
+        for _ in range(500_000):
             print(line)
         print("the end")
         return 1

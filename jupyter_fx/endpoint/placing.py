@@ -1,0 +1,129 @@
+"""Brings tasks to the manager once all their bytes are here: functions, payloads and inputs that are blobs. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyter_fx.endpoint.books import Books
+from jupyter_fx.endpoint.entry import ACCEPTED, Entry
+from jupyter_fx.endpoint.events import Assemble, Fetch, Fetched, KeepFunction, LoadFunction, Tell
+from jupyter_fx.endpoint.talk import Code, Place, Work
+from jupyter_fx.protocol.messages import Functions, LeasedTask
+
+__all__ = ["Placing"]
+
+_FUNCTION_BLOB = "fn:"
+
+
+class Placing:
+    """`tasks` are the state's; `functions`: digests of those that the manager has."""
+
+    def __init__(self, tasks: dict[str, Entry], books: Books, functions: set[str]) -> None:
+        self._tasks = tasks
+        self._books = books
+        self._functions = functions
+        self._fetching: dict[str, list[str]] = {}
+        self._files: dict[str, str] = {}
+
+    def waiting(self, digest: str) -> list[str]:
+        """The tasks that wait for bytes that will not come; they are forgotten here."""
+        return [one for one in self._fetching.pop(digest, ()) if not one.startswith(_FUNCTION_BLOB)]
+
+    def fetched(self, event: Fetched) -> list[Any]:
+        """A file came."""
+        self._files[event.digest] = event.path
+        out: list[Any] = []
+        for one in self._fetching.get(event.digest, ()):
+            if one.startswith(_FUNCTION_BLOB):
+                digest = one.removeprefix(_FUNCTION_BLOB)
+                self._functions.add(digest)
+                out += [LoadFunction(digest, event.path), *self._arrived(digest)]
+        return out + self._arrived(event.digest)
+
+    def place(self, entries: list[Entry]) -> list[Any]:
+        """Give to the manager what has all its bytes; ask for the rest."""
+        out: list[Any] = []
+        work: list[Work] = []
+        for entry in entries:
+            task = entry.task
+            if task.options is None and not task.inputs and (not task.function or task.function in self._functions):
+                entry.placed = True
+                work.append(
+                    Work(task.task_id, task.kind, task.function, task.payload, task.session, attempt=task.attempt)
+                )
+                continue
+            for blob in self._blobs(task):
+                if blob.digest not in self._files:
+                    entry.needs.add(blob.digest)
+                    waiting = self._fetching.setdefault(blob.digest, [])
+                    if not waiting:
+                        out.append(Fetch(blob))
+                    waiting.append(task.task_id)
+            if task.function and task.function not in self._functions:
+                entry.needs.add(task.function)
+                self._fetching.setdefault(task.function, []).append(task.task_id)
+            if not entry.needs:
+                placed = self._assembled(entry)
+                if isinstance(placed, Work):
+                    work.append(placed)
+                else:
+                    out.append(placed)
+        if work:
+            out.append(Tell(Place(work)))
+        return out
+
+    @staticmethod
+    def _blobs(task: LeasedTask) -> list[Any]:
+        found = [task.options.blob] if task.options is not None and task.options.blob is not None else []
+        return found + [one.blob for one in task.inputs if one.blob is not None]
+
+    def _assembled(self, entry: Entry) -> Work | Assemble:
+        """The work of a task whose bytes are all here."""
+        task = entry.task
+        entry.placed = True
+        options = task.options
+        work = Work(task.task_id, task.kind, task.function, task.payload, task.session, attempt=task.attempt)
+        if options is not None:
+            work.timeout, work.items = options.timeout, options.items
+            work.cores = self._books.width(options.resources)
+        blob = options.blob if options is not None else None
+        if blob is None and not task.inputs:
+            return work
+        parts: list[bytes | str] = [self._files[blob.digest] if blob is not None else task.payload]
+        parts += [self._files[one.blob.digest] if one.blob is not None else one.payload for one in task.inputs]
+        if len(parts) == 1 and isinstance(parts[0], str):
+            work.path, work.payload = parts[0], b""
+            return work
+        if all(isinstance(part, bytes) for part in parts):
+            work.payload = b"".join(part for part in parts if isinstance(part, bytes))
+            return work
+        return Assemble(work, parts)
+
+    def take_functions(self, message: Functions) -> list[Any]:
+        """Functions came: keep those that are new."""
+        out: list[Any] = []
+        for function in message.functions:
+            if function.digest in self._functions:
+                continue
+            if function.blob is not None:
+                out.append(Fetch(function.blob))
+                self._fetching.setdefault(function.blob.digest, []).append(_FUNCTION_BLOB + function.digest)
+                continue
+            out += self._have_function(function.digest, function.payload)
+        return out
+
+    def _have_function(self, digest: str, payload: bytes) -> list[Any]:
+        self._functions.add(digest)
+        out: list[Any] = [KeepFunction(digest, payload), Tell(Code(digest, payload))]
+        return out + self._arrived(digest)
+
+    def _arrived(self, digest: str) -> list[Any]:
+        """Bytes came that tasks were waiting for."""
+        ready = []
+        for task_id in self._fetching.pop(digest, ()):
+            entry = self._tasks.get(task_id)
+            if entry is not None:
+                entry.needs.discard(digest)
+                if not entry.needs and not entry.placed and entry.phase == ACCEPTED:
+                    ready.append(entry)
+        return self.place(ready)

@@ -1,0 +1,559 @@
+"""Stories of the agent's state: a hub and a manager that are written down here, and a crash between any two steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from jupyter_fx.endpoint import journal_kinds as kinds
+from jupyter_fx.endpoint.events import (
+    Acked,
+    DiskState,
+    Draining,
+    Fetch,
+    Fetched,
+    Opened,
+    Record,
+    Replayed,
+    Send,
+    Tell,
+    Upload,
+    Uploaded,
+    Write,
+    WriteFailed,
+)
+from jupyter_fx.endpoint.state import AgentState
+from jupyter_fx.endpoint.talk import (
+    Back,
+    CancelWork,
+    CloseWorker,
+    Done,
+    Ended,
+    Go,
+    OpenWorker,
+    Place,
+    Said,
+    SessionGone,
+    SessionUp,
+    Want,
+)
+from jupyter_fx.protocol.lifecycle import SessionState, TaskState
+from jupyter_fx.protocol.messages import (
+    AgentStatus,
+    BlobRef,
+    CancelTasks,
+    CloseSession,
+    Credit,
+    Demand,
+    DemandItem,
+    Dispatch,
+    EventKind,
+    Function,
+    Functions,
+    Inventory,
+    LeasedTask,
+    Nack,
+    Outputs,
+    Resources,
+    Results,
+    SessionClosed,
+    SessionEvent,
+    SessionSpec,
+    TaskOptions,
+    Updates,
+)
+
+
+class Shell:
+    """Carries out instructions on lists; `full` makes the journal refuse."""
+
+    def __init__(self, records: list[Record] | None = None, **how: Any) -> None:
+        self.journal: list[Record] = list(records or [])
+        self.sent: list[Any] = []
+        self.told: list[Any] = []
+        self.others: list[Any] = []
+        self.full: Callable[[Record], bool] = lambda _record: False
+        self.number = 0
+        self.now = 100.0
+        self.state = AgentState(
+            endpoint_id="e" * 32,
+            slots=2,
+            worker_cores=1,
+            max_sessions=1,
+            wall=1000.0,
+            generation="g",
+            boot_id="b",
+            functions={"f"},
+            **how,
+        )
+        self.handle(Replayed(list(self.journal)))
+        self.handle(Opened("me"))
+
+    def handle(self, event: Any) -> None:
+        self.do(self.state.handle(event, self.now))
+        self.state.validate()
+
+    def do(self, instructions: list[Any]) -> None:
+        for one in instructions:
+            match one:
+                case Send():
+                    self.sent.append(one.message)
+                    self.number += one.keep
+                    if one.marks:
+                        self.state.sent(self.number, one.marks)
+                case Tell():
+                    self.told.append(one.message)
+                case Write():
+                    if self.full(one.record):
+                        self.handle(WriteFailed(one.record, "No space left", one.then))
+                    else:
+                        self.journal.append(one.record)
+                        self.do(one.then)
+                case _:
+                    self.others.append(one)
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self.do(self.state.handle_timer(self.now))
+
+    def of(self, kind: type, since: int = 0) -> list[Any]:
+        return [one for one in (self.sent + self.told + self.others)[since:] if isinstance(one, kind)]
+
+    def start(self, *task_ids: str) -> list[str]:
+        self.handle(Want(1, list(task_ids)))
+        go: Go = self.of(Go)[-1]
+        return go.tasks
+
+    def results(self) -> list[Any]:
+        return [result for message in self.of(Results) for result in message.results]
+
+
+def task(
+    n: int = 1, attempt: int = 1, fence: int = 0, session: str = "", owner: str = "me", **options: Any
+) -> LeasedTask:
+    return LeasedTask(
+        f"{n:032x}",
+        owner,
+        attempt,
+        (1, fence or n),
+        2 if session else 0,
+        "" if session else "f",
+        b"payload",
+        session,
+        TaskOptions(**options) if options else None,
+    )
+
+
+ONE = f"{1:032x}"
+TWO = f"{2:032x}"
+
+
+def ok(task_id: str = ONE, **how: Any) -> Done:
+    return Done([Ended(task_id, "ok", b"value", 1100.5, 1101.0, **how)])
+
+
+def test_accept_is_journaled_before_the_task_is_placed_and_start_before_it_goes() -> None:
+    shell = Shell()
+    shell.handle(Dispatch([task()]))
+    assert [record.kind for record in shell.journal] == [kinds.ACCEPT]
+    assert [one.task_id for one in shell.of(Place)[0].work] == [ONE]
+    assert shell.start(ONE) == [ONE]
+    assert [record.kind for record in shell.journal] == [kinds.ACCEPT, kinds.START]
+
+
+def test_a_result_is_journaled_sent_and_forgotten_with_its_ack() -> None:
+    shell = Shell()
+    shell.handle(Dispatch([task()]))
+    shell.start(ONE)
+    shell.handle(ok())
+    (result,) = shell.results()
+    assert (result.state, result.payload, result.fence) == (TaskState.SUCCEEDED, b"value", (1, 1))
+    assert result.times == [1100.0, 1100.5, 1101.0]
+    assert shell.journal[-1].kind == kinds.RESULT
+    shell.handle(Acked(shell.number))
+    assert shell.journal[-1] == Record(kinds.FORGET, [ONE])
+    assert not shell.state.tasks
+
+
+def test_steps_wait_and_are_needless_when_the_result_is_quick() -> None:
+    shell = Shell()
+    shell.handle(Dispatch([task()]))
+    shell.start(ONE)
+    shell.now += 0.005
+    shell.handle(ok())
+    shell.pass_time(1.0)
+    assert not shell.of(Updates)
+
+
+def test_steps_are_told_after_20_ms() -> None:
+    shell = Shell()
+    shell.handle(Dispatch([task()]))
+    shell.pass_time(0.021)
+    shell.start(ONE)
+    shell.pass_time(0.021)
+    assert [[u.phase for u in message.updates] for message in shell.of(Updates)] == [["accepted"], ["started"]]
+
+
+def test_the_same_lease_twice_has_no_effect() -> None:
+    shell = Shell()
+    shell.handle(Dispatch([task()]))
+    shell.handle(Dispatch([task()]))
+    assert len(shell.of(Place)) == 1
+    shell.start(ONE)
+    shell.handle(ok())
+    shell.handle(Acked(shell.number))
+    shell.handle(Dispatch([task()]))
+    assert len(shell.of(Place)) == 1
+
+
+def test_a_finished_task_that_is_leased_anew_is_answered_under_the_new_lease_and_not_run() -> None:
+    shell = Shell()
+    shell.handle(Dispatch([task()]))
+    shell.start(ONE)
+    shell.handle(ok())
+    shell.handle(Dispatch([task(attempt=2, fence=9)]))
+    assert len(shell.of(Place)) == 1
+    last = shell.results()[-1]
+    assert (last.attempt, last.fence, last.payload) == (2, (1, 9), b"value")
+
+
+def test_a_running_task_that_is_leased_anew_goes_on_under_the_new_lease() -> None:
+    shell = Shell()
+    shell.handle(Dispatch([task()]))
+    shell.start(ONE)
+    shell.handle(Dispatch([task(attempt=2, fence=9)]))
+    shell.handle(ok())
+    assert len(shell.of(Place)) == 1
+    assert (shell.results()[0].attempt, shell.results()[0].fence) == (2, (1, 9))
+
+
+def test_a_loss_that_is_leased_anew_runs_again() -> None:
+    shell = Shell()
+    shell.handle(Dispatch([task()]))
+    shell.start(ONE)
+    shell.handle(Done([Ended(ONE, "lost")]))
+    assert shell.results()[0].lost
+    shell.handle(Dispatch([task(attempt=2, fence=9)]))
+    assert len(shell.of(Place)) == 2
+
+
+def test_after_a_crash_what_had_not_started_runs_what_had_is_lost_and_what_was_done_is_sent() -> None:
+    before = Shell()
+    before.handle(Dispatch([task(1), task(2), task(3), task(4)]))
+    before.start(ONE, TWO)
+    before.handle(ok(TWO))
+    before.start(f"{4:032x}")
+    before.handle(Back([f"{4:032x}"]))
+    after = Shell(before.journal)
+    assert [one.task_id for one in after.of(Place)[0].work] == [f"{3:032x}", f"{4:032x}"]
+    found = {result.task_id: result for result in after.results()}
+    assert found[ONE].lost
+    assert found[ONE].error.etype == "TaskLost"
+    assert found[TWO].payload == b"value"
+    (inventory,) = after.of(Inventory)
+    assert {one.task_id: one.phase for one in inventory.held} == {
+        ONE: "finished",
+        TWO: "finished",
+        f"{3:032x}": "accepted",
+        f"{4:032x}": "accepted",
+    }
+
+
+def test_what_comes_first_on_a_connection_is_the_inventory() -> None:
+    shell = Shell()
+    assert [type(one) for one in shell.sent[:3]] == [Inventory, AgentStatus, Credit]
+
+
+def test_the_owners_tasks_only() -> None:
+    shell = Shell()
+    shell.handle(Dispatch([task(owner="somebody")]))
+    (nack,) = shell.of(Nack)
+    assert nack.final
+    assert not shell.of(Place)
+
+
+def test_cancel_before_the_manager_has_it_is_answered_at_once() -> None:
+    shell = Shell()
+    missing = task()
+    missing.function = "not-here"
+    shell.handle(Dispatch([missing]))
+    shell.handle(CancelTasks([(ONE, 1)]))
+    assert shell.results()[0].state == TaskState.CANCELLED
+    assert not shell.of(CancelWork)
+
+
+def test_cancel_of_what_the_manager_has_is_the_managers() -> None:
+    shell = Shell()
+    shell.handle(Dispatch([task()]))
+    shell.handle(CancelTasks([(ONE, 1)], 0))
+    assert shell.of(CancelWork) == [CancelWork(ONE, 0)]
+    shell.handle(Done([Ended(ONE, "cancelled")]))
+    assert shell.results()[0].state == TaskState.CANCELLED
+
+
+def test_a_task_waits_for_its_function_and_its_blobs() -> None:
+    shell = Shell()
+    waiting = task(blob=BlobRef("d" * 64, 5))
+    waiting.function = "g"
+    shell.handle(Dispatch([waiting]))
+    assert shell.of(Fetch) == [Fetch(BlobRef("d" * 64, 5))]
+    shell.handle(Fetched("d" * 64, "/file"))
+    assert not shell.of(Place)
+    shell.handle(Functions([Function("g", b"code")]))
+    assert shell.of(Place)[0].work[0].path == "/file"
+
+
+def test_input_that_cannot_be_fetched_fails_the_task_with_the_reason() -> None:
+    from jupyter_fx.protocol.messages import ErrorInfo
+
+    shell = Shell()
+    shell.handle(Dispatch([task(blob=BlobRef("d" * 64, 5))]))
+    shell.handle(Fetched("d" * 64, error=ErrorInfo("StorageFull", "no room")))
+    assert shell.results()[0].error.message == "no room"
+
+
+def test_outputs_are_numbered_and_go_after_the_step_that_they_belong_to() -> None:
+    shell = Shell()
+    shell.handle(Dispatch([task()]))
+    shell.start(ONE)
+    shell.handle(Said([(ONE, 1, 1.0, b"a"), (ONE, 2, 1.0, b"b")]))
+    shell.handle(Said([(ONE, 1, 1.0, b"c")]))
+    kinds_sent = [type(one) for one in shell.sent if isinstance(one, Updates | Outputs)]
+    assert kinds_sent == [Updates, Outputs, Outputs]
+    assert [(o.k, o.data) for message in shell.of(Outputs) for o in message.outputs] == [
+        (0, b"a"),
+        (1, b"b"),
+        (2, b"c"),
+    ]
+
+
+def test_a_congested_link_drops_text_and_keeps_displays() -> None:
+    shell = Shell()
+    shell.handle(Dispatch([task()]))
+    shell.state.congested = True
+    shell.handle(Said([(ONE, EventKind.STDOUT, 1.0, b"a\n"), (ONE, EventKind.DISPLAY, 1.0, {"kind": "display_data"})]))
+    assert [o.kind for message in shell.of(Outputs) for o in message.outputs] == [EventKind.DISPLAY]
+
+
+def test_a_large_result_is_uploaded_before_it_is_told() -> None:
+    shell = Shell()
+    shell.handle(Dispatch([task()]))
+    shell.start(ONE)
+    shell.handle(Done([Ended(ONE, "ok", b"", 1.0, 2.0, "/spilled", 500_000)]))
+    assert shell.of(Upload) == [Upload(ONE, "/spilled")]
+    assert not shell.results()
+    again = Shell(shell.journal)
+    assert again.of(Upload) == [Upload(ONE, "/spilled")]
+    shell.handle(Uploaded(ONE, BlobRef("d", 500_000)))
+    assert shell.results()[0].blob == BlobRef("d", 500_000)
+
+
+def test_a_result_over_its_limit_stays_as_a_ref() -> None:
+    shell = Shell()
+    shell.handle(Dispatch([task(result_max=1000)]))
+    shell.start(ONE)
+    shell.handle(Done([Ended(ONE, "ok", b"", 1.0, 2.0, "/spilled", 500_000)]))
+    assert shell.results()[0].ref.size == 500_000
+    assert not shell.of(Upload)
+
+
+def test_a_full_disk_refuses_tasks_and_starts_but_lets_results_go() -> None:
+    shell = Shell()
+    shell.handle(Dispatch([task(1), task(2)]))
+    shell.start(ONE)
+    shell.full = lambda _record: True
+    shell.handle(Dispatch([task(3)]))
+    assert shell.of(Nack)[0].error.etype == "StorageFull"
+    assert shell.start(ONE, TWO) == [ONE]
+    assert [u.phase for u in shell.of(Updates)[-1].updates] == ["requeue"]
+    shell.handle(ok())
+    assert shell.results()[0].payload == b"value"
+    assert all(count == 0 for _, count in shell.of(Credit)[-1].shapes)
+    assert "full" in shell.of(AgentStatus)[-1].info["why"]
+    shell.full = lambda _record: False
+    shell.handle(DiskState(""))
+    assert any(count for _, count in shell.of(Credit)[-1].shapes)
+
+
+def test_draining_gives_back_what_has_not_started_and_takes_nothing() -> None:
+    shell = Shell()
+    shell.handle(Dispatch([task(1), task(2)]))
+    shell.start(ONE)
+    shell.handle(Draining("it is being stopped"))
+    shell.handle(Back([TWO], home=True, reason="it is being stopped"))
+    assert [(u.task_id, u.phase) for u in shell.of(Updates)[-1].updates] == [(TWO, "requeue")]
+    shell.handle(Dispatch([task(3)]))
+    assert not shell.of(Nack)[-1].final
+    # What went home may come again, and be new.
+    assert TWO not in shell.state.tasks
+
+
+SESSION = "5" * 32
+SPEC = SessionSpec(SESSION, "local", "kernel", "epoch", cwd="/work")
+WAITS = Demand([DemandItem("s:" + SESSION, 1, Resources(), SPEC, "me")])
+
+
+def test_a_session_is_opened_when_its_demand_shows_and_its_cells_get_credit() -> None:
+    shell = Shell()
+    shell.handle(WAITS)
+    shell.handle(WAITS)
+    assert shell.of(OpenWorker) == [OpenWorker(SESSION, "", 1)]
+    shell.handle(SessionUp(SESSION, {"pid": 1}))
+    assert [one.state for one in shell.of(SessionEvent)] == [SessionState.OPENING, SessionState.OPEN]
+    assert dict(shell.of(Credit)[-1].shapes)["s:" + SESSION] == 2
+    shell.handle(Dispatch([task(session=SESSION)]))
+    assert shell.of(Place)[0].work[0].session == SESSION
+
+
+def test_a_local_session_starts_where_its_notebook_is() -> None:
+    shell = Shell(use_cwd=True)
+    shell.handle(WAITS)
+    assert shell.of(OpenWorker) == [OpenWorker(SESSION, "/work", 1)]
+
+
+def test_too_many_sessions_wait_and_the_status_says_why() -> None:
+    shell = Shell()
+    shell.handle(WAITS)
+    other = SessionSpec("6" * 32, "local", "kernel2", "epoch")
+    shell.handle(Demand([DemandItem("s:" + other.session_id, 1, Resources(), other, "me")]))
+    assert len(shell.of(OpenWorker)) == 1
+    assert "max_sessions" in shell.of(AgentStatus)[-1].info["why"]
+
+
+def test_a_session_is_closed_on_request_and_lost_when_its_worker_dies() -> None:
+    shell = Shell()
+    shell.handle(WAITS)
+    shell.handle(SessionUp(SESSION, {}))
+    shell.handle(CloseSession(SESSION, "idle"))
+    assert shell.of(CloseWorker) == [CloseWorker(SESSION, "idle", False)]
+    shell.handle(SessionGone(SESSION, "idle", False))
+    assert not shell.of(SessionClosed)[0].lost
+    shell.handle(WAITS)
+    shell.handle(SessionGone(SESSION, "it was ended by SIGSEGV", True))
+    assert shell.of(SessionClosed)[1].lost
+    shell.handle(Dispatch([task(session=SESSION)]))
+    assert shell.of(Nack)[0].error.etype == "RefLost"
+
+
+def test_sessions_of_an_agent_that_died_are_lost() -> None:
+    before = Shell()
+    before.handle(WAITS)
+    before.handle(SessionUp(SESSION, {}))
+    before.handle(Dispatch([task(session=SESSION)]))
+    after = Shell(before.journal)
+    assert [one.lost for one in after.of(SessionClosed)] == [True]
+    assert after.results()[0].state == TaskState.CANCELLED
+    assert not after.of(Place)
+
+
+def test_the_journal_that_would_be_written_anew_says_the_same() -> None:
+    shell = Shell()
+    shell.handle(Dispatch([task(1), task(2), task(3)]))
+    shell.start(ONE, TWO)
+    shell.handle(ok(TWO))
+    again, anew = Shell(shell.journal), Shell(list(shell.state.records()))
+    assert {k: e.phase for k, e in again.state.tasks.items()} == {k: e.phase for k, e in anew.state.tasks.items()}
+
+
+class AgentStory(RuleBasedStateMachine):
+    """Leases, starts, ends, acks, crashes in any order: no task starts twice, no accepted one is forgotten untold."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.shell = Shell()
+        self.fence = 0
+        self.attempts: dict[str, int] = {}
+        self.started: dict[str, int] = {}
+        self.acked: set[str] = set()
+        self.home: set[str] = set()
+        self.running: set[str] = set()
+        self.told_at = 0
+
+    def placed(self) -> list[str]:
+        found = [one.task_id for message in self.shell.of(Place) for one in message.work]
+        return [
+            one for one in found if one in self.shell.state.tasks and self.shell.state.tasks[one].phase == "accepted"
+        ]
+
+    @rule(n=st.integers(1, 12), again=st.booleans())
+    def lease(self, n: int, again: bool) -> None:
+        one = task(n)
+        if one.task_id in self.acked:
+            return
+        if not again or one.task_id not in self.attempts:
+            self.fence += 1
+            one.fence = (1, self.fence)
+            self.attempts[one.task_id] = self.fence
+        else:
+            one.fence = (1, self.attempts[one.task_id])
+        self.home.discard(one.task_id)
+        self.shell.handle(Dispatch([one]))
+
+    @precondition(lambda self: self.placed())
+    @rule(data=st.data())
+    def start(self, data: st.DataObject) -> None:
+        some = data.draw(st.lists(st.sampled_from(self.placed()), min_size=1, max_size=3, unique=True))
+        for one in self.shell.start(*some):
+            self.started[one] = self.started.get(one, 0) + 1
+            self.running.add(one)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), outcome=st.sampled_from(["ok", "error", "cancelled"]))
+    def end(self, data: st.DataObject, outcome: str) -> None:
+        one = data.draw(st.sampled_from(sorted(self.running)))
+        self.running.discard(one)
+        self.shell.handle(Done([Ended(one, outcome, b"", 1.0, 2.0)]))
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def back(self, data: st.DataObject) -> None:
+        one = data.draw(st.sampled_from(sorted(self.running)))
+        self.running.discard(one)
+        self.started[one] -= 1
+        self.shell.handle(Back([one]))
+
+    @rule(share=st.floats(0, 1))
+    def ack(self, share: float) -> None:
+        before = set(self.shell.state.tasks)
+        self.shell.handle(Acked(int(self.shell.number * share)))
+        self.acked |= before - set(self.shell.state.tasks)
+
+    @rule()
+    def crash(self) -> None:
+        lost = set(self.running)
+        self.running.clear()
+        self.shell = Shell(self.shell.journal)
+        told = {result.task_id for result in self.shell.results() if result.lost}
+        assert lost <= told
+
+    @invariant()
+    def at_most_once(self) -> None:
+        if hasattr(self, "started"):
+            assert all(count <= 1 for count in self.started.values()), self.started
+
+    @invariant()
+    def nothing_forgotten(self) -> None:
+        if hasattr(self, "attempts"):
+            held = set(self.shell.state.tasks)
+            assert set(self.attempts) <= held | self.acked | self.home
+
+
+TestAgentStory = AgentStory.TestCase
+TestAgentStory.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.parametrize("outcome", ["ok", "error", "timeout", "cancelled", "lost"])
+def test_every_outcome_has_its_state(outcome: str) -> None:
+    shell = Shell()
+    shell.handle(Dispatch([task(timeout=3.0)]))
+    shell.start(ONE)
+    shell.handle(Done([Ended(ONE, outcome)]))
+    (result,) = shell.results()
+    expected = {"ok": "SUCCEEDED", "error": "FAILED", "timeout": "FAILED", "cancelled": "CANCELLED", "lost": "LOST"}
+    assert TaskState(result.state).name == expected[outcome]
+    assert result.lost == (outcome == "lost")
