@@ -225,7 +225,7 @@ class Door:
             if isinstance(link, ClientLink):
                 self.service.client_up(link)
             elif isinstance(link, AgentLink):
-                self.service.agent_up(link, {})
+                self.service.agent_up(link, link.key[1])
 
         served = Served(
             channel,

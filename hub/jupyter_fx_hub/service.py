@@ -175,10 +175,10 @@ class Service:
         self.by_user.get(port.user, {}).pop(port.number, None)
         self.handle(LinkGone(port.number))
 
-    def agent_up(self, port: AgentPort, info: dict[str, Any]) -> None:
+    def agent_up(self, port: AgentPort, incarnation: str) -> None:
         """An agent's link is open."""
         self.agents[port.endpoint_id] = port
-        self.handle(AgentUp(port.endpoint_id, info))
+        self.handle(AgentUp(port.endpoint_id, incarnation=incarnation))
 
     def agent_down(self, port: AgentPort, *, goodbye: bool) -> None:
         """It is gone."""

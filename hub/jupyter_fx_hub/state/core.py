@@ -94,14 +94,18 @@ class Core:
         n = task.n
         task.n = n + 1
         task.hist.append((n, state.value, at, reason))
-        if task.watch or task.more:
-            data: dict[str, Any] = {"state": state.value, "attempt": task.attempt}
-            if reason:
-                data["reason"] = reason
-            endpoint = self.endpoints.get(task.endpoint_id)
-            if endpoint is not None:
-                data["endpoint"] = endpoint.name
-            self.tell(task, Event(task.task_id, n, EventKind.STATE, at, data), 1)
+        if (task.watch or task.more) and not task.unsure:
+            self.tell_state(task, n, state, at, reason)
+
+    def tell_state(self, task: Task, n: int, state: int, at: float, reason: str) -> None:
+        """Tell a state event to those who follow."""
+        data: dict[str, Any] = {"state": int(state), "attempt": task.attempt}
+        if reason:
+            data["reason"] = reason
+        endpoint = self.endpoints.get(task.endpoint_id)
+        if endpoint is not None:
+            data["endpoint"] = endpoint.name
+        self.tell(task, Event(task.task_id, n, EventKind.STATE, at, data), 1)
 
     def tell(self, task: Task, event: Event, level: int) -> None:
         """Tell an event to the links that want to hear this much of the task."""
@@ -134,7 +138,7 @@ class Core:
                 endpoint.owner,
                 endpoint.name,
                 endpoint.state,
-                endpoint.info,
+                dict(endpoint.info),
                 endpoint.created_at,
                 endpoint.seen_at,
                 endpoint.credential_hash,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.limits import STREAM_FRAME_MAX
 from jupyter_fx.protocol.messages import Event, EventKind, Output, Outputs
 from jupyter_fx_hub.state.core import Core, pack
@@ -43,7 +42,7 @@ def _belongs(endpoint: Endpoint, task: Task, output: Output) -> bool:
     ):
         return False
     # An attempt beyond ours is a lease that an earlier hub could not write down: its result or the inventory will tell.
-    if output.attempt > task.attempt and not (task.pinned and task.state is TaskState.QUEUED):
+    if output.attempt > task.attempt and not task.pinned:
         return False
     return output.attempt > task.out_attempt or output.k > task.out_k
 

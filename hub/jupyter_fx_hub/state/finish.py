@@ -22,7 +22,7 @@ from jupyter_fx_hub.state.io import FromAgent, Need, ToAgent
 from jupyter_fx_hub.state.records import Endpoint, Task
 from jupyter_fx_hub.store.ops import FinishTask
 
-__all__ = ["adopt", "ask_again", "drop", "end", "holds", "lose", "nack", "resolve", "results", "updates"]
+__all__ = ["ask_again", "drop", "end", "holds", "lose", "nack", "resolve", "results", "updates"]
 
 KILLS_MAX: Final = 3
 RETRY_FIRST: Final = 1.0
@@ -32,6 +32,7 @@ OUTCOME_KEEP: Final = 2048
 
 _T = TaskState
 _LEASED, _ACCEPTED, _RUNNING = _T.LEASED, _T.ACCEPTED, _T.RUNNING
+_HAD: Final = (_LEASED, _ACCEPTED, _RUNNING)
 _ERRORS: Final = {
     _T.CANCELLED: "CancelledError",
     _T.EXPIRED: "TaskExpired",
@@ -43,30 +44,31 @@ _NO_TIMES: Final = [0.0, 0.0, 0.0]
 
 
 def holds(core: Core, endpoint: Endpoint, task: Task, attempt: int, fence: tuple[int, int] | None) -> bool:
-    """Whether this endpoint has this lease of the task. A lease that was sent while its commit was under way when the hub
-    died is not known here any more: it is taken for true when the task waits for this very endpoint."""
-    if task.state in {_LEASED, _ACCEPTED, _RUNNING}:
-        return (
-            task.endpoint_id == endpoint.endpoint_id
-            and task.attempt == attempt
-            and (fence is None or task.fence == fence)
-        )
-    if (
-        task.state is _T.QUEUED and task.pinned and task.endpoint_id == endpoint.endpoint_id and attempt > task.attempt
-        and fence is not None and task.fence < fence and fence[0] < core.boot
-    ):  # fmt: skip
-        adopt(core, endpoint, task, attempt, fence)
+    """Whether this endpoint has this lease of the task.
+
+    Leases of pinned tasks are sent while their commit is under way: one that an earlier hub could not write down before it
+    died is newer than what the store had. It is taken for true: nobody else could have had the task.
+    """
+    live = task.state in _HAD
+    if live and task.endpoint_id == endpoint.endpoint_id and task.attempt == attempt and (fence is None or task.fence == fence):
         return True
-    return False
+    if (
+        fence is None
+        or not (task.pinned and task.endpoint_id == endpoint.endpoint_id and (live or task.state is _T.QUEUED))
+        or not (attempt > task.attempt and task.fence < fence and fence[0] < core.boot)
+    ):
+        return False
+    _adopt(core, endpoint, task, attempt, fence)
+    return True
 
 
-def adopt(core: Core, endpoint: Endpoint, task: Task, attempt: int, fence: tuple[int, int]) -> None:
-    """Take over a lease that an earlier hub gave and could not write down."""
+def _adopt(core: Core, endpoint: Endpoint, task: Task, attempt: int, fence: tuple[int, int]) -> None:
     if core.waits_in_queue(task):
         core.queue_of(task).discard(task)
         endpoint.dirty = True
+    if task.state is not _T.QUEUED:
+        core.step(task, _T.QUEUED, core.wall, "an earlier hub leased it once more")
     task.not_before = 0.0
-    task.unsure = False
     task.attempt, task.fence, task.leased_at, task.leased_mark = attempt, fence, core.wall, core.now
     core.step(task, _LEASED, core.wall, "found at its endpoint")
     core.save(task)
@@ -136,7 +138,8 @@ def results(core: Core, endpoint: Endpoint, event: FromAgent, message: Results) 
     unknown: list[Result] = []
     for result in message.results:
         task = core.tasks.get(result.task_id)
-        if task is None:
+        if task is None or task.unsure:
+            # Of an unconfirmed one the store may know more: nothing is decided before it has answered.
             unknown.append(result)
         elif task.state.terminal or not holds(core, endpoint, task, result.attempt, result.fence):
             core.counts["late_results"] += 1
@@ -201,6 +204,8 @@ def lose(
     retries = 0 if spec is None or spec.options is None or spec.session else spec.options.retries
     if killed:
         task.kills += 1
+    if task.state is not _RUNNING:
+        task.starts += 1  # it may have been started: that is what "lost" means
     reason = error.message if error is not None else why
     if task.cancelling is not None:
         end(core, task, _T.CANCELLED, error=_error(task, _T.CANCELLED, task.cancelling[1]), result=None)
@@ -217,13 +222,15 @@ def lose(
         core.requeue([task], f"{'killed: ' if killed else 'lost: '}{reason}")
     elif state is _T.FAILED and task.state is _RUNNING:
         end(core, task, state, error=error or _error(task, state, reason), result=result)
+    elif killed and error is not None and spec is not None and spec.session and task.state is _RUNNING:
+        # A cell of a session is never run again: how its worker died is all there is to say.
+        end(core, task, _T.FAILED, error=error, result=result)
     else:
-        end(
-            core,
-            task,
-            _T.LOST,
-            error=_error(task, _T.LOST, f"{reason}; declare retries=N if running it twice does no harm"),
-        )
+        advice = "declare retries=N if running it twice does no harm"
+        info = _error(task, _T.LOST, f"{reason}; {advice}")
+        if killed and error is not None:
+            info = ErrorInfo(error.etype, info.message, {**error.details, **info.details})
+        end(core, task, _T.LOST, error=info)
 
 
 def _error(task: Task, state: TaskState, message: str) -> ErrorInfo:
@@ -231,7 +238,11 @@ def _error(task: Task, state: TaskState, message: str) -> ErrorInfo:
 
 
 def drop(core: Core, task: Task, state: TaskState, reason: str, error: ErrorInfo | None = None) -> None:
-    """End a task that no endpoint has (WAITING or QUEUED)."""
+    """End a task that no endpoint has (WAITING or QUEUED). One that the store has not confirmed may have an outcome there: it
+    ends once it is known to be new."""
+    if task.unsure:
+        task.doom = (state, reason, error)
+        return
     if core.waits_in_queue(task):
         core.queue_of(task).discard(task)
         core.touch(task)
@@ -322,7 +333,7 @@ def resolve(core: Core, task: Task) -> None:
 
 def _arrive(core: Core, task: Task, task_id: str, outcome: Outcome) -> None:
     """An input of a task is at its end."""
-    if task.state is not _T.WAITING or task.missing is None or task.inputs is None:
+    if task.state is not _T.WAITING or task.missing is None or task.inputs is None or task.doom is not None:
         return
     task.missing.discard(task_id)
     if outcome.state != _T.SUCCEEDED:

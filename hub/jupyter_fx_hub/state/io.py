@@ -64,6 +64,8 @@ class AgentUp(msgspec.Struct, frozen=True):
 
     endpoint_id: str
     info: dict[str, Any] = {}
+    incarnation: str = ""
+    """Names the agent process: the same on its reconnects, another one after its restart."""
 
 
 class AgentDown(msgspec.Struct, frozen=True):

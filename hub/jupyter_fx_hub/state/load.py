@@ -90,6 +90,8 @@ def _remember(core: Core, task: Task) -> None:
             task.kills += 1
         elif state == _T.LEASED and previous != _T.LEASED:
             task.leased_at = at
+        elif state == _T.QUEUED and previous in {_T.LEASED, _T.ACCEPTED} and reason.startswith(("lost: ", "killed: ")):
+            task.starts += 1  # nobody knew whether it was
         elif state == _T.ACCEPTED and previous != _T.ACCEPTED:
             task.accepted_at = at
         if reason.startswith("cancel asked ("):

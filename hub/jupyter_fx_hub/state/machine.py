@@ -108,7 +108,7 @@ class HubState:
             assert queued.get(task.task_id, 0) == (1 if core.waits_in_queue(task) else 0), story
             assert leased == any(task.task_id in e.leases for e in core.endpoints.values()), story
             assert not leased or task.task_id in core.endpoints[task.endpoint_id].leases, story
-            assert (task.state is TaskState.WAITING) == bool(task.missing), story
+            assert task.unsure or (task.state is TaskState.WAITING) == bool(task.missing), story
             assert [h[0] for h in task.hist] == sorted({h[0] for h in task.hist}), story
             assert sum(1 for h in task.hist if TaskState(h[1]).terminal) == (1 if task.state.terminal else 0), story
             unfinished += not task.state.terminal
@@ -140,6 +140,8 @@ def _endpoint_timer(core: Core, kind: str, endpoint: Endpoint) -> None:
     if kind == "demand":
         endpoint.demand_set = False
         dispatch.demand(core, endpoint)
+    elif kind == "unsure":
+        reconcile.unsure_over(core, endpoint)
     elif kind == "sweep":
         reconcile.sweep(core, endpoint)
     elif kind == "silent" and not endpoint.ready:

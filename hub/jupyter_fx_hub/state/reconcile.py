@@ -16,8 +16,10 @@ from jupyter_fx_hub.state.core import Core
 from jupyter_fx_hub.state.io import AgentDown, AgentUp, CloseAgent, EndpointKnown, FromAgent, Need, ToAgent
 from jupyter_fx_hub.state.records import Endpoint, Task
 
-__all__ = ["delete", "down", "inventory", "known", "status", "sweep", "up"]
+__all__ = ["delete", "down", "inventory", "known", "status", "sweep", "unsure_over", "up"]
 
+UNSURE_WITHIN: Final = 600.0
+"""Seconds in which an agent must say what became of leases that its unsure inventory lacks; after that they are LOST."""
 ACCEPT_WITHIN: Final = 60.0
 """Seconds in which a connected agent must have journaled a lease."""
 _T = TaskState
@@ -53,7 +55,7 @@ def up(core: Core, event: AgentUp) -> None:
     endpoint = core.endpoints[event.endpoint_id]
     endpoint.ready = False
     endpoint.held = []
-    endpoint.unsure = set()
+    endpoint.incarnation = event.incarnation
     endpoint.seen_at = core.wall
     if event.info:
         endpoint.info.update(event.info)
@@ -78,7 +80,8 @@ def inventory(core: Core, endpoint: Endpoint, event: FromAgent, message: Invento
         endpoint.held += message.held
         if not message.last:
             return
-        unknown = [h.task_id for h in endpoint.held if h.task_id not in core.tasks]
+        tasks = core.tasks
+        unknown = [h.task_id for h in endpoint.held if h.task_id not in tasks or tasks[h.task_id].unsure]
         if unknown:
             core.last.append(Need(unknown, [], event))
             return
@@ -115,15 +118,43 @@ def _match(core: Core, endpoint: Endpoint, held: list[Held], message: Inventory)
         core.counts["stale"] += len(stale)
         core.first.append(ToAgent(endpoint.endpoint_id, CancelTasks(stale, 2)))
     missing = [task for task in endpoint.leases.values() if task.task_id not in there]
-    if message.sure:
+    _settle(core, endpoint, missing, message)
+
+
+def _settle(core: Core, endpoint: Endpoint, missing: list[Task], message: Inventory) -> None:
+    """Decide about the leases that an inventory lacks.
+
+    What an inventory proves is kept on disk as `journal` (generation, boot, agent process), written after what was decided: so a hub
+    that dies in between decides again, and does not take the next, sure inventory of the new journal for an answer about the old one.
+    """
+    journal = f"{message.generation}:{message.boot_id}:{endpoint.incarnation}"
+    old = str(endpoint.info.get("journal") or "")
+    anew = bool(old) and old.split(":", 1)[0] != message.generation
+    if message.sure and endpoint.doubtful == journal:
+        anew = False  # the managers of the earlier generation have reported since
+    if not anew and (message.sure or old == journal):
         _sure(core, missing)
-        endpoint.unsure = set()
-    elif message.settled:
+    elif message.sure or message.settled:
         for task in missing:
             finish.lose(core, task, killed=False, state=_T.LOST, error=None, why=_lost(endpoint, message.why))
-        endpoint.unsure = set()
     else:
         endpoint.unsure = {task.task_id for task in missing}
+        endpoint.doubtful = journal
+        if missing:
+            core.at(core.now + UNSURE_WITHIN, "unsure", endpoint.endpoint_id)
+            return
+    endpoint.unsure = set()
+    if old != journal:
+        endpoint.info["journal"] = journal
+        core.save_endpoint(endpoint)
+
+
+def unsure_over(core: Core, endpoint: Endpoint) -> None:
+    """Nobody has cleared up in time what became of leases that an unsure inventory lacked."""
+    for task_id in list(endpoint.unsure):
+        if (task := endpoint.leases.get(task_id)) is not None:
+            finish.lose(core, task, killed=False, state=_T.LOST, error=None, why=_lost(endpoint, ""))
+    endpoint.unsure = set()
 
 
 def _lost(endpoint: Endpoint, why: str) -> str:
@@ -169,8 +200,9 @@ def _sure(core: Core, missing: list[Task]) -> None:
 def status(core: Core, endpoint: Endpoint, message: AgentStatus) -> None:
     """What the endpoint is like now."""
     endpoint.seen_at = core.wall
-    if endpoint.info != message.info:
-        endpoint.info = dict(message.info)
+    info = {**message.info, "journal": endpoint.info.get("journal", "")}
+    if endpoint.info != info:
+        endpoint.info = info
         core.save_endpoint(endpoint)
 
 

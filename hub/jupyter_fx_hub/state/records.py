@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from jupyter_fx.protocol.lifecycle import EndpointState, SessionState, TaskState
-from jupyter_fx.protocol.messages import DemandItem, Held, Input, Outcome, SessionSpec, TaskSpec
+from jupyter_fx.protocol.messages import DemandItem, ErrorInfo, Held, Input, Outcome, SessionSpec, TaskSpec
 
 __all__ = ["Endpoint", "Queue", "Session", "Task"]
 
@@ -52,6 +52,8 @@ class Task(msgspec.Struct, gc=False, eq=False):
     inputs: dict[str, Input] | None = None
     cancelling: tuple[int, str] | None = None
     """(mode, reason) of a cancellation that its endpoint has yet to confirm."""
+    doom: tuple[TaskState, str, ErrorInfo | None] | None = None
+    """How it ends as soon as the store has confirmed that it is new."""
     expiring: bool = False
     not_before: float = 0.0
     expires: float = 0.0
@@ -120,8 +122,8 @@ class Endpoint:
     """An endpoint and everything that is decided for it alone: another hub process could own another endpoint."""
 
     __slots__ = (
-        "counter", "created_at", "credential_hash", "credit", "credit_said", "demand_at", "demand_said", "demand_set", "dirty", "endpoint_id",
-        "functions", "held", "info", "leases", "name", "owner", "queues", "ready", "seen_at", "sent", "since", "state", "sweep_at",
+        "counter", "created_at", "credential_hash", "credit", "credit_said", "demand_at", "demand_said", "demand_set", "dirty", "doubtful", "endpoint_id",
+        "functions", "held", "incarnation", "info", "leases", "name", "owner", "queues", "ready", "seen_at", "sent", "since", "state", "sweep_at",
         "trace", "unsure",
     )  # fmt: skip
 
@@ -139,6 +141,10 @@ class Endpoint:
         self.leases: dict[str, Task] = {}
         self.unsure: set[str] = set()
         """Leases that an unsure inventory lacked."""
+        self.incarnation = ""
+        """The agent process that is connected, by the name of its link."""
+        self.doubtful = ""
+        """The journal whose unsure inventory has been told and not been cleared up yet."""
         self.counter = 0
         """Of fences."""
         self.credit: dict[str, int] = {}

@@ -162,6 +162,8 @@ def _take(core: Core, link: int, owner: str, spec: TaskSpec, fresh: bool) -> Non
     )  # fmt: skip
     if not fresh:
         core.confirm.append(spec.task_id)
+    if fresh and spec.watch:
+        core.tell_state(task, 0, state, wall, "")
     if missing:
         task.missing = missing
         finish.resolve(core, task)
@@ -263,7 +265,14 @@ def confirmed(core: Core, task_ids: list[str]) -> None:
         task = core.tasks.get(task_id)
         if task is not None and task.unsure:
             task.unsure = False
-            if task.state is _QUEUED and not task.not_before:
+            if task.watch or task.more:
+                for n, state, at, reason in task.hist:
+                    core.tell_state(task, n, state, at, reason)
+            if task.doom is not None:
+                if core.waits_in_queue(task):
+                    core.enqueue(task)
+                finish.drop(core, task, *task.doom)
+            elif task.state is _QUEUED and not task.not_before:
                 core.enqueue(task)
 
 
