@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from jupyter_fx.protocol.messages import TaskSpec
 from jupyter_fx_hub.store import registry
 from jupyter_fx_hub.store.merge import Group, Pending, grouped
-from jupyter_fx_hub.store.ops import AddEvents, DeleteFinished, DeleteTasks, FinishTask, Op, Problem
+from jupyter_fx_hub.store.ops import AddEvents, DeleteFinished, DeleteTasks, FinishTask, InsertTask, Op, Problem
 from jupyter_fx_hub.store.schema import SPEC_INLINE
 from jupyter_fx_hub.store.sqlite import (
     EVENT_COLUMNS,
@@ -24,12 +25,36 @@ from jupyter_fx_hub.store.streams import Streams
 __all__ = ["Applier", "encode_outcome"]
 
 _PACK: Final = msgspec.msgpack.Encoder()
+_SPEC: Final = msgspec.msgpack.Decoder(TaskSpec)
+_OF_A_TASK: Final = (("events", "task"), ("bodies", "task"), ("uses", "task"), ("inputs", "task"), ("tasks", "pk"))
 _SEGMENT: Final = EVENT_COLUMNS.index("segment")
 
 
 def encode_outcome(op: FinishTask) -> bytes:
     """What the column `outcome` holds: [error, blob, ref, times, usage]; `queries.decode_outcome` reads it."""
     return _PACK.encode((op.error, op.blob, op.ref, op.times, op.usage))
+
+
+class _Needs(NamedTuple):
+    """What a task reaches: digests of blobs, and keys of the tasks whose results it takes."""
+
+    digests: list[str]
+    inputs: list[bytes]
+
+
+_NOTHING: Final = _Needs([], [])
+
+
+def _needs(op: InsertTask) -> _Needs | None:
+    """What a new task reaches; None for nothing, as most do."""
+    try:
+        options = _SPEC.decode(op.spec).options
+    except msgspec.MsgspecError:
+        options = None
+    if options is None or not (options.blob or options.inputs):
+        return _Needs(op.blobs, []) if op.blobs else None
+    digests = [*op.blobs, options.blob.digest] if options.blob else op.blobs
+    return _Needs(digests, [bytes.fromhex(task_id) for task_id in options.inputs])
 
 
 class Applier:
@@ -73,7 +98,7 @@ class Applier:
         revision, pk = self._revision, self._next_pk
         rows: list[tuple[Any, ...]] = []
         bodies: list[tuple[int, bytes]] = []
-        linked: list[Pending] = []
+        linked: list[tuple[Pending, _Needs]] = []
         for task_id, entry in items:
             op, end = entry.insert, entry.finish
             assert op is not None
@@ -82,8 +107,9 @@ class Applier:
             if len(op.spec) > SPEC_INLINE:
                 bodies.append((pk, op.spec))
                 spec = None
-            if op.blobs or (end is not None and end.blob is not None):
-                linked.append(entry)
+            needs = _needs(op)
+            if needs is not None or (end is not None and end.blob is not None):
+                linked.append((entry, needs or _NOTHING))
             boot, fence = entry.fence
             rows.append(
                 (
@@ -102,9 +128,9 @@ class Applier:
         for body in bodies:
             if body[0] not in refused:
                 self._cursor.execute("INSERT INTO bodies (task, spec) VALUES (?, ?)", body)
-        for entry in linked:
+        for entry, needs in linked:
             if entry.pk not in refused:
-                self._link(entry, entry.insert.blobs if entry.insert else [])
+                self._link(entry, needs)
         return moved
 
     def _refused_inserts(self, items: list[tuple[str, Pending]]) -> tuple[list[tuple[str, Pending]], set[int]]:
@@ -151,7 +177,7 @@ class Applier:
             if entry.finish is not None and entry.finish.blob is not None:
                 self._find(task_id, entry)
                 if entry.pk > 0:
-                    self._link(entry, [])
+                    self._link(entry, _NOTHING)
 
     def _refused_updates(self, items: list[tuple[str, Pending]], revision: int) -> None:
         for task_id, entry in items:
@@ -171,15 +197,20 @@ class Applier:
             ).fetchone()
             entry.pk, entry.owner = found or (-1, "")
 
-    def _link(self, entry: Pending, digests: list[str]) -> None:
+    def _link(self, entry: Pending, needs: _Needs) -> None:
         """Note the blobs that a task reaches. Its owner may read its result if its maker has proved to hold it."""
         end = entry.finish
+        digests = needs.digests
         if end is not None and end.blob is not None:
             digests = [*digests, end.blob.digest]
             self._cursor.execute(
                 "INSERT INTO grants (owner, digest) SELECT ?, digest FROM grants WHERE digest=? AND owner=?"
                 " ON CONFLICT DO NOTHING",
                 (entry.owner, end.blob.digest, f"endpoint:{end.endpoint_id}"),
+            )
+        for task_id in needs.inputs:
+            self._cursor.execute(
+                "INSERT INTO inputs (task, input) VALUES (?, ?) ON CONFLICT DO NOTHING", (entry.pk, task_id)
             )
         for digest in digests:
             self._cursor.execute(
@@ -242,5 +273,5 @@ class Applier:
     def _delete(self, pks: list[int]) -> None:
         self._streams.forget(pks)
         for pk in pks:
-            for table, column in (("events", "task"), ("bodies", "task"), ("uses", "task"), ("tasks", "pk")):
+            for table, column in _OF_A_TASK:
                 self._cursor.execute(f"DELETE FROM {table} WHERE {column}=?", (pk,))  # noqa: S608 -- our own names

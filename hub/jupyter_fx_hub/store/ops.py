@@ -60,7 +60,7 @@ class InsertTask(msgspec.Struct, gc=False):
     group: str = ""
     expires_at: float = 0.0
     blobs: list[str] = []
-    """Digests of the blobs that the task needs; collection leaves them while the task exists."""
+    """Digests of blobs that the task needs besides its payload's; collection leaves both while the task exists."""
 
 
 class MoveTask(msgspec.Struct, gc=False):

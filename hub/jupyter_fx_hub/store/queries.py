@@ -448,7 +448,16 @@ def blob_for_endpoint(reader: Reader, endpoint_id: str, digest: str) -> int | No
         .join(schema.functions, (f.digest == _T.function) & (f.owner == _T.owner))
         .where(held, f.blob == digest, granted)
     )
-    query = select(b.size).where(b.digest == digest, by_task.exists() | by_function.exists())
+    # The result of a task that one of its tasks takes as an input.
+    source, i = schema.tasks.alias("source"), schema.inputs.c
+    by_input = (
+        select(_T.pk)
+        .join(schema.inputs, i.task == _T.pk)
+        .join(source, (source.c.task_id == i.input) & (source.c.owner == _T.owner))
+        .join(schema.uses, u.task == source.c.pk)
+        .where(held, u.digest == digest, granted)
+    )
+    query = select(b.size).where(b.digest == digest, by_task.exists() | by_function.exists() | by_input.exists())
     found: int | None = reader.connection.execute(query).scalar()
     return found
 

@@ -38,6 +38,7 @@ __all__ = [
     "events",
     "functions",
     "grants",
+    "inputs",
     "meta",
     "metadata",
     "segments",
@@ -262,5 +263,14 @@ uses = Table(
     Column("digest", Text, nullable=False),
     PrimaryKeyConstraint("task", "digest"),
     Index("ix_uses_digest", "digest"),
+    sqlite_with_rowid=False,
+)
+
+inputs = Table(
+    "inputs",
+    metadata,
+    Column("task", BigInteger, nullable=False),
+    Column("input", LargeBinary(16), nullable=False),
+    PrimaryKeyConstraint("task", "input"),
     sqlite_with_rowid=False,
 )

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from jupyter_fx.digest import digest
 from jupyter_fx.errors import PayloadError, RemoteProtocolError, StorageFull, UsageError
 from jupyter_fx.ids import new_id
 from jupyter_fx.protocol.limits import BLOB_CHUNK
-from jupyter_fx.protocol.messages import BlobRef
+from jupyter_fx.protocol.messages import BlobRef, TaskOptions, TaskSpec
 from jupyter_fx_hub.store.blobs import BlobStore
 from jupyter_fx_hub.store.ops import DeleteTasks, PutFunction
 
@@ -121,6 +122,26 @@ def test_an_endpoint_reads_what_its_unfinished_tasks_need_and_no_more(place):
         with pytest.raises(UsageError):
             place.run(download(place.blobs, "", endpoint_id=other))
     place.write(place.finish(task))
+    with pytest.raises(UsageError):
+        place.run(download(place.blobs, "", endpoint_id=place.endpoint))
+
+
+def test_an_endpoint_reads_the_payload_and_the_inputs_of_its_tasks(place):
+    source, consumer, large = new_id(), new_id(), new_id()
+    place.run(upload(place.blobs, "ann", b"payload"))
+    place.run(upload(place.blobs, "endpoint:elsewhere"))
+    result = BlobRef(NAME, len(DATA))
+    takes = TaskSpec(consumer, 0, "f", b"", options=TaskOptions(inputs=[source]))
+    needs = TaskSpec(large, 0, "f", b"", options=TaskOptions(blob=BlobRef(digest(b"payload"), 7)))
+    place.write(
+        place.insert(source, endpoint_id="elsewhere"),
+        place.finish(source, endpoint_id="elsewhere", blob=result),
+        place.insert(consumer, spec=msgspec.msgpack.encode(takes)),
+        place.insert(large, spec=msgspec.msgpack.encode(needs)),
+    )
+    assert place.run(download(place.blobs, "", endpoint_id=place.endpoint)) == DATA
+    assert place.run(download(place.blobs, "", digest(b"payload"), endpoint_id=place.endpoint)) == b"payload"
+    place.write(place.finish(consumer), DeleteTasks("ann", [consumer]))
     with pytest.raises(UsageError):
         place.run(download(place.blobs, "", endpoint_id=place.endpoint))
 

@@ -84,6 +84,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("owner", "digest", name=op.f("pk_functions")),
     )
     op.create_table(
+        "inputs",
+        sa.Column("task", sa.BigInteger(), nullable=False),
+        sa.Column("input", sa.LargeBinary(length=16), nullable=False),
+        sa.PrimaryKeyConstraint("task", "input", name=op.f("pk_inputs")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "meta",
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
