@@ -247,7 +247,7 @@ class RemoteCell:
             alive=lambda: session.alive,
             fetch=lambda wanted: fetch(self.notebook, session, wanted),
         )
-        self.shell.user_ns[name] = value = RemoteValue(place, described, why)
+        self.shell.user_ns[name] = RemoteValue(place, described, why)
         if name != VALUE:
             reason = _in_units(why)
             card.notices.append(f"{name} stays on {session.endpoint} ({reason}); {name}.get() brings it here")
