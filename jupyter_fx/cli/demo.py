@@ -71,6 +71,7 @@ class DemoApp(Command):
             timeout=self.timeout,
             allow_errors=True,
             kernel_name="python3",
+            extra_arguments=["--log-level=40"],  # the kernel's remarks about itself are not the demo's
             resources={"metadata": {"path": str(path.parent)}},
         )
         print(f"{path.name}: {sum(cell.cell_type == 'code' for cell in notebook.cells)} cells")
@@ -129,11 +130,10 @@ def _where(cell: Any) -> str:
 
 
 def _title(cell: Any) -> str:
-    for line in cell.source.splitlines():
-        text = line.strip().lstrip("# ")
-        if text and not text.startswith("%%"):
-            return str(text[:80])
-    return str(cell.source.strip().splitlines()[0][:80])
+    """The first line that says something: a comment or a statement, rather than an import."""
+    lines = [line.strip() for line in cell.source.splitlines()]
+    told = [line.lstrip("# ") for line in lines if line and not line.startswith(("%%", "import ", "from ", "@"))]
+    return str((told or lines)[0][:80])
 
 
 def _tell_tasks() -> None:

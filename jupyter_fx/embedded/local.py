@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,9 +13,9 @@ from typing import Any
 import psutil
 
 from jupyter_fx.client.hub import HubClient
-from jupyter_fx.embedded.files import HubFile, alive, identity, locked, read_hub_file, write_private
+from jupyter_fx.embedded.files import HubFile, alive, identity, locked, read_hub_file, tail, write_private
 from jupyter_fx.embedded.spawn import clean_environment, reap, spawn
-from jupyter_fx.errors import FxError, UsageError
+from jupyter_fx.errors import FxError, HubUnavailable, UsageError
 from jupyter_fx.paths import endpoint_dir, runtime_dir
 
 __all__ = ["NAME", "agent_command", "ensure_endpoint", "keep_endpoint", "stop_endpoint"]
@@ -45,18 +46,42 @@ def agent() -> dict[str, Any] | None:
         return None
 
 
-def ensure_endpoint(hub: HubFile) -> None:
-    """See to it that the agent of `local` runs; does not wait until it is online (its tasks wait at the hub)."""
+def ensure_endpoint(hub: HubFile, timeout: float = 30.0) -> None:
+    """See to it that the agent of `local` runs and is known to the hub. It need not be online yet: tasks wait for it.
+
+    HubUnavailable, with the end of the agent's log, when it ends before the hub knows it.
+    """
     reap()
     if agent() is not None:
         return
-    with locked("local-agent.lock", 30.0):
+    with locked("local-agent.lock", timeout):
         if agent() is not None:
             return
-        environment = _enrolment(hub)
-        log = endpoint_dir(NAME) / "agent.log"
-        child = spawn(agent_command(hub.address), log, clean_environment(scrub=True) | environment)
-        write_private(agent_file(), {**identity(child.pid), "hub": hub.address, "started": time.time()})
+        client = HubClient(hub.address, token=hub.token)
+        try:
+            environment = _enrolment(client)
+            log = endpoint_dir(NAME) / "agent.log"
+            child = spawn(agent_command(hub.address), log, clean_environment(scrub=True) | environment)
+            write_private(agent_file(), {**identity(child.pid), "hub": hub.address, "started": time.time()})
+            if environment:
+                _wait_enrolled(client, child, log, time.monotonic() + timeout)
+        finally:
+            client.close(timeout=0.0)
+
+
+def _wait_enrolled(client: HubClient, child: subprocess.Popen[bytes], log: Path, deadline: float) -> None:
+    while not _known(client):
+        if child.poll() is not None or time.monotonic() > deadline:
+            raise HubUnavailable(f"the local endpoint did not start; the end of its log ({log}):\n{tail(log)}")
+        time.sleep(0.02)
+
+
+def _known(client: HubClient) -> bool:
+    try:
+        client.request("endpoints.get", {"name": NAME})
+    except UsageError:
+        return False
+    return True
 
 
 def keep_endpoint() -> None:
@@ -77,21 +102,13 @@ def _just_started() -> bool:
     return 0 <= time.time() - started < AGAIN
 
 
-def _enrolment(hub: HubFile) -> dict[str, str]:
+def _enrolment(client: HubClient) -> dict[str, str]:
     """A one-use code for an agent that the hub does not know yet; {} for one that it does."""
     credential = endpoint_dir(NAME) / "identity.json"
-    client = HubClient(hub.address, token=hub.token)
-    try:
-        known = False
-        with contextlib.suppress(UsageError):
-            client.request("endpoints.get", {"name": NAME})
-            known = True
-        if known and credential.exists():
-            return {}
-        credential.unlink(missing_ok=True)
-        return {"JUPYTER_FX_CODE": str(client.request("endpoints.code", {"name": NAME})["code"])}
-    finally:
-        client.close(timeout=0.0)
+    if credential.exists() and _known(client):
+        return {}
+    credential.unlink(missing_ok=True)
+    return {"JUPYTER_FX_CODE": str(client.request("endpoints.code", {"name": NAME})["code"])}
 
 
 def stop_endpoint(timeout: float = 10.0) -> bool:
