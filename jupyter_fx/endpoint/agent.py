@@ -341,7 +341,7 @@ class Agent:
 
     async def _fetching(self, blob: BlobRef) -> None:
         try:
-            data = await self._blobs.get(blob)
+            data = await self._get(blob)
             path = await asyncio.to_thread(self.store.put_input, blob.digest, data)
             self._event(Fetched(blob.digest, str(path)))
         except FxError as error:
@@ -349,6 +349,15 @@ class Agent:
         except OSError as error:
             full = ErrorInfo("StorageFull", f"the endpoint cannot store {blob.size} bytes of input: {error.strerror}")
             self._event(Fetched(blob.digest, error=full))
+
+    async def _get(self, blob: BlobRef) -> bytearray:
+        """Download. A task may be leased while its commit is under way: what is not granted yet is asked for again."""
+        for pause in (0.02, 0.1, 0.5, 2.0):
+            try:
+                return await self._blobs.get(blob)
+            except UsageError:
+                await asyncio.sleep(pause)
+        return await self._blobs.get(blob)
 
     def _upload(self, instruction: Upload) -> None:
         self._spawn(self._uploading(instruction))

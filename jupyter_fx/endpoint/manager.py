@@ -224,6 +224,9 @@ class Manager:
             job.worker = None
             job.handed = 0.0
             job.settle()
+        if self._draining:
+            self._give_home(jobs, "the endpoint is being stopped")
+            return
         self.send(Back([job.work.task_id for job in jobs]))
         for job in reversed(jobs):
             if job.work.session:
@@ -469,14 +472,17 @@ class Manager:
         for queue in self._session_queues.values():
             waiting += queue
             queue.clear()
-        for job in waiting:
-            self._forget(job)
-        if waiting:
-            self.send(Back([job.work.task_id for job in waiting], home=True, reason=message.reason))
+        self._give_home(waiting, message.reason)
         for worker in self.pool.workers():
             behind = [job for job in worker.in_hand if worker.start_number(job) > worker.counters.started]
             if behind:
                 worker.drop(behind)
+
+    def _give_home(self, jobs: list[Job], reason: str) -> None:
+        for job in jobs:
+            self._forget(job)
+        if jobs:
+            self.send(Back([job.work.task_id for job in jobs], home=True, reason=reason))
 
     def _halt(self, message: Halt) -> None:
         self._draining = True

@@ -27,6 +27,9 @@ __all__ = ["Pool", "PoolOwner"]
 
 log = logging.getLogger(__name__)
 
+STILLBORN: Final = 4
+"""Workers that may end before they are up, one after another, before tries are PATIENCE seconds apart."""
+PATIENCE: Final = 2.0
 RESTARTS: Final = 5
 """Zygotes that may end one after another before they were ready."""
 
@@ -63,6 +66,8 @@ class Pool:
         self._used = 0
         self._counter = 0
         self._failures = 0
+        self._stillborn = 0
+        self._patient_until = 0.0
         self._asked_close: dict[str, str] = {}
         self._waiting: list[tuple[WorkerProc, dict[str, Any]]] = []
         self._closed = False
@@ -179,11 +184,13 @@ class Pool:
 
     def up(self, worker: WorkerProc) -> None:
         """It said that it is up: it is free, unless work was reserved for it already."""
+        if self._stillborn:
+            self._stillborn, self.why = 0, ""
+            self._owner.capacity_changed()
         if worker.state is WorkerState.STARTING:
             worker.become(WorkerState.IDLE)
             if not worker.session:
                 self._idle.setdefault(worker.width, []).append(worker)
-                self._used += 0
 
     # Who is free.
 
@@ -211,6 +218,8 @@ class Pool:
 
     def _grow(self, width: int) -> None:
         """Fork a worker if none of this width is on its way and there is room; idle ones of another width make it."""
+        if self._loop.time() < self._patient_until:
+            return
         pool = [worker for worker in self._workers.values() if not worker.session]
         starting = [w for w in pool if w.state is WorkerState.STARTING and w.width == width]
         if starting and self._used + width * (len(starting) + 1) > self.slots:
@@ -267,6 +276,8 @@ class Pool:
             self._used -= worker.width
         elif worker.state is WorkerState.IDLE and not worker.session:
             self._idle[worker.width].remove(worker)
+        if worker.state is WorkerState.STARTING:
+            self._born_dead(worker)
         worker.become(WorkerState.EXITED if worker.state is WorkerState.STOPPING else WorkerState.CRASHED)
         worker.gone = True
         if worker.pid:
@@ -277,8 +288,19 @@ class Pool:
         worker.close()
         if self._spec.keep_warm and self.ready and not self._closed and worker.state is WorkerState.CRASHED:
             pool = sum(1 for w in self._workers.values() if not w.session)
-            if pool < self.slots and worker.reported + len(worker.last_words) > 0:
+            if pool < self.slots and not self._stillborn:
                 self._spawn(1)
+
+    def _born_dead(self, worker: WorkerProc) -> None:
+        """A worker ended before it was up: after a few, wait between tries and say why nothing runs."""
+        self._stillborn += 1
+        if self._stillborn >= STILLBORN:
+            self._patient_until = self._loop.time() + PATIENCE
+            self._loop.call_later(PATIENCE, self._owner.schedule)
+            said = worker.last_words.decode(errors="replace").strip().splitlines()
+            self.why = f"workers end before they are up{': ' + said[-1][:300] if said else ''}"
+            log.error("%s", self.why)
+            self._owner.capacity_changed()
 
     # Sessions.
 
@@ -342,7 +364,7 @@ class Pool:
 
     def kill_all(self, reason: str) -> None:
         """SIGKILL to every worker; their ends are told as usual."""
-        log.info("ending all workers: %s", reason)
+        log.info("ending %d workers: %s", len(self._workers), reason)
         for session in self.sessions:
             self._asked_close.setdefault(session, reason)
         self._spec.keep_warm = False

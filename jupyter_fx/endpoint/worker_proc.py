@@ -249,6 +249,7 @@ class WorkerProc:
             job = in_hand[0]
             if "m" in info:
                 self._cut(info["m"], job)
+                self.last_words = b""
             in_hand.popleft()
             self.reported += 1
             ended.append((job, outcome, payload, info))

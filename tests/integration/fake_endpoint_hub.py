@@ -232,9 +232,9 @@ class AgentProcess:
         self.process: asyncio.subprocess.Process | None = None
         self.home = folder / "state" / "endpoints" / "local"
 
-    async def start(self, **env: str) -> None:
+    async def start(self, *, enrolled: bool = True, config: str = "", **env: str) -> None:
         self.hub.opened.clear()
-        environ = {
+        self.environ = environ = {
             **os.environ,
             "JUPYTER_FX_STATE_DIR": str(self.folder / "state"),
             "JUPYTER_FX_CONFIG_DIR": str(self.folder / "config"),
@@ -242,20 +242,22 @@ class AgentProcess:
             **env,
         }
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if identity.load(self.home) is None:
+        if enrolled and identity.load(self.home) is None:
             identity.save(self.home, identity.Identity("local", "e" * 32, "credential", self.hub.address))
+        if config:
+            path = self.folder / "config" / "endpoints" / "local" / "config.py"
+            path.parent.mkdir(parents=True, mode=0o700)
+            path.write_text(config)
+        command = [sys.executable, "-m", "jupyter_fx.endpoint.main", "local", "--workers", "2"]
+        if not enrolled:
+            command += ["--hub", self.hub.address, "--code-stdin"]
         with open(self.folder / "agent.log", "ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "jupyter_fx.endpoint.main",
-                "local",
-                "--workers",
-                "2",
-                env=environ,
-                stdout=log,
-                stderr=log,
+                *command, env=environ, stdin=asyncio.subprocess.PIPE, stdout=log, stderr=log
             )
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"jfxc-good\n")
+        self.process.stdin.close()
         await asyncio.wait_for(self.hub.opened.wait(), 20)
 
     @property
@@ -279,7 +281,7 @@ class AgentProcess:
 
 
 @asynccontextmanager
-async def endpoint(**env: str) -> AsyncIterator[tuple[Hub, AgentProcess]]:
+async def endpoint(**how: Any) -> AsyncIterator[tuple[Hub, AgentProcess]]:
     """A hub with an agent that is linked to it; both end with the test."""
     with tempfile.TemporaryDirectory(prefix="fx") as folder:
         path = Path(folder)
@@ -288,7 +290,7 @@ async def endpoint(**env: str) -> AsyncIterator[tuple[Hub, AgentProcess]]:
         await hub.start()
         agent = AgentProcess(path, hub)
         try:
-            await agent.start(**env)
+            await agent.start(**how)
             yield hub, agent
         finally:
             if agent.process is not None:

@@ -181,7 +181,7 @@ def test_code_that_ignores_signals_is_killed_with_its_children() -> None:
         while True:
             try:
                 time.sleep(1)
-            except BaseException:  # noqa: BLE001
+            except BaseException:
                 continue
 
     async def story(hub: Hub, _agent: AgentProcess) -> None:
@@ -350,3 +350,86 @@ def test_workers_get_no_secrets_of_the_agent() -> None:
             assert unpack((await hub.call(look)).payload) == ["CANARY_FINE"]
 
     asyncio.run(tell())
+
+
+def test_a_fork_bomb_ends_with_its_worker() -> None:
+    def bomb() -> None:
+        while True:
+            if os.fork() == 0:
+                while True:
+                    time.sleep(100)
+            time.sleep(0.0005)
+
+    async def story(hub: Hub, agent: AgentProcess) -> None:
+        result = await hub.call(bomb)
+        assert result.lost
+        assert result.error is not None
+        assert "processes, more than the 150" in result.error.message
+        assert agent.process is not None
+        await asyncio.sleep(0.2)
+        assert len(psutil.Process(agent.process.pid).children(recursive=True)) < 10
+        assert unpack((await hub.call(lambda: 3)).payload) == 3
+
+    async def tell() -> None:
+        async with endpoint(config="c.Endpoint.max_processes = 150\n") as (hub, agent):
+            await story(hub, agent)
+
+    asyncio.run(tell())
+
+
+def test_a_second_agent_is_refused_and_start_is_idempotent() -> None:
+    async def story(hub: Hub, agent: AgentProcess) -> None:
+        second = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "jupyter_fx.endpoint.main", "local"),
+            env=agent.environ,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, said = await asyncio.wait_for(second.communicate(), 20)
+        assert agent.process is not None
+        assert second.returncode == 2
+        assert f"already served by pid {agent.process.pid}".encode() in said
+        start = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", "from jupyter_fx.endpoint import launch; print(launch.start('local'))"),
+            env=agent.environ,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await asyncio.wait_for(start.communicate(), 20)
+        assert int(out) == agent.process.pid
+
+    told(story)
+
+
+def test_an_endpoint_enrols_with_a_code_that_it_reads_from_standard_input() -> None:
+    async def tell() -> None:
+        async with endpoint(enrolled=False) as (hub, agent):
+            assert unpack((await hub.call(lambda: 1)).payload) == 1
+            found = (agent.home / "identity.json").read_text()
+            assert "jfxc-good" not in found
+            assert "jfxc-good" not in agent.log
+
+    asyncio.run(tell())
+
+
+def test_two_cores_make_one_worker_with_wide_pools_and_the_others_wait() -> None:
+    def look() -> str:
+        time.sleep(0.2)
+        return os.environ["OMP_NUM_THREADS"]
+
+    async def story(hub: Hub, _agent: AgentProcess) -> None:
+        from jupyter_fx.protocol.messages import Resources
+
+        function = hub.function(look)
+        ids = hub.lease(
+            hub.task(function, args()),
+            hub.task(function, args(), resources=Resources(cores=2)),
+            hub.task(function, args()),
+        )
+        values = [unpack((await hub.result(one)).payload) for one in ids]
+        assert values == ["1", "2", "1"]
+        assert hub.results[ids[1]].times[1] >= hub.results[ids[0]].times[2] - 0.01
+        (refused,) = hub.lease(hub.task(function, args(), resources=Resources(gpus=1)))
+        nack = await hub.wait(lambda: hub.nacks)
+        assert nack[0].final
+        assert nack[0].tasks == [(refused, 1)]
+
+    told(story)
