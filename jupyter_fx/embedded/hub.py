@@ -21,6 +21,8 @@ from jupyter_fx.paths import hub_dir
 __all__ = ["IDLE_SHUTDOWN", "ensure_hub", "find_hub", "hub_command", "stop_hub"]
 
 START_TIMEOUT = 60.0
+RACE = 2.0
+"""Seconds that a hub which ended is given the benefit of the doubt: another one may be about to listen."""
 IDLE_SHUTDOWN = 1800
 """Seconds without clients and tasks after which an embedded hub ends; JUPYTER_FX_IDLE_SHUTDOWN is another number,
 0: never."""
@@ -70,7 +72,7 @@ def _wait(child: subprocess.Popen[bytes], log: Path, begin: int, deadline: float
         if child.poll() is not None:
             # It may have lost the race against a hub that somebody started by hand: that one is about to listen.
             ended = ended or now
-            if now - ended > 2.0:
+            if now - ended > RACE:
                 raise HubUnavailable(f"the embedded fx hub ended with status {child.returncode} {_why(log, begin)}")
         if now > deadline:
             child.kill()
