@@ -47,6 +47,9 @@ class Outputs:
         self._shell = shell
         decoder = codecs.getincrementaldecoder("utf-8")
         self._decoders = {EventKind.STDOUT: decoder("replace"), EventKind.STDERR: decoder("replace")}
+        self.unflushed = False
+        """Whether text was written and not yet flushed; `pending` says that its last line has no end yet."""
+        self.pending = False
         self.result: Mapping[str, Any] | None = None
         """The content of the last execute_result, which becomes the value of the cell."""
 
@@ -58,9 +61,16 @@ class Outputs:
             text = data if isinstance(data, str) else self._decoders[kind].decode(bytes(data))
             stream = sys.stdout if kind is EventKind.STDOUT else sys.stderr
             stream.write(text)
-            stream.flush()
+            self.pending = not text.endswith("\n")
+            self.unflushed = True
         elif kind is EventKind.DISPLAY and isinstance(event.data, Mapping):
             self._display(str(event.data.get("kind", "display_data")), event.data.get("content") or {})
+
+    def flush(self) -> None:
+        """Let the front end have the text."""
+        self.unflushed = self.pending = False
+        sys.stdout.flush()
+        sys.stderr.flush()
 
     def _display(self, kind: str, content: Mapping[str, Any]) -> None:
         publisher = self._shell.display_pub

@@ -28,6 +28,8 @@ _TICK = 1.0
 """Seconds between refreshes of a card that is shown."""
 _BUSY = 0.2
 """The same when what it says has changed: progress may change a thousand times a second."""
+_LINE_END = 0.005
+"""Seconds that a line without its end waits for it."""
 _GIVE_UP_AFTER = 3
 """Interrupts after which the notebook gets its prompt back although the remote cell goes on."""
 
@@ -73,6 +75,11 @@ class Follower:
                 self._refresh()
 
     def _next(self) -> Any:
+        if self.outputs.unflushed:
+            # `print` writes its line and the line's end separately: they should be one piece of output.
+            with contextlib.suppress(queue.Empty):
+                return self._queue.get(timeout=_LINE_END) if self.outputs.pending else self._queue.get_nowait()
+            self.outputs.flush()
         left = QUIET_FOR - (time.monotonic() - self._began)
         wait = left + 0.01 if left > 0 and not self.view.shown else _TICK
         try:
