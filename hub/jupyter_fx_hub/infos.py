@@ -29,7 +29,7 @@ def states(text: str) -> list[int]:
         elif name in TaskState.__members__:
             found.append(TaskState[name].value)
         else:
-            raise UsageError(f"no state {part[:40]!r}: {', '.join(s.name for s in TaskState)}, ACTIVE")
+            raise UsageError(f"{part[:40]!r} is no state: {', '.join(s.name for s in TaskState)}, ACTIVE")
     return found
 
 

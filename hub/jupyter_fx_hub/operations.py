@@ -174,7 +174,7 @@ class Operations:
         stream = args.get("stream") or ""
         kinds = {"": None, "stdout": int(EventKind.STDOUT), "stderr": int(EventKind.STDERR)}
         if stream not in kinds:
-            raise UsageError(f"no stream {stream[:40]!r}: stdout and stderr are")
+            raise UsageError(f"{stream[:40]!r} is no stream: stdout and stderr are")
         found = await self.service.store.read(
             "log_text", caller.user, row.task_id, kinds[stream], max(0, args.get("offset") or 0)
         )

@@ -22,7 +22,7 @@ from jupyter_fx_hub.state.io import FromAgent, Need, ToAgent
 from jupyter_fx_hub.state.records import Endpoint, Task
 from jupyter_fx_hub.store.ops import FinishTask
 
-__all__ = ["ask_again", "drop", "end", "holds", "lose", "nack", "resolve", "results", "updates"]
+__all__ = ["arrive", "ask_again", "drop", "end", "holds", "lose", "nack", "resolve", "results", "updates"]
 
 KILLS_MAX: Final = 3
 RETRY_FIRST: Final = 1.0
@@ -308,7 +308,7 @@ def end(
     core.done.append((core.now, task_id))
     if core.dependents and task_id in core.dependents:
         for dependent in core.dependents.pop(task_id):
-            _arrive(core, dependent, task_id, outcome)
+            arrive(core, dependent, task_id, outcome)
 
 
 def resolve(core: Core, task: Task) -> None:
@@ -324,14 +324,14 @@ def resolve(core: Core, task: Task) -> None:
             drop(core, task, _T.FAILED, info.message, info)
             return
         if found.outcome is not None:
-            _arrive(core, task, task_id, found.outcome)
+            arrive(core, task, task_id, found.outcome)
             if task.state is not _T.WAITING:
                 return
         else:
             core.dependents.setdefault(task_id, []).append(task)
 
 
-def _arrive(core: Core, task: Task, task_id: str, outcome: Outcome) -> None:
+def arrive(core: Core, task: Task, task_id: str, outcome: Outcome) -> None:
     """An input of a task is at its end."""
     if task.state is not _T.WAITING or task.missing is None or task.inputs is None or task.doom is not None:
         return

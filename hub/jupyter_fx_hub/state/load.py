@@ -41,6 +41,9 @@ def _finished(core: Core, row: FinishedTask) -> None:
         core.done.append((core.now, outcome.task_id))
     if old.state.terminal and old.outcome is None:
         old.outcome = outcome
+    if outcome.task_id in core.dependents:
+        for dependent in core.dependents.pop(outcome.task_id):
+            finish.arrive(core, dependent, outcome.task_id, outcome)
 
 
 def _unfinished(core: Core, row: LoadedTask) -> Task | None:

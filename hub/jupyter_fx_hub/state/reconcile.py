@@ -108,6 +108,8 @@ def _match(core: Core, endpoint: Endpoint, held: list[Held], message: Inventory)
         task = core.tasks.get(item.task_id)
         if task is None:
             continue  # nobody has submitted it on this hub's disk: it stays in the agent's journal
+        if item.phase == "finished" and task.state is _T.QUEUED:
+            continue  # its result was told when nobody knew the task: dispatched anew, the agent answers from its journal
         if task.state.terminal or not finish.holds(core, endpoint, task, item.attempt, item.fence):
             if item.phase != "finished":
                 stale.append((item.task_id, item.attempt))
