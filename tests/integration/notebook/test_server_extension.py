@@ -1,0 +1,211 @@
+"""A real Jupyter server with the extension: what its users, its kernels and its idle culler see."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.sync.client import connect
+
+DEADLINE = 60.0
+CONFIG = {"ServerApp": {"jpserver_extensions": {"jupyter_fx": True}}}
+
+
+def eventually(look: Callable[[], Any], what: str) -> Any:
+    until = time.monotonic() + DEADLINE
+    while time.monotonic() < until:
+        if found := look():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"it never came to pass: {what}")
+
+
+class Server:
+    def __init__(self, folder: Path, *more: str, env: dict[str, str] | None = None) -> None:
+        self.log = folder / "server.log"
+        config = folder / "jupyter_server_config.json"
+        config.write_text(json.dumps(CONFIG))
+        own = {**os.environ, **(env or {}), "JUPYTER_RUNTIME_DIR": str(folder / "run")}
+        command = [sys.executable, "-m", "jupyter_server", f"--config={config}", "--ServerApp.ip=127.0.0.1"]
+        command += ["--ServerApp.port=0", "--no-browser", "--IdentityProvider.token=sesame", "--allow-root", *more]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, cwd=folder, env=own, stdout=log, stderr=subprocess.STDOUT)
+        self.folder = folder
+        self.url = eventually(self._address, "the server listens")["url"]
+
+    def _address(self) -> Any:
+        assert self.process.poll() is None, self.log.read_text()
+        for file in (self.folder / "run").glob("jpserver-*.json"):
+            try:
+                return json.loads(file.read_text())
+            except ValueError:
+                return None
+        return None
+
+    def ask(self, path: str, method: str = "GET", body: Any = None, *, token: str = "sesame") -> tuple[int, Any]:
+        request = urllib.request.Request(
+            self.url + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"token {token}"} if token else {},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            text = error.read()
+            return error.code, json.loads(text) if text.startswith(b"{") else text.decode()
+
+    def start_kernel(self) -> str:
+        status, kernel = self.ask("api/kernels", "POST", {"name": "python3"})
+        assert status == 201
+        return str(kernel["id"])
+
+    def run(self, kernel_id: str, code: str) -> str:
+        """Run code in a kernel; returns its stdout and errors."""
+        url = self.url.replace("http", "ws") + f"api/kernels/{kernel_id}/channels"
+        header = {
+            "msg_id": os.urandom(8).hex(),
+            "msg_type": "execute_request",
+            "session": "s",
+            "username": "",
+            "version": "5.3",
+            "date": "",
+        }
+        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        text = ""
+        with connect(url, additional_headers={"Authorization": "token sesame"}, max_size=None) as socket:
+            socket.send(
+                json.dumps(
+                    {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
+                )
+            )
+            while True:
+                message = json.loads(socket.recv(timeout=DEADLINE))
+                if message["parent_header"].get("msg_id") != header["msg_id"]:
+                    continue
+                kind, said = message["msg_type"], message["content"]
+                if kind == "stream":
+                    text += said["text"]
+                elif kind == "error":
+                    text += "\n".join(said["traceback"])
+                elif kind == "status" and said["execution_state"] == "idle":
+                    return text
+
+    def close(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(stack: Path) -> Iterator[Server]:
+    folder = stack / "srv"
+    folder.mkdir()
+    started = Server(folder)
+    yield started
+    started.close()
+
+
+def sessions(kernel_id: str) -> list[dict[str, Any]]:
+    from jupyter_fx.client import default_client
+
+    found = default_client().request("sessions.list", {"kernel_id": kernel_id})
+    return [session for session in found if session["state"] not in {"CLOSED", "LOST"}]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_client(stack: Path) -> Iterator[None]:
+    import jupyter_fx
+    from jupyter_fx.client import disconnect
+
+    disconnect()
+    jupyter_fx.use_embedded()
+    yield
+    disconnect()
+
+
+def test_the_hub_is_found_without_being_asked_for(server: Server) -> None:
+    told = eventually(lambda: (s := server.ask("jupyter-fx/status")[1])["connected"] and s, "the server knows its hub")
+    assert told["problem"] == ""
+    assert told["address"].startswith("unix:")
+
+
+def test_everything_needs_the_servers_token(server: Server) -> None:
+    for path in ("jupyter-fx/status", "jupyter-fx/endpoints", "jupyter-fx/tasks"):
+        assert server.ask(path, token="")[0] == 403
+        assert server.ask(path)[0] == 200
+    assert server.ask("jupyter-fx/tasks/" + "0" * 32 + "/cancel", "POST", {}, token="")[0] == 403
+
+
+def test_endpoints_and_tasks_are_those_of_the_hub(server: Server) -> None:
+    assert "local" in [endpoint["name"] for endpoint in server.ask("jupyter-fx/endpoints")[1]]
+    kernel_id = server.start_kernel()
+    server.run(kernel_id, "%load_ext jupyter_fx")
+    server.run(kernel_id, "%%remote --name from-the-server\n1 + 1")
+    assert server.ask("jupyter-fx/tasks?limit=1")[1]["tasks"][0]["name"] == "from-the-server"
+    assert server.ask("jupyter-fx/tasks?limit=many")[0] == 400
+    assert server.ask(f"api/kernels/{kernel_id}", "DELETE")[0] == 204
+
+
+def test_a_task_is_cancelled_through_the_server(server: Server) -> None:
+    kernel_id = server.start_kernel()
+    server.run(kernel_id, "%load_ext jupyter_fx")
+    server.run(kernel_id, "%%remote --bg --name endless\nimport time\nwhile True: time.sleep(0.05)")
+
+    def running() -> Any:
+        tasks = server.ask("jupyter-fx/tasks?limit=5")[1]["tasks"]
+        return next((t["task_id"] for t in tasks if t["name"] == "endless" and t["state"] == "RUNNING"), None)
+
+    task_id = eventually(running, "the task runs")
+    assert server.ask(f"jupyter-fx/tasks/{task_id}/cancel", "POST", {"mode": "cancel"})[1] == {"cancelled": 1}
+    eventually(lambda: server.ask("jupyter-fx/tasks?state=CANCELLED")[1]["tasks"], "it is cancelled")
+    assert server.ask(f"jupyter-fx/tasks/{task_id}/cancel", "POST", {"mode": "nuke"})[0] == 400
+    server.ask(f"api/kernels/{kernel_id}", "DELETE")
+
+
+def test_a_kernels_sessions_end_with_it_and_with_its_restart(server: Server) -> None:
+    kernel_id = server.start_kernel()
+    server.run(kernel_id, "%load_ext jupyter_fx")
+    server.run(kernel_id, "%%remote\nx = 1")
+    assert len(sessions(kernel_id)) == 1
+    assert server.ask(f"api/kernels/{kernel_id}/restart", "POST", {})[0] == 200
+    eventually(lambda: not sessions(kernel_id), "the session ended with the restart")
+    server.run(kernel_id, "%load_ext jupyter_fx")
+    assert "NameError" in server.run(kernel_id, "%%remote\nx")
+    assert len(sessions(kernel_id)) == 1
+    assert server.ask(f"api/kernels/{kernel_id}", "DELETE")[0] == 204
+    eventually(lambda: not sessions(kernel_id), "the session ended with the kernel")
+
+
+def test_asking_is_no_activity(server: Server) -> None:
+    before = server.ask("api/status?no_track_activity=1")[1]["last_activity"]
+    for path in ("jupyter-fx/status", "jupyter-fx/endpoints", "jupyter-fx/tasks"):
+        server.ask(path)
+    assert server.ask("api/status?no_track_activity=1")[1]["last_activity"] == before
+
+
+def test_a_server_without_a_hub_works_and_says_what_is_wrong(stack: Path) -> None:
+    folder = stack / "nohub"
+    folder.mkdir()
+    server = Server(folder, "--FxExtension.hub_url=unix:/nowhere/hub.sock")
+    try:
+        told = eventually(lambda: (s := server.ask("jupyter-fx/status")[1])["problem"] and s, "the problem is known")
+        assert "/nowhere/hub.sock" in told["problem"]
+        assert server.ask("jupyter-fx/endpoints")[0] == 503
+        assert server.ask("api/status")[0] == 200
+        assert "jupyter fx doctor" in server.log.read_text()
+    finally:
+        server.close()
