@@ -58,7 +58,9 @@ class Hub:
         self._token_id = ""
 
     async def start(self) -> None:
-        """Take the lock, open the store, take up its tasks, listen, write hub.json; raises UsageError with cause and cure."""
+        """Take the lock, open the store, take up its tasks, listen, write hub.json; raises UsageError with cause and
+        cure.
+        """
         app = self.app
         self.files.take()
         database = Path(app.database) if app.database else hub_dir() / "hub.db"
@@ -149,7 +151,9 @@ class Hub:
         self.stop_soon(1)
 
     async def stop(self) -> None:
-        """Say goodbye to everybody, bring everything to the disk, leave no file behind. May be called after a failed start."""
+        """Say goodbye to everybody, bring everything to the disk, leave no file behind. May be called after a failed
+        start.
+        """
         for chore in self._chores:
             chore.cancel()
         if self._unix is not None:

@@ -44,7 +44,9 @@ async def look_up(store: Store, owner: str, task_ids: Sequence[str], functions: 
 
 
 async def windows(store: Store, endpoint_id: str, known: set[tuple[str, str]]) -> list[Found]:
-    """An endpoint's unfinished tasks, with what they need: functions that are not in `known` yet, inputs that have ended."""
+    """An endpoint's unfinished tasks, with what they need: functions that are not in `known` yet, inputs that have
+    ended.
+    """
     found: list[Found] = []
     after = 0
     while rows := await store.read("unfinished", endpoint_id, after, WINDOW):

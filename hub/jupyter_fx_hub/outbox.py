@@ -1,4 +1,6 @@
-"""What goes out to one client: replays before live events, outcomes after their events, and little for those who read slowly."""
+"""What goes out to one client: replays before live events, outcomes after their events, and little for those who read
+slowly.
+"""
 
 from __future__ import annotations
 

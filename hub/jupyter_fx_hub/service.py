@@ -1,6 +1,7 @@
 """The shell around the state: carries out what it decides, and says when things are on disk.
 
-A message is acknowledged when the store has committed everything that was written up to its handling, which includes all that it
+A message is acknowledged when the store has committed everything that was written up to its handling, which includes
+all that it
 caused. An instruction `after` its writes waits for the same position. Messages to one agent keep their order.
 """
 
@@ -75,7 +76,9 @@ class ClientPort(Port, Protocol):
     """A client's link."""
 
     sent: int
-    """Number of the last kept message that the client had sent before it connected: up to it, all may be redeliveries."""
+    """Number of the last kept message that the client had sent before it connected: up to it, all may be
+    redeliveries.
+    """
 
     def begin_replay(self, task_id: str) -> bool:
         """Hold back live events of this task."""
@@ -219,9 +222,11 @@ class Service:
             self._acknowledge(port, number)
 
     def _fresh(self, port: Any, message: Submit, number: int) -> bool:
-        """Whether these ids are certainly new: not a redelivery, and made since this hub started, less than a minute ago.
+        """Whether these ids are certainly new: not a redelivery, and made since this hub started, less than a minute
+        ago.
 
-        A task that is not certainly new goes to nobody before the store has said that it was not there: else one that ran under
+        A task that is not certainly new goes to nobody before the store has said that it was not there: else one that
+        ran under
         an earlier hub could be started again.
         """
         if not 0 <= port.sent < number or not message.tasks:
@@ -246,7 +251,9 @@ class Service:
         return "the disk of the fx hub is nearly full, so it takes no new tasks" if self.store.storage_full else ""
 
     def _refuse_full(self, port: Port, message: Submit) -> bool:
-        """While the disk is nearly full only what is known already is taken; False when nothing is left of the message."""
+        """While the disk is nearly full only what is known already is taken; False when nothing is left of the
+        message.
+        """
         known = self.state.core.tasks
         new = [spec.task_id for spec in message.tasks if spec.task_id not in known]
         if new:

@@ -54,14 +54,25 @@ class HubProcess:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.env = {**os.environ, "JUPYTER_FX_RUNTIME_DIR": str(folder / "r"), "JUPYTER_FX_STATE_DIR": str(folder / "s")}
+        self.env = {
+            **os.environ,
+            "JUPYTER_FX_RUNTIME_DIR": str(folder / "r"),
+            "JUPYTER_FX_STATE_DIR": str(folder / "s"),
+        }
         self.env["JUPYTER_FX_CONFIG_DIR"] = str(folder / "c")
         self.process: subprocess.Popen[bytes] | None = None
         self.log = folder / "log"
         self.told: dict[str, Any] = {}
 
     def start(self, *options: str) -> HubProcess:
-        command = [sys.executable, "-m", "jupyter_fx_hub", "--HubApp.min_free=1", "--HubApp.min_free_fraction=0.0", *options]
+        command = [
+            sys.executable,
+            "-m",
+            "jupyter_fx_hub",
+            "--HubApp.min_free=1",
+            "--HubApp.min_free_fraction=0.0",
+            *options,
+        ]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([*command, "--HubApp.ballast=4096"], env=self.env, stderr=log, stdout=log)
         file = self.folder / "r" / "hub.json"
@@ -132,7 +143,12 @@ class FakeClient:
         self.events: list[Any] = []
         self.rejected: dict[str, ErrorInfo] = {}
         self.twice: list[str] = []
-        self.peer = Peer(address, Hello(1, 1, "client", new_id(), token=more.pop("token", "")), on_message=self._told, on_open=self._opened)
+        self.peer = Peer(
+            address,
+            Hello(1, 1, "client", new_id(), token=more.pop("token", "")),
+            on_message=self._told,
+            on_open=self._opened,
+        )
         self.peer.start()
 
     def _opened(self, welcome: Any) -> None:
@@ -423,10 +439,19 @@ def test_a_second_hub_is_refused_with_cause_and_cure(hub: HubProcess) -> None:
     )
     assert again.returncode == 2
     assert f"pid {hub.told['pid']}" in again.stderr
-    other = {**hub.env, "JUPYTER_FX_RUNTIME_DIR": str(hub.folder / "r2"), "JUPYTER_FX_STATE_DIR": str(hub.folder / "s2")}
+    other = {
+        **hub.env,
+        "JUPYTER_FX_RUNTIME_DIR": str(hub.folder / "r2"),
+        "JUPYTER_FX_STATE_DIR": str(hub.folder / "s2"),
+    }
     port = hub.told["url"].rsplit(":", 1)[1]
     taken = subprocess.run(
-        [sys.executable, "-m", "jupyter_fx_hub", f"--port={port}"], env=other, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "jupyter_fx_hub", f"--port={port}"],
+        env=other,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert taken.returncode == 2
     assert f"port {port} on 127.0.0.1 cannot be listened on" in taken.stderr

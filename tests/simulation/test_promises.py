@@ -1,4 +1,6 @@
-"""PROMISES §1 under faults: the pure hub in a small world that loses, repeats, cuts and kills, one seed after another."""
+"""PROMISES §1 under faults: the pure hub in a small world that loses, repeats, cuts and kills, one seed after
+another.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""A small world around the pure hub: a store that forgets what was not committed, agents with journals, clients that come back.
+"""A small world around the pure hub: a store that forgets what was not committed, agents with journals, clients that
+come back.
 
-Everything happens in one thread, one step at a time, as a seeded random number generator decides. Links are ordered; when one is
+Everything happens in one thread, one step at a time, as a seeded random number generator decides. Links are ordered;
+when one is
 cut, passing messages are lost and kept ones come again, those that had arrived included.
 """
 
@@ -118,7 +120,16 @@ class Disk:
                 row.history, row.started = op.history, op.started
                 if isinstance(op, FinishTask):
                     row.outcome = Outcome(
-                        op.task_id, int(op.state), op.payload, op.error, op.blob, op.ref, op.times, op.usage, op.endpoint_id, op.attempt
+                        op.task_id,
+                        int(op.state),
+                        op.payload,
+                        op.error,
+                        op.blob,
+                        op.ref,
+                        op.times,
+                        op.usage,
+                        op.endpoint_id,
+                        op.attempt,
                     )
             elif isinstance(op, AddEvents):
                 self.rows[op.task_id].events += op.events
@@ -227,7 +238,9 @@ class Client:
 
 
 class Agent:
-    """A model of an agent: its journal outlives it, its running tasks do not. Results are kept until the hub has them."""
+    """A model of an agent: its journal outlives it, its running tasks do not. Results are kept until the hub has
+    them.
+    """
 
     def __init__(self, world: World, endpoint_id: str) -> None:
         self.world, self.endpoint_id = world, endpoint_id
@@ -278,7 +291,10 @@ class Agent:
                 self.send_result(task.task_id)
                 return
             if entry["phase"] != "finished":
-                self.out.send(Updates([self.update(task.task_id, "started" if entry["phase"] == "started" else "accepted")]), keep=True)
+                self.out.send(
+                    Updates([self.update(task.task_id, "started" if entry["phase"] == "started" else "accepted")]),
+                    keep=True,
+                )
                 return
         if self.world.rng.random() < 0.05:
             self.journal.pop(task.task_id, None)
@@ -311,7 +327,8 @@ class Agent:
                 self.out.send(Updates([self.update(task_id, "accepted"), self.update(task_id, "started")]), keep=True)
         elif rng.random() < 0.4:
             self.out.send(
-                Outputs([Output(task_id, entry["attempt"], entry["k"], 1, self.world.wall, b"%d\n" % entry["k"])]), keep=True
+                Outputs([Output(task_id, entry["attempt"], entry["k"], 1, self.world.wall, b"%d\n" % entry["k"])]),
+                keep=True,
             )
             entry["k"] += 1
         else:
@@ -394,7 +411,9 @@ class World:
         self.starts[task_id] = self.starts.get(task_id, 0) + 1
         spec = next(c.specs[task_id] for c in self.clients if task_id in c.specs)
         allowed = 1 + (spec.options.retries if spec.options else 0)
-        assert self.starts[task_id] <= allowed, f"{task_id} was started {self.starts[task_id]} times, last at {endpoint_id}"
+        assert self.starts[task_id] <= allowed, (
+            f"{task_id} was started {self.starts[task_id]} times, last at {endpoint_id}"
+        )
 
     # --- the hub and its shell ---
 
@@ -413,7 +432,9 @@ class World:
             self.disk.commit(100)
         else:
             for op in self.disk.endpoints.values():
-                self.handle(EndpointKnown(op.endpoint_id, op.owner, op.name, op.created, int(op.state), op.seen, op.info))
+                self.handle(
+                    EndpointKnown(op.endpoint_id, op.owner, op.name, op.created, int(op.state), op.seen, op.info)
+                )
         rows = [r for r in self.disk.rows.values() if r.state < 10]
         inputs = {i for r in rows for t in [_DECODE.decode(r.insert.spec)] if t.options for i in t.options.inputs}
         found = self.disk.find("u", sorted(inputs), list(self.disk.functions))
@@ -585,7 +606,9 @@ class World:
             if rng.random() < 0.1:
                 options.resources = msgspec.structs.replace(options.resources, cores=2)
             endpoint = rng.choice(["", "", "one", "two", "one"])
-            specs.append(TaskSpec(f"{self.ids:032x}", 0, FUNCTION, b"p", endpoint, "", rng.choice([0, 0, 1, 2]), options))
+            specs.append(
+                TaskSpec(f"{self.ids:032x}", 0, FUNCTION, b"p", endpoint, "", rng.choice([0, 0, 1, 2]), options)
+            )
         return specs
 
     def step(self) -> None:
@@ -626,7 +649,16 @@ class World:
 
     def fault(self) -> None:
         kind = self.rng.choice(
-            ["hub dies", "client cut", "agent cut", "agent cut", "agent dies", "agent dies torn", "old message again", "submitted again"]
+            [
+                "hub dies",
+                "client cut",
+                "agent cut",
+                "agent cut",
+                "agent dies",
+                "agent dies torn",
+                "old message again",
+                "submitted again",
+            ]
         )
         self.faults[kind] = self.faults.get(kind, 0) + 1
         agent = self.rng.choice(list(self.agents.values()))
@@ -642,7 +674,12 @@ class World:
             agent.crash(torn=False)
         elif kind == "agent dies torn":
             # Losing a journal while a dead hub's uncommitted leases are known to nobody else is a double fault: not covered.
-            if agent.endpoint_id not in self.ghosts and not self.disk.queue and not agent.back.flying and agent.connection:
+            if (
+                agent.endpoint_id not in self.ghosts
+                and not self.disk.queue
+                and not agent.back.flying
+                and agent.connection
+            ):
                 self.cut_agent(agent)
                 agent.crash(torn=True)
         elif kind == "old message again" and self.past:
@@ -669,7 +706,9 @@ class World:
                 if side.back.flying:
                     self.deliver_from_hub(side)
             self.commit(50)
-            if self.state.next_timer() is not None and not any(s.out.flying or s.back.flying for s in [*self.clients, *self.agents.values()]):
+            if self.state.next_timer() is not None and not any(
+                s.out.flying or s.back.flying for s in [*self.clients, *self.agents.values()]
+            ):
                 self.now = max(self.now, self.state.next_timer() or 0.0) + 0.001
                 self.handle(Tick())
             if all(len(c.outcomes.keys() | c.rejected.keys()) == len(c.specs) and not c.out.kept for c in self.clients):

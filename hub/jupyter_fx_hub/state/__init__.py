@@ -1,1 +1,3 @@
-"""What the hub decides: pure, ``HubState.handle(event, now) -> [instruction]``; no clock, no I/O. Called by the service alone."""
+"""What the hub decides: pure, ``HubState.handle(event, now) -> [instruction]``; no clock, no I/O. Called by the
+service alone.
+"""

@@ -11,7 +11,9 @@ from jupyter_fx_hub.store.ops import AddEvents, EventRow
 __all__ = ["note", "outputs"]
 
 DATA_MAX = 256 * 1024
-"""Bytes of the data of a display or of a map's partial results that are kept and told; what is larger is replaced by a note."""
+"""Bytes of the data of a display or of a map's partial results that are kept and told; what is larger is replaced by
+a note.
+"""
 
 
 def outputs(core: Core, endpoint: Endpoint, message: Outputs) -> None:

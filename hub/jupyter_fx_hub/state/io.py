@@ -1,6 +1,7 @@
 """What goes into the state (events) and what comes out (instructions).
 
-`link` numbers name client links; they are never used again. An instruction with `after=True` may be carried out only once
+`link` numbers name client links; they are never used again. An instruction with `after=True` may be carried out only
+once
 all `Writes` of the same answer are on disk. Instructions for one link or one endpoint keep their order.
 """
 
@@ -212,7 +213,9 @@ class ToOwner(msgspec.Struct, frozen=True):
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """Tell this link what the store has of the task: events from `start` (up to `upto`, -1: all), then its outcome if there is one."""
+    """Tell this link what the store has of the task: events from `start` (up to `upto`, -1: all), then its outcome if
+    there is one.
+    """
 
     link: int
     owner: str

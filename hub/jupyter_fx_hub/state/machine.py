@@ -50,7 +50,8 @@ __all__ = ["HubState"]
 class HubState:
     """Everything that the hub knows of unfinished work, and what to do about it.
 
-    `boot`: number of this start of the hub on its database. `offset`: epoch seconds minus the clock of `now` (monotonic seconds).
+    `boot`: number of this start of the hub on its database. `offset`: epoch seconds minus the clock of `now`
+    (monotonic seconds).
     """
 
     def __init__(self, boot: int, *, offset: float = 0.0) -> None:
@@ -150,7 +151,9 @@ def _endpoint_timer(core: Core, kind: str, endpoint: Endpoint) -> None:
 
 
 def _link_gone(core: Core, event: LinkGone) -> None:
-    """Its number never comes again, so messages for it are dropped by the shell; tasks forget it when they tell something."""
+    """Its number never comes again, so messages for it are dropped by the shell; tasks forget it when they tell
+    something.
+    """
 
 
 def _endpoint_known(core: Core, event: EndpointKnown) -> None:

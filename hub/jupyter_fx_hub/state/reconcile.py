@@ -1,7 +1,9 @@
 """Endpoints come, go and come back: what is certain then about the tasks that they had.
 
-A *sure* inventory is complete: what it lacks is not there. An *unsure* one (the journal's generation or the machine's boot id
-changed, or its tail is torn) only proves what it names; leases that it lacks wait until the agent sends it again, sure (its managers
+A *sure* inventory is complete: what it lacks is not there. An *unsure* one (the journal's generation or the machine's
+boot id
+changed, or its tail is torn) only proves what it names; leases that it lacks wait until the agent sends it again,
+sure (its managers
 have reported: what is missing never started) or settled (they are attested dead: nobody can know).
 """
 
@@ -19,7 +21,8 @@ from jupyter_fx_hub.state.records import Endpoint, Task
 __all__ = ["delete", "down", "inventory", "known", "status", "sweep", "unsure_over", "up"]
 
 UNSURE_WITHIN: Final = 600.0
-"""Seconds in which an agent must say what became of leases that its unsure inventory lacks; after that they are LOST."""
+"""Seconds in which an agent must say what became of leases that its unsure inventory lacks; after that they are LOST.
+"""
 ACCEPT_WITHIN: Final = 60.0
 """Seconds in which a connected agent must have journaled a lease."""
 _T = TaskState
@@ -126,8 +129,10 @@ def _match(core: Core, endpoint: Endpoint, held: list[Held], message: Inventory)
 def _settle(core: Core, endpoint: Endpoint, missing: list[Task], message: Inventory) -> None:
     """Decide about the leases that an inventory lacks.
 
-    What an inventory proves is kept on disk as `journal` (generation, boot, agent process), written after what was decided: so a hub
-    that dies in between decides again, and does not take the next, sure inventory of the new journal for an answer about the old one.
+    What an inventory proves is kept on disk as `journal` (generation, boot, agent process), written after what was
+    decided: so a hub
+    that dies in between decides again, and does not take the next, sure inventory of the new journal for an answer
+    about the old one.
     """
     journal = f"{message.generation}:{message.boot_id}:{endpoint.incarnation}"
     old = str(endpoint.info.get("journal") or "")
@@ -209,7 +214,9 @@ def status(core: Core, endpoint: Endpoint, message: AgentStatus) -> None:
 
 
 def sweep(core: Core, endpoint: Endpoint) -> None:
-    """Leases that a connected agent has neither accepted nor refused in time: have it connect again and tell what it holds."""
+    """Leases that a connected agent has neither accepted nor refused in time: have it connect again and tell what it
+    holds.
+    """
     endpoint.sweep_at = 0.0
     late = core.now - ACCEPT_WITHIN
     oldest = min((t.leased_mark for t in endpoint.leases.values() if t.state is _T.LEASED), default=None)

@@ -152,7 +152,9 @@ class Endpoint:
         self.sent = 0
         """LeasedTasks sent on this connection."""
         self.trace: dict[str, deque[tuple[int, int]]] = {}
-        """Per shape: (`sent` after a message, tasks of the shape in it), of messages that the agent has not counted in yet."""
+        """Per shape: (`sent` after a message, tasks of the shape in it), of messages that the agent has not counted
+        in yet.
+        """
         self.functions: set[tuple[str, str]] = set()
         """(owner, digest) sent on this connection."""
         self.held: list[Held] = []
