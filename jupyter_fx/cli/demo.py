@@ -13,7 +13,7 @@ from typing import Any
 
 from traitlets import Bool, Int
 
-from jupyter_fx.cli.base import Command, table
+from jupyter_fx.cli.base import Command, name_of_task, table
 from jupyter_fx.errors import UsageError
 
 __all__ = ["DemoApp"]
@@ -147,7 +147,10 @@ def _tell_tasks() -> None:
         return
     client = HubClient(hub.address, token=hub.token)
     try:
+        known: dict[str, str] = {}
         tasks = client.request("tasks.list", {"limit": 200})["tasks"]
+        for info in tasks:
+            info["name"] = name_of_task(client, info, known)
     finally:
         client.close(timeout=0.0)
     rows = []

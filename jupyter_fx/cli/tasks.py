@@ -8,7 +8,7 @@ from typing import Any
 
 from traitlets import Bool, CaselessStrEnum, Int, Unicode
 
-from jupyter_fx.cli.base import ClientCommand, json_flag, nearest, table
+from jupyter_fx.cli.base import ClientCommand, json_flag, name_of_task, nearest, table
 from jupyter_fx.errors import UsageError
 from jupyter_fx.ids import short_id
 from jupyter_fx.protocol.lifecycle import TaskState
@@ -37,8 +37,11 @@ class TasksApp(ClientCommand):
                 raise UsageError(f"{state!r} is no state of a task{nearest(state.upper(), _STATES)}")
             args["state"] = state.upper()
         client = self.client
+        known: dict[str, str] = {}
         try:
             found = client.request("tasks.list", args)["tasks"]
+            for info in found:
+                info["name"] = name_of_task(client, info, known)
         finally:
             client.close(timeout=0.0)
         rows = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import time
 from typing import Any
@@ -49,6 +50,9 @@ class UpApp(ClientCommand):
         )
         if self.detach:
             return
+        # Both end it the same way, also where a shell has told its background jobs to ignore SIGINT.
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, signal.default_int_handler)
         try:
             self._watch(hub)
         except KeyboardInterrupt:

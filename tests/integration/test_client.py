@@ -106,7 +106,7 @@ def test_large_results_of_a_map_come_home(client: HubClient) -> None:
 
 
 def test_an_unknown_endpoint_is_told_with_the_nearest(client: HubClient) -> None:
-    with pytest.raises(errors.UsageError, match="lokal.*local"):
+    with pytest.raises(errors.UsageError, match=r"lokal.*local"):
         client.submit_call(square, (1,), endpoint="lokal").result(20)
 
 

@@ -14,7 +14,7 @@ def told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int,
     with pytest.raises(SystemExit) as caught:
         app.main(arguments)
     while Application.initialized():
-        type(Application._instance).clear_instance()
+        type(Application.instance()).clear_instance()
     said = capsys.readouterr()
     return int(caught.value.code or 0), said.out, said.err
 
