@@ -133,6 +133,13 @@ class Executor(concurrent.futures.Executor):
     def _client(self) -> HubClient:
         return self._client_given or default_client()
 
+    def after_fork(self) -> None:
+        """In a forked child: what the parent waits for is the parent's."""
+        self._lock = threading.Lock()
+        self._pending.clear()
+        self._backlog.clear()
+        self._free = self._max_workers or 0
+
     def _check(self) -> None:
         if self._broken:
             raise BrokenExecutor(self._broken)
@@ -254,7 +261,12 @@ def _results(
                 yield _taken(started, work, end)
                 continue
             values = _taken(started, work, end)
+            failed = values.failed
             values.reverse()
+            if not failed:
+                while values:
+                    yield values.pop()
+                continue
             while values:
                 if type(values[-1]) is payload.ItemError:
                     raise values[-1].error

@@ -5,6 +5,7 @@ acknowledged before the process is gone."""
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 import threading
 import weakref
@@ -44,6 +45,14 @@ def _at_exit() -> None:
             )
         client.close(timeout=0.0)
 
+
+def _forked() -> None:
+    for executor in list(_executors):
+        executor.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 # Threads are joined before atexit handlers run: concurrent.futures uses the same door.
 _register = getattr(threading, "_register_atexit", atexit.register)

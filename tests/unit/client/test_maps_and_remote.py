@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -189,6 +190,21 @@ def test_an_executor_bounds_what_is_at_the_hub(client: HubClient, hub: FakeHub) 
     executor.shutdown()
     with pytest.raises(RuntimeError, match="after shutdown"):
         executor.submit(abs, 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_does_not_wait_for_its_parents_calls(client: HubClient, hub: FakeHub) -> None:
+    hub.held = True
+    executor = Executor(client=client)
+    future = executor.submit(abs, -1)
+    pid = os.fork()
+    if pid == 0:
+        executor.shutdown(wait=True)
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    hub.release()
+    assert future.result(5) == 1
+    executor.shutdown()
 
 
 def test_an_initializer_runs_once_per_process_and_breaks_the_executor_when_it_fails(client: HubClient) -> None:
