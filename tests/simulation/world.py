@@ -561,7 +561,6 @@ class World:
         agent.back.up = True
         self.handle(AgentUp(agent.endpoint_id, incarnation=f"{agent.endpoint_id}/{agent.process}"))
         agent.opened()
-        self.ghosts.discard(agent.endpoint_id)
 
     def cut_agent(self, agent: Agent) -> None:
         if agent.connection:
@@ -579,6 +578,8 @@ class World:
             if isinstance(message, Results | Updates | Outputs | Nack):
                 self.past.append((side.endpoint_id, message))
             self.handle(FromAgent(side.endpoint_id, message))
+            if isinstance(message, Inventory) and message.last:
+                self.ghosts.discard(side.endpoint_id)
         self.acknowledge(side, number)
 
     def deliver_from_hub(self, side: Any) -> None:

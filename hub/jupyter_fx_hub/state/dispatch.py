@@ -174,9 +174,10 @@ def demand_items(core: Core, endpoint: Endpoint) -> list[DemandItem]:
             item = items.setdefault(shape, DemandItem(shape, 0, resources_of(shape), owner=endpoint.owner))
             item.tasks += queue.live
     for shape, item in items.items():
-        if (session_id := session_of(shape)) and (session := core.sessions.get(session_id)) is not None:
-            if session.state in {SessionState.REQUESTED, SessionState.OPENING, SessionState.OPEN}:
-                item.session, item.resources = session.spec, session.spec.resources
+        session = core.sessions.get(session_of(shape) or "")
+        wanted = {SessionState.REQUESTED, SessionState.OPENING, SessionState.OPEN}
+        if session is not None and session.state in wanted:
+            item.session, item.resources = session.spec, session.spec.resources
     return list(items.values())
 
 

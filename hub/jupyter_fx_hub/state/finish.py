@@ -40,6 +40,7 @@ _ERRORS: Final = {
     _T.POISONED: "TaskPoisoned",
     _T.FAILED: "InfrastructureError",
 }
+_BY_NUMBER: Final = {int(state): state for state in _T if state >= 10}
 _NO_TIMES: Final = [0.0, 0.0, 0.0]
 
 
@@ -141,7 +142,7 @@ def results(core: Core, endpoint: Endpoint, event: FromAgent, message: Results) 
         if task is None or task.unsure:
             # Of an unconfirmed one the store may know more: nothing is decided before it has answered.
             unknown.append(result)
-        elif task.state.terminal or not holds(core, endpoint, task, result.attempt, result.fence):
+        elif task.state >= 10 or not holds(core, endpoint, task, result.attempt, result.fence):
             core.counts["late_results"] += 1
         else:
             _result(core, endpoint, task, result)
@@ -155,11 +156,11 @@ def results(core: Core, endpoint: Endpoint, event: FromAgent, message: Results) 
 
 
 def _result(core: Core, endpoint: Endpoint, task: Task, result: Result) -> None:
-    state = _T(result.state) if 10 <= result.state <= 15 else _T.FAILED
+    state = _BY_NUMBER.get(result.state, _T.FAILED)
     times = result.times or _NO_TIMES
     error = result.error
     if result.lost and state is not _T.CANCELLED:
-        _reach(core, task, _RUNNING, times)
+        _reach(core, task, times)
         killed = error is not None and error.etype == "WorkerLost"
         lose(core, task, killed=killed, state=_T.LOST if state is _T.LOST else _T.FAILED, error=error, result=result)
         return
@@ -170,7 +171,7 @@ def _result(core: Core, endpoint: Endpoint, task: Task, result: Result) -> None:
         if error is None:
             error = _error(task, state, task.cancelling[1] if task.cancelling else "cancelled at its endpoint")
     if state is _T.SUCCEEDED or times[1]:
-        _reach(core, task, _RUNNING, times)
+        _reach(core, task, times)
     if state in {_T.LOST, _T.POISONED, _T.EXPIRED} and error is None:
         error = _error(task, state, "its endpoint said so")
     if state is _T.POISONED or (state is _T.EXPIRED and task.state is _RUNNING):
@@ -178,12 +179,11 @@ def _result(core: Core, endpoint: Endpoint, task: Task, result: Result) -> None:
     end(core, task, state, error=error, result=result)
 
 
-def _reach(core: Core, task: Task, target: TaskState, times: list[float]) -> None:
+def _reach(core: Core, task: Task, times: list[float]) -> None:
     """Go through the steps that the agent did not tell by themselves."""
     if task.state is _LEASED:
-        task.accepted_at = times[0] or core.wall
-        core.step(task, _ACCEPTED, task.accepted_at)
-    if target is _RUNNING and task.state is _ACCEPTED:
+        core.ran(task, times[0] or core.wall, times[1] or core.wall)
+    elif task.state is _ACCEPTED:
         task.started_at = times[1] or core.wall
         task.starts += 1
         core.step(task, _RUNNING, task.started_at)
@@ -284,14 +284,14 @@ def end(
             error=error,
             times=times,
         )
-        outcome = Outcome(task_id, state.value, error=error, times=times, endpoint_id=endpoint_id, attempt=attempt)
+        outcome = Outcome(task_id, int(state), error=error, times=times, endpoint_id=endpoint_id, attempt=attempt)
     else:
         payload, blob, ref, usage = result.payload, result.blob, result.ref, result.usage
         op = FinishTask(
             task_id, state, attempt, task.fence, endpoint_id, pack(task.hist), finished, task.started_at,
             payload, error, blob, ref, times, usage,
         )  # fmt: skip
-        outcome = Outcome(task_id, state.value, payload, error, blob, ref, times, usage, endpoint_id, attempt)
+        outcome = Outcome(task_id, int(state), payload, error, blob, ref, times, usage, endpoint_id, attempt)
     core.writes.append(op)
     core.ended[state] += 1
     core.unfinished -= 1

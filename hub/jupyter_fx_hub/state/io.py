@@ -42,7 +42,7 @@ __all__ = [
 
 
 class FromClient(msgspec.Struct, frozen=True):
-    """A message of a client. `fresh`: it is certain that its task ids were never submitted before (not a redelivery)."""
+    """A message of a client. `fresh`: its task ids were certainly never submitted before (not a redelivery)."""
 
     link: int
     owner: str

@@ -35,9 +35,18 @@ def _finished(core: Core, row: FinishedTask) -> None:
     if old is None:
         core.seq += 1
         old = core.tasks[outcome.task_id] = Task(
-            outcome.task_id, row.owner, None, row.hash, core.seq, "", outcome.endpoint_id,
-            outcome.times[0] if outcome.times else 0.0, [(0, outcome.state, 0.0, "")], state=_T(outcome.state), attempt=outcome.attempt,
-        )  # fmt: skip
+            outcome.task_id,
+            row.owner,
+            None,
+            row.hash,
+            core.seq,
+            "",
+            outcome.endpoint_id,
+            outcome.times[0] if outcome.times else 0.0,
+            [(0, outcome.state, 0.0, "")],
+            state=_T(outcome.state),
+            attempt=outcome.attempt,
+        )
         core.done.append((core.now, outcome.task_id))
     if old.state.terminal and old.outcome is None:
         old.outcome = outcome
@@ -59,15 +68,30 @@ def _unfinished(core: Core, row: LoadedTask) -> Task | None:
     if not pinned and row.endpoint_id and core.owned.get(row.owner, []) and len(core.owned[row.owner]) == 1:
         pinned = True
     task = Task(
-        spec.task_id, row.owner, spec, row.hash, core.seq, shape, row.endpoint_id, row.submitted, list(row.history), n=row.next_n,
-        state=state, pinned=pinned, attempt=row.attempt, fence=(row.fence[0], row.fence[1]), started_at=row.started,
-        out_attempt=row.out_attempt, out_k=row.out_k, leased_mark=core.now,
-    )  # fmt: skip
+        spec.task_id,
+        row.owner,
+        spec,
+        row.hash,
+        core.seq,
+        shape,
+        row.endpoint_id,
+        row.submitted,
+        list(row.history),
+        n=row.next_n,
+        state=state,
+        pinned=pinned,
+        attempt=row.attempt,
+        fence=(row.fence[0], row.fence[1]),
+        started_at=row.started,
+        out_attempt=row.out_attempt,
+        out_k=row.out_k,
+        leased_mark=core.now,
+    )
     if not pinned and state < _T.LEASED:
         task.endpoint_id = ""
     core.tasks[spec.task_id] = task
     core.unfinished += 1
-    _remember(core, task)
+    _remember(task)
     if row.expires_at:
         task.expires = max(core.now, row.expires_at - core.offset)
         core.at(task.expires, "expires", spec.task_id)
@@ -83,7 +107,7 @@ def _unfinished(core: Core, row: LoadedTask) -> Task | None:
     return task
 
 
-def _remember(core: Core, task: Task) -> None:
+def _remember(task: Task) -> None:
     """What the history tells beyond the state: starts, kills, when it was leased, a cancellation that was asked for."""
     previous = 0
     for _, state, at, reason in task.hist:

@@ -119,7 +119,7 @@ class HubState:
             assert all(left >= 0 or endpoint.credit_said for left in endpoint.credit.values()), endpoint.name
 
 
-def _tick(core: Core, event: Tick) -> None:
+def _tick(core: Core, _: Tick) -> None:
     for kind, key in core.due():
         if kind == "expires":
             if (task := core.tasks.get(key)) is not None:

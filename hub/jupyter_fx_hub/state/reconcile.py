@@ -112,7 +112,7 @@ def _match(core: Core, endpoint: Endpoint, held: list[Held], message: Inventory)
         if task is None:
             continue  # nobody has submitted it on this hub's disk: it stays in the agent's journal
         if item.phase == "finished" and task.state is _T.QUEUED:
-            continue  # its result was told when nobody knew the task: dispatched anew, the agent answers from its journal
+            continue  # its result was told when nobody knew it: dispatched anew, the agent answers from its journal
         if task.state.terminal or not finish.holds(core, endpoint, task, item.attempt, item.fence):
             if item.phase != "finished":
                 stale.append((item.task_id, item.attempt))
@@ -165,7 +165,8 @@ def unsure_over(core: Core, endpoint: Endpoint) -> None:
 
 
 def _lost(endpoint: Endpoint, why: str) -> str:
-    return f"endpoint {endpoint.name} lost its records of it ({why or 'its journal began anew'}); whether it ran cannot be known"
+    lost = why or "its journal began anew"
+    return f"endpoint {endpoint.name} lost its records of it ({lost}); whether it ran cannot be known"
 
 
 def _phase(core: Core, task: Task, phase: str) -> None:
@@ -223,7 +224,8 @@ def sweep(core: Core, endpoint: Endpoint) -> None:
     if oldest is None:
         return
     if endpoint.ready and oldest <= late and not endpoint.unsure:
-        message = f"tasks leased to endpoint {endpoint.name} were not accepted within {ACCEPT_WITHIN:.0f} s: connect again, tell what is there"
+        late = f"tasks leased to endpoint {endpoint.name} were not accepted within {ACCEPT_WITHIN:.0f} s"
+        message = f"{late}: connect again, tell what is there"
         core.first.append(CloseAgent(endpoint.endpoint_id, ErrorInfo("InfrastructureError", message), True))
         oldest = core.now
     endpoint.sweep_at = max(oldest, late + 1.0) + ACCEPT_WITHIN

@@ -122,10 +122,34 @@ class Endpoint:
     """An endpoint and everything that is decided for it alone: another hub process could own another endpoint."""
 
     __slots__ = (
-        "counter", "created_at", "credential_hash", "credit", "credit_said", "demand_at", "demand_said", "demand_set", "dirty", "doubtful", "endpoint_id",
-        "functions", "held", "incarnation", "info", "leases", "name", "owner", "queues", "ready", "seen_at", "sent", "since", "state", "sweep_at",
-        "trace", "unsure",
-    )  # fmt: skip
+        "counter",
+        "created_at",
+        "credential_hash",
+        "credit",
+        "credit_said",
+        "demand_at",
+        "demand_said",
+        "demand_set",
+        "dirty",
+        "doubtful",
+        "endpoint_id",
+        "functions",
+        "held",
+        "incarnation",
+        "info",
+        "leases",
+        "name",
+        "owner",
+        "queues",
+        "ready",
+        "seen_at",
+        "sent",
+        "since",
+        "state",
+        "sweep_at",
+        "trace",
+        "unsure",
+    )
 
     def __init__(self, endpoint_id: str, owner: str, name: str, created_at: float) -> None:
         self.endpoint_id, self.owner, self.name, self.created_at = endpoint_id, owner, name, created_at

@@ -179,10 +179,20 @@ def _save(core: Core, session: Session) -> None:
     spec = session.spec
     core.writes.append(
         PutSession(
-            spec.session_id, session.owner, session.endpoint_id, session.state, pack(spec), spec.kernel_id, spec.epoch, spec.resources,
-            session.opened_at, core.wall, session.reason, session.info,
+            spec.session_id,
+            session.owner,
+            session.endpoint_id,
+            session.state,
+            pack(spec),
+            spec.kernel_id,
+            spec.epoch,
+            spec.resources,
+            session.opened_at,
+            core.wall,
+            session.reason,
+            session.info,
         )
-    )  # fmt: skip
+    )
 
 
 def _tell(core: Core, session: Session) -> None:

@@ -144,7 +144,7 @@ def _take(core: Core, link: int, owner: str, spec: TaskSpec, fresh: bool) -> Non
     state = _WAITING if missing else _QUEUED
     task = Task(
         spec.task_id, owner, spec, digest, core.seq, shape, "" if endpoint is None else endpoint.endpoint_id, wall,
-        [(0, state.value, wall, "")], state=state, pinned=endpoint is not None, unsure=not fresh, link=link, watch=spec.watch,
+        [(0, int(state), wall, "")], state=state, pinned=endpoint is not None, unsure=not fresh, link=link, watch=spec.watch,
     )  # fmt: skip
     core.tasks[spec.task_id] = task
     core.unfinished += 1

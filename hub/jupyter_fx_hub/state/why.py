@@ -29,7 +29,7 @@ def _count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def why_endpoint(core: Core, endpoint: Endpoint) -> str:
+def why_endpoint(endpoint: Endpoint) -> str:
     """Why it is not ready, or an empty sentence."""
     name = endpoint.name
     if endpoint.state is EndpointState.ENROLLED:
@@ -62,7 +62,7 @@ def _why(core: Core, task: Task) -> str:
     if task.state is not TaskState.QUEUED:
         assert endpoint is not None
         if not endpoint.ready:
-            text = f"{why_endpoint(core, endpoint)}; the task "
+            text = f"{why_endpoint(endpoint)}; the task "
             return text + (
                 "may still be running there" if task.state is TaskState.RUNNING else "may have started there"
             )
@@ -76,7 +76,7 @@ def _why(core: Core, task: Task) -> str:
     if endpoint is None:
         return _floating(core, task)
     if not endpoint.ready:
-        return f"{why_endpoint(core, endpoint)}; the task waits"
+        return f"{why_endpoint(endpoint)}; the task waits"
     return _in_line(core, task, endpoint)
 
 
@@ -96,7 +96,7 @@ def _floating(core: Core, task: Task) -> str:
     if not own:
         return "no endpoint is enrolled yet; the task waits"
     if not any(e.ready for e in own):
-        return f"none of {_count(len(own), 'endpoint')} is online ({why_endpoint(core, own[0])}); the task waits"
+        return f"none of {_count(len(own), 'endpoint')} is online ({why_endpoint(own[0])}); the task waits"
     return f"waits for a free worker of any of {_count(len(own), 'endpoint')}"
 
 
@@ -113,5 +113,5 @@ def _in_line(core: Core, task: Task, endpoint: Endpoint) -> str:
     if session_id:
         return f"{_count(ahead + running, 'cell')} before it in its session"
     text = f"{_count(ahead, 'task')} before it, {_count(running, 'worker')} busy at endpoint {endpoint.name}"
-    reason = why_endpoint(core, endpoint)
+    reason = why_endpoint(endpoint)
     return f"{text}; {reason}" if reason else text
