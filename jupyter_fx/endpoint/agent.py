@@ -47,6 +47,7 @@ from jupyter_fx.endpoint.identity import Identity, boot_id, scrubbed
 from jupyter_fx.endpoint.journal import Journal
 from jupyter_fx.endpoint.manager import Manager, ManagerSpec
 from jupyter_fx.endpoint.pool import host_cores
+from jupyter_fx.endpoint.remote_manager import RemoteManager
 from jupyter_fx.endpoint.settings import Endpoint
 from jupyter_fx.endpoint.state import AgentState
 from jupyter_fx.endpoint.store import Store, free_space
@@ -111,7 +112,11 @@ class Agent:
             preload=list(settings.preload),
             max_processes=settings.max_processes,
         )
-        self.manager = Manager(spec, self._event, self._loop)
+        self.manager: Manager | RemoteManager
+        if settings.manager == "process":
+            self.manager = RemoteManager(spec, self._event, self._loop, self.state.held)
+        else:
+            self.manager = Manager(spec, self._event, self._loop)
         self.manager.logs.retention = settings.log_retention_days * 86400
         for name, payload in functions.items():
             self.manager.receive(Code(name, payload))
@@ -159,7 +164,8 @@ class Agent:
             with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
                 self._loop.add_signal_handler(number, self.stop)
         self.manager.start()
-        self._event(Replayed(self.journal.records))
+        adopting = isinstance(self.manager, RemoteManager) and self.manager.adopted
+        self._event(Replayed(self.journal.records, adopting))
         self.journal.records = []
         self._event(self.manager.capacity())
         self.peer.start()

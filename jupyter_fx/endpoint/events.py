@@ -96,6 +96,8 @@ class Replayed(msgspec.Struct, frozen=True):
     """What the journal held when the agent started: its records, oldest first."""
 
     records: list[Record]
+    adopting: bool = False
+    """A manager that outlived the agent will report: wait for that before judging what had started."""
 
 
 class Record(msgspec.Struct, array_like=True):

@@ -21,8 +21,8 @@ from typing import Any, Final
 import msgspec
 
 from jupyter_fx.endpoint.events import Record
-from jupyter_fx.endpoint.journal_kinds import ACCEPT, HEAD, LEASE, RESULT
-from jupyter_fx.protocol.messages import LeasedTask, Result
+from jupyter_fx.endpoint.journal_kinds import ACCEPT, HEAD, LEASE, RESULT, SESSION
+from jupyter_fx.protocol.messages import LeasedTask, Result, SessionSpec
 
 __all__ = ["Journal", "read_records"]
 
@@ -31,7 +31,12 @@ _RECORD_MAX: Final = 1 << 28
 _COMPACT_ABOVE: Final = 8 * 1024 * 1024
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
-_TYPES: Final[dict[int, Any]] = {ACCEPT: list[LeasedTask], LEASE: list[LeasedTask], RESULT: list[tuple[Result, str]]}
+_TYPES: Final[dict[int, Any]] = {
+    ACCEPT: list[LeasedTask],
+    LEASE: list[LeasedTask],
+    RESULT: list[tuple[Result, str]],
+    SESSION: tuple[SessionSpec, str],
+}
 
 
 def read_records(data: bytes) -> tuple[list[Record], int, str]:

@@ -21,6 +21,6 @@ LEASE: Final = 8
 FORGET: Final = 5
 """[task_id, …]"""
 SESSION: Final = 6
-"""[session_id]: it is being opened."""
+"""[SessionSpec, owner]: it is being opened."""
 SESSION_END: Final = 7
 """[session_id]"""

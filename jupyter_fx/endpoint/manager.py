@@ -112,6 +112,11 @@ class Manager:
         """Take a message of the agent."""
         self._handlers[type(message)](message)
 
+    def tell_again(self) -> None:
+        """There is another agent: ask again for each START that it may or may not have journaled."""
+        for ticket, (_worker, jobs, _short) in self._tickets.items():
+            self.send(Want(ticket, [job.work.task_id for job in jobs]))
+
     def capacity_changed(self) -> None:
         """See PoolOwner."""
         self.send(self.capacity())
@@ -127,6 +132,9 @@ class Manager:
 
     def _place(self, message: Place) -> None:
         for work in message.work:
+            if work.task_id in self.jobs:
+                # An agent that starts anew places what it holds: this is here already.
+                continue
             self._by_no += 1
             job = Job(self._by_no, work)
             self.jobs[work.task_id] = job
@@ -181,7 +189,11 @@ class Manager:
         self.send(Want(self._ticket, [job.work.task_id for job in jobs]))
 
     def _go(self, message: Go) -> None:
-        worker, jobs, short = self._tickets.pop(message.ticket)
+        found = self._tickets.pop(message.ticket, None)
+        if found is None:
+            # Said twice, by an agent and by its successor.
+            return
+        worker, jobs, short = found
         worker.asked -= len(jobs)
         if len(message.tasks) != len(jobs):
             allowed = set(message.tasks)

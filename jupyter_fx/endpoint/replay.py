@@ -9,26 +9,27 @@ from jupyter_fx.endpoint import journal_kinds as kinds
 from jupyter_fx.endpoint.entry import ACCEPTED, FINISHED, STARTED, Entry
 from jupyter_fx.endpoint.events import Record
 from jupyter_fx.endpoint.outcome import restamped
+from jupyter_fx.protocol.messages import SessionSpec
 
 __all__ = ["replay"]
 
 _PHASES = {kinds.START: STARTED, kinds.UNSTART: ACCEPTED}
 
 
-def replay(records: Iterable[Record], t: float) -> tuple[list[Entry], list[str]]:
+def replay(records: Iterable[Record], t: float) -> tuple[list[Entry], list[tuple[SessionSpec, str]]]:
     """The tasks that the journal holds, in the order of their coming, and the sessions that were open. `t`: seconds
     since the epoch.
     """
     tasks: dict[str, Entry] = {}
-    sessions: dict[str, None] = {}
+    sessions: dict[str, tuple[SessionSpec, str]] = {}
     for kind, data in ((record.kind, record.data) for record in records):
         if kind == kinds.SESSION:
-            sessions[data[0]] = None
+            sessions[data[0].session_id] = (data[0], data[1])
         elif kind == kinds.SESSION_END:
             sessions.pop(data[0], None)
         else:
             _step(tasks, kind, data, t)
-    return list(tasks.values()), list(sessions)
+    return list(tasks.values()), list(sessions.values())
 
 
 def _step(tasks: dict[str, Entry], kind: int, data: Any, t: float) -> None:

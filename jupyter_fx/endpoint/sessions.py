@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from jupyter_fx.endpoint import journal_kinds as kinds
@@ -71,7 +70,7 @@ class SessionBook:
         cwd = spec.cwd if self._use_cwd else ""
         told = Send(SessionEvent(spec.session_id, int(SessionState.OPENING)), keep=True)
         opened: list[Any] = [Tell(OpenWorker(spec.session_id, cwd, width)), told]
-        return [Write(Record(kinds.SESSION, [spec.session_id]), opened)]
+        return [Write(Record(kinds.SESSION, (spec, owner)), opened)]
 
     def not_journaled(self, session_id: str, why: str) -> list[Any]:
         """The journal did not take its beginning: it is not opened."""
@@ -106,10 +105,20 @@ class SessionBook:
         said = SessionClosed(message.session_id, message.reason, message.lost, message.info)
         return [Send(said, keep=True), Write(Record(kinds.SESSION_END, [message.session_id]), [])]
 
-    def died_before(self, sessions: Iterable[str]) -> list[Any]:
-        """These were open when an earlier agent died."""
-        out: list[Any] = []
-        for session_id in sessions:
-            said = SessionClosed(session_id, "the endpoint's agent died, and the session's worker with it", lost=True)
-            out += [Send(said, keep=True), Write(Record(kinds.SESSION_END, [session_id]), [])]
-        return out
+    def opened(self) -> list[tuple[SessionSpec, str]]:
+        """Those that have a worker or wait for it."""
+        states = {SessionState.OPENING, SessionState.OPEN, SessionState.CLOSING}
+        return [(one.spec, one.owner) for one in self._sessions.values() if one.state in states]
+
+    def restore(self, spec: SessionSpec, owner: str) -> None:
+        """It was open when an earlier agent died; whether it is, its manager will say."""
+        self.leased(spec, owner)
+        one = self._sessions[spec.session_id]
+        one.state = move(move(one.state, SessionState.OPENING), SessionState.OPEN)
+
+    def lost_but(self, alive: list[str], among: set[str] | None) -> list[Any]:
+        """The manager holds these sessions and no others `among` those (None: all)."""
+        known = [spec.session_id for spec, _ in self.opened()]
+        gone = [one for one in known if one not in alive and (among is None or one in among)]
+        reason = "the manager of the session's worker died, and the worker with it"
+        return [one for session_id in gone for one in self.gone(SessionGone(session_id, reason, lost=True))]

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from traitlets import Bool, Dict, Float, Int, List, Unicode
+from traitlets import Bool, Dict, Enum, Float, Int, List, Unicode
 from traitlets.config import Config, Configurable
 from traitlets.config.loader import ConfigFileNotFound, PyFileConfigLoader
 
@@ -24,6 +24,11 @@ class Endpoint(Configurable):
         "", help="Address of the fx hub: https://…, wss://… or unix:/path. Empty: the one that it enrolled with."
     ).tag(config=True)
     workers = Int(0, min=0, help="Workers of the pool. 0: one for each core that the agent may use.").tag(config=True)
+    manager = Enum(
+        ["inline", "process"],
+        "inline",
+        help="Where the manager runs: in the agent, or as a process of its own, whose tasks outlive the agent.",
+    ).tag(config=True)
     max_sessions = Int(16, min=0, help="Sessions that may be open at once; they are beyond the pool.").tag(config=True)
     python = Unicode("", help="The Python that runs the workers. Empty: the agent's own.").tag(config=True)
     preload = List(Unicode(), help="Modules that every worker has imported already, say ['numpy', 'scipy'].").tag(

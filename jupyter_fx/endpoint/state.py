@@ -55,6 +55,7 @@ from jupyter_fx.endpoint.talk import (
     Drain,
     Ended,
     Go,
+    Report,
     Said,
     SessionGone,
     SessionUp,
@@ -134,7 +135,8 @@ class AgentState:
         self._fresh_due = _NO_TIME
         self._sent: deque[tuple[int, list[str]]] = deque()
         self._gone: dict[str, int] = {}
-        self._unsent: list[Entry] = []
+        self._restored: set[str] = set()
+        """Tasks and sessions of an earlier agent, until the manager that outlived it has reported."""
         self._dropped = 0
         self._told_status: dict[str, Any] | None = None
         self._handlers: dict[type, Callable[[Any, float], list[Any]]] = {
@@ -152,6 +154,7 @@ class AgentState:
             SessionUp: self._session_up,
             SessionGone: self._session_gone,
             Capacity: self._capacity,
+            Report: self._report,
             Opened: self._opened,
             Fetched: self._fetched,
             Uploaded: self._uploaded,
@@ -202,8 +205,8 @@ class AgentState:
             yield Record(kinds.ACCEPT, [entry.task for entry in part])
             yield Record(kinds.START, [entry.task.task_id for entry in part if entry.phase == STARTED])
             yield Record(kinds.RESULT, [(entry.result, entry.upload) for entry in part if entry.result is not None])
-        for session_id in self.sessions.open_ids():
-            yield Record(kinds.SESSION, [session_id])
+        for spec, owner in self.sessions.opened():
+            yield Record(kinds.SESSION, (spec, owner))
 
     def validate(self) -> None:
         """Raise AssertionError when the books contradict each other (called by tests after every event)."""
@@ -627,37 +630,58 @@ class AgentState:
             results = [entry.result for entry in entries if entry.result is not None]
             out += [Send(Results([result]), keep=True, marks=[result.task_id]) for result in results]
         elif record.kind == kinds.SESSION:
-            out += self.sessions.not_journaled(record.data[0], event.why)
+            out += self.sessions.not_journaled(record.data[0].session_id, event.why)
         return out + self._tell_status()
 
     def _replayed(self, event: Replayed, now: float) -> list[Any]:
         """Begin with what an earlier agent left."""
         entries, sessions = replay(event.records, now + self.wall)
-        lost: list[Entry] = []
-        out: list[Any] = []
-        runnable: list[Entry] = []
         for entry in entries:
             self.tasks[entry.task.task_id] = entry
             entry.shape = self.books.arrived(entry.task)
-            if entry.phase == ACCEPTED and entry.task.session:
-                entry.result = outcome.cancelled(entry, now + self.wall)
-                entry.result.error = ErrorInfo("RefLost", "the endpoint's agent died, and this cell's session with it")
-            if entry.phase == STARTED:
-                entry.result = outcome.lost(entry.task, entry.accepted, entry.started, now + self.wall)
-                lost.append(entry)
             if entry.result is not None:
-                entry.phase = FINISHED
                 self.books.ended(entry.shape, entry.size, 0.0)
-                if entry.upload and entry.result.blob is None:
-                    out.append(Upload(entry.task.task_id, entry.upload))
-                else:
-                    entry.upload = ""
+        for spec, owner in sessions:
+            self.sessions.restore(spec, owner)
+        out: list[Any] = []
+        for entry in entries:
+            if entry.result is not None and entry.upload and entry.result.blob is None:
+                out.append(Upload(entry.task.task_id, entry.upload))
+            elif entry.result is not None:
+                entry.upload = ""
+        if event.adopting:
+            self._restored = {*self.tasks, *(spec.session_id for spec, _ in sessions)}
+            return out
+        return out + self._report(Report([], [], gone=True), now)
+
+    def _report(self, message: Report, now: float) -> list[Any]:
+        """A manager says what it holds: what had started and is not there is lost, what had not is placed (again)."""
+        held = set(message.tasks)
+        t = now + self.wall
+        ended: list[Entry] = []
+        runnable: list[Entry] = []
+        for entry in list(self.tasks.values()):
+            task = entry.task
+            if entry.phase == FINISHED or not (message.gone or task.task_id in self._restored):
+                continue
+            if task.task_id in held:
+                entry.placed = True
+            elif entry.phase == STARTED:
+                self._finished(entry, outcome.lost(task, entry.accepted, entry.started, t), 0.0)
+                ended.append(entry)
+            elif task.session and task.session not in message.sessions:
+                result = outcome.cancelled(entry, t)
+                result.error = ErrorInfo("RefLost", "this cell's session ended before it started")
+                self._finished(entry, result, 0.0)
+                ended.append(entry)
             else:
+                entry.placed = False
+                entry.needs.clear()
                 runnable.append(entry)
-        if lost:
-            out.append(Write(Record(kinds.RESULT, [(entry.result, "") for entry in lost]), []))
         self._note_steps(runnable, now)
-        return out + self._placing.place(runnable) + self.sessions.died_before(sessions)
+        lost = self.sessions.lost_but(message.sessions, None if message.gone else self._restored)
+        self._restored = set()
+        return self._send_results(ended) + self._placing.place(runnable) + lost
 
 
 def _weight(data: Any) -> int:

@@ -27,6 +27,7 @@ __all__ = [
     "Halt",
     "OpenWorker",
     "Place",
+    "Report",
     "Said",
     "SessionGone",
     "SessionUp",
@@ -179,5 +180,14 @@ class Capacity(msgspec.Struct, array_like=True, tag=22):
     info: dict[str, Any]
 
 
+class Report(msgspec.Struct, array_like=True, tag=23):
+    """All that the manager holds: tasks that have not ended, sessions. It speaks to an agent that starts anew, of what
+    that one's predecessor gave. With `gone` the manager is dead and holds nothing at all."""
+
+    tasks: list[str]
+    sessions: list[str]
+    gone: bool = False
+
+
 ToManager = Code | Place | Go | CancelWork | OpenWorker | CloseWorker | Drain | Halt
-FromManager = Want | Back | Done | Said | SessionUp | SessionGone | Capacity
+FromManager = Want | Back | Done | Said | SessionUp | SessionGone | Capacity | Report

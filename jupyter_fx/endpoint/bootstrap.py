@@ -1,0 +1,119 @@
+"""How a manager process and its agent come to trust each other: files in `blocks/ID/` (0700, each file 0600).
+
+The agent puts a `secret` there and, whenever it listens, `agent.json` (address, server key). A manager makes its key
+pair where it
+runs and enrols the public key: a file `keys/NONCE.json` with an HMAC of the secret over (block, host, nonce, key).
+ZAP admits a key
+only when such a file verifies. The secret is deleted with the block.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import shutil
+import socket
+from pathlib import Path
+
+import msgspec
+
+from jupyter_fx.paths import private_dir
+
+__all__ = ["AgentAddress", "Block", "ManagerProcess"]
+
+
+class AgentAddress(msgspec.Struct):
+    """Where the agent listens now, and its CURVE key."""
+
+    address: str
+    key: str
+
+
+class ManagerProcess(msgspec.Struct):
+    """The manager's process: its pid and start time, since pids are used again."""
+
+    pid: int
+    started: float
+
+
+class _Enrolment(msgspec.Struct):
+    host: str
+    nonce: str
+    key: str
+    proof: str
+
+
+class Block:
+    """One block's directory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = private_dir(folder)
+        self._keys = private_dir(folder / "keys")
+
+    @property
+    def name(self) -> str:
+        """The block's id."""
+        return self.folder.name
+
+    def _write(self, path: Path, data: bytes) -> None:
+        fresh = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(fd, "wb") as file:
+            file.write(data)
+        fresh.replace(path)
+
+    def make_secret(self) -> None:
+        """The agent, once."""
+        if not (self.folder / "secret").exists():
+            self._write(self.folder / "secret", secrets.token_bytes(32))
+
+    def announce(self, address: AgentAddress) -> None:
+        """The agent, each time that it listens."""
+        self._write(self.folder / "agent.json", msgspec.json.encode(address))
+
+    def agent(self) -> AgentAddress | None:
+        """Where the agent was last said to be."""
+        try:
+            return msgspec.json.decode((self.folder / "agent.json").read_bytes(), type=AgentAddress)
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+    def _proof(self, host: str, nonce: str, key: str) -> str:
+        secret = (self.folder / "secret").read_bytes()
+        said = msgspec.json.encode([self.name, host, nonce, key])
+        return hmac.new(secret, said, hashlib.sha256).hexdigest()
+
+    def enrol(self, key: str) -> None:
+        """A manager, once: say whose public key this is."""
+        host, nonce = socket.gethostname(), secrets.token_hex(16)
+        said = _Enrolment(host, nonce, key, self._proof(host, nonce, key))
+        self._write(self._keys / f"{nonce}.json", msgspec.json.encode(said))
+
+    def admits(self, key: str) -> bool:
+        """The agent: whether this public key was enrolled by somebody who knows the secret."""
+        for path in self._keys.glob("*.json"):
+            try:
+                said = msgspec.json.decode(path.read_bytes(), type=_Enrolment)
+                proof = self._proof(said.host, said.nonce, said.key)
+            except (OSError, msgspec.MsgspecError):
+                continue
+            if said.key == key and hmac.compare_digest(said.proof, proof):
+                return True
+        return False
+
+    def manager(self) -> ManagerProcess | None:
+        """The process that said that it is this block's manager."""
+        try:
+            return msgspec.json.decode((self.folder / "manager.json").read_bytes(), type=ManagerProcess)
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+    def is_manager(self, process: ManagerProcess) -> None:
+        """A manager: this is my process."""
+        self._write(self.folder / "manager.json", msgspec.json.encode(process))
+
+    def delete(self) -> None:
+        """The block has ended."""
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,114 @@
+"""Messages between agent and manager that survive a reconnect, and a new agent. Pure.
+
+A frame is the msgpack array `[first, ack, [message, …]]` as on the hub's links; the first frame of a connection is a
+Greeting, which
+says what has come in. What is not acknowledged goes again after it. An agent that starts anew has received nothing
+and takes
+what comes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+import msgspec
+
+from jupyter_fx.protocol.limits import FRAME_MAX
+
+__all__ = ["Greeting", "Mailbox"]
+
+_FRAME: Final = FRAME_MAX - 4096
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Greeting(msgspec.Struct, array_like=True, tag=0):
+    """The first message of each side: who speaks, and the last number that it received of `of`."""
+
+    process: str
+    of: str
+    received: int
+
+
+class Mailbox:
+    """One side. `kinds`: the union of messages that may come. `greeted`: whether the other side has greeted on this
+    connection.
+    """
+
+    def __init__(self, process: str, kinds: Any) -> None:
+        self._decode = msgspec.msgpack.Decoder(tuple[int, int, list[Greeting | kinds]]).decode
+        self._process = process
+        self._out: deque[bytes] = deque()
+        self._acked = self._last = self._next = 0
+        self._received = 0
+        self.other = ""
+        """The process at the other end; "" before it has greeted."""
+        self.greeted = False
+        self.size = 0
+        """Bytes that wait for an ack."""
+
+    def post(self, message: Any) -> None:
+        """Send this when there is a connection."""
+        data = _encode(message)
+        self._last += 1
+        self._out.append(data)
+        self.size += len(data)
+
+    def connected(self) -> bytes:
+        """A new connection: the frame to send first."""
+        self.greeted = False
+        return _encode((0, 0, [Greeting(self._process, self.other, self._received)]))
+
+    def frames(self, *, ack: bool = True) -> list[bytes]:
+        """What may be sent now."""
+        if not self.greeted:
+            return []
+        found: list[bytes] = []
+        while self._next < self._last:
+            first = self._next + 1
+            parts: list[msgspec.Raw] = []
+            size = 0
+            while self._next < self._last:
+                data = self._out[self._next - self._acked]
+                if parts and size + len(data) > _FRAME:
+                    break
+                parts.append(msgspec.Raw(data))
+                size += len(data)
+                self._next += 1
+            found.append(_encode((first, self._received, parts)))
+        if not found and ack:
+            found.append(_encode((0, self._received, [])))
+        return found
+
+    def take(self, frame: bytes) -> list[Any]:
+        """What is new in a frame. Raises msgspec.MsgspecError when it is none of ours."""
+        first, ack, messages = self._decode(frame)
+        if not first:
+            for message in messages:
+                if isinstance(message, Greeting):
+                    self._greet(message)
+            self._forget(ack)
+            return []
+        self._forget(ack)
+        if self._received == 0:
+            self._received = first - 1
+        new = messages[max(0, self._received + 1 - first) :]
+        self._received = max(self._received, first + len(messages) - 1)
+        return new
+
+    def _greet(self, greeting: Greeting) -> None:
+        self.greeted = True
+        if greeting.process != self.other:
+            # Another process: its numbers begin anew, and what the last one had not taken is for it, too.
+            self.other = greeting.process
+            self._received = 0
+        # What it received of another process than this one says nothing about what this one sent.
+        received = greeting.received if greeting.of == self._process else self._acked
+        self._next = self._acked
+        self._forget(received)
+
+    def _forget(self, ack: int) -> None:
+        while self._acked < min(ack, self._last):
+            self._acked += 1
+            self.size -= len(self._out.popleft())
+        self._next = max(self._next, self._acked)

@@ -1,0 +1,152 @@
+"""A manager as a process of its own: `python -m jupyter_fx.endpoint.manager_main BLOCK_DIR`.
+
+It goes on when its agent dies: tasks run, results wait here. It comes back to whatever agent `agent.json` of its
+block names, tells
+that one what it has not acknowledged, asks again for every START that is open, and reports what it holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import psutil
+
+from jupyter_fx.endpoint.bootstrap import Block, ManagerProcess
+from jupyter_fx.endpoint.mailbox import Mailbox
+from jupyter_fx.endpoint.manager import Manager, ManagerSpec
+from jupyter_fx.endpoint.talk import Capacity, Report, Said, ToManager
+from jupyter_fx.errors import FxError
+from jupyter_fx.ids import new_id
+from jupyter_fx.protocol.messages import EventKind
+from jupyter_fx.transport import zmq as transport
+
+__all__ = ["main"]
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY: Final = 0.5
+"""Seconds between two tries to reach an agent."""
+ALONE_MAX: Final = 24 * 3600.0
+"""Seconds without an agent after which the manager ends."""
+TEXT_HELD: Final = 16 * 1024 * 1024
+"""Bytes that may wait for an agent before text is dropped."""
+_TEXT: Final = frozenset((int(EventKind.STDOUT), int(EventKind.STDERR)))
+
+
+class ManagerProgram:
+    """See the module."""
+
+    def __init__(self, block: Block, spec: ManagerSpec) -> None:
+        self._block = block
+        self._loop = asyncio.get_running_loop()
+        self._keys = transport.new_keys()
+        self._mail = Mailbox(new_id(), ToManager)
+        self._agent = ""
+        self._channel: Any = None
+        self._lost = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._armed = False
+        self.manager = Manager(spec, self._post, self._loop)
+
+    async def run(self) -> None:
+        """Serve until stopped, or alone for too long."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop.set)
+        me = os.getpid()
+        self._block.is_manager(ManagerProcess(me, psutil.Process(me).create_time()))
+        self._block.enrol(self._keys[0])
+        self.manager.start()
+        coming = self._loop.create_task(self._come())
+        try:
+            await self._stop.wait()
+        finally:
+            coming.cancel()
+            self.manager.close()
+            if self._channel is not None:
+                self._channel.close()
+
+    async def _come(self) -> None:
+        """Keep a connection to the agent."""
+        alone = 0.0
+        while alone < ALONE_MAX:
+            found = self._block.agent()
+            if found is not None:
+                with contextlib.suppress(FxError):
+                    channel = await transport.connect(found.address, server_key=found.key, keys=self._keys, timeout=5.0)
+                    alone = 0.0
+                    await self._serve(channel)
+            if not self._block.folder.is_dir():
+                break
+            await asyncio.sleep(LOOK_EVERY)
+            alone += LOOK_EVERY
+        self._stop.set()
+
+    async def _serve(self, channel: Any) -> None:
+        self._channel = channel
+        self._lost.clear()
+        channel.on_frame = self._frame
+        channel.on_closed = lambda _error: self._lost.set()
+        channel.start()
+        channel.write([self._mail.connected()])
+        await self._lost.wait()
+        self._channel = None
+        self._mail.greeted = False
+
+    def _frame(self, frame: bytes) -> None:
+        before = self._mail.greeted
+        try:
+            messages = self._mail.take(frame)
+        except msgspec.MsgspecError as error:
+            log.error("the agent sent what cannot be read: %s", error)
+            return
+        if self._mail.greeted and not before and self._mail.other != self._agent:
+            self._agent = self._mail.other
+            self.manager.tell_again()
+            self._post(Report(list(self.manager.jobs), list(self.manager.pool.sessions)))
+            self._post(self.manager.capacity())
+        for message in messages:
+            self.manager.receive(message)
+        self._arm()
+
+    def _post(self, message: Any) -> None:
+        if type(message) is Said and self._mail.size > TEXT_HELD:
+            message = Said([piece for piece in message.pieces if piece[1] not in _TEXT])
+        if type(message) is not Capacity or self._mail.greeted:
+            self._mail.post(message)
+        self._arm()
+
+    def _arm(self) -> None:
+        if not self._armed and self._channel is not None:
+            self._armed = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._armed = False
+        if self._channel is not None and (frames := self._mail.frames()):
+            self._channel.write(frames)
+
+
+async def _serve(folder: Path) -> None:
+    block = Block(folder)
+    spec = msgspec.json.decode((folder / "spec.json").read_bytes(), type=ManagerSpec)
+    await ManagerProgram(block, spec).run()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Be the manager of the block whose directory is named."""
+    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    (folder,) = argv if argv is not None else sys.argv[1:]
+    asyncio.run(_serve(Path(folder)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
