@@ -14,8 +14,8 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
-# Random bytes are fetched for many ids at once: the system call costs ten times what the rest of an id does. A forked child
-# must not use its parent's.
+# Random bytes are fetched for many ids at once: the system call costs ten times what the rest of an id does. A forked
+# child must not use its parent's.
 _random: list[bytes] = []
 _BATCH = 256
 if hasattr(os, "register_at_fork"):
@@ -51,5 +51,6 @@ def check_name(name: str, what: str = "name") -> str:
     if _NAME.fullmatch(name):
         return name
     raise UsageError(
-        f"{name[:80]!r} cannot be the {what}: use 1 to 63 lower-case letters, digits and hyphens, beginning with a letter or digit"
+        f"{name[:80]!r} cannot be the {what}: use 1 to 63 lower-case letters, digits and hyphens, "
+        "beginning with a letter or digit"
     )

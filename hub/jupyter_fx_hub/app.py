@@ -35,7 +35,7 @@ from jupyter_fx_hub.store.store import RETENTION, Store
 
 __all__ = ["Hub", "HubApp", "main"]
 
-OWN_TOKEN: Final = "hub.json of pid"
+OWN_TOKEN: Final = "hub.json of pid"  # noqa: S105 (the name of a token, not a token)
 log = logging.getLogger("jupyter_fx_hub")
 
 
@@ -87,7 +87,7 @@ class Hub:
             self._unix = await serve(socket_path, self.door.on_channel)
         token = await self._own_token()
         self.files.write(
-            socket=str(socket_path) if self._unix else "",
+            socket=str(socket_path) if sys.platform != "win32" else "",
             url=url,
             token=token,
             version=__version__,
@@ -108,7 +108,8 @@ class Hub:
             sockets = bind_sockets(app.port, app.ip)
         except OSError as error:
             raise UsageError(
-                f"port {app.port} on {app.ip} cannot be listened on ({error.strerror}): another program has it; choose another with "
+                f"port {app.port} on {app.ip} cannot be listened on ({error.strerror}): another program has it; "
+                f"choose another with "
                 "--HubApp.port=N, or 0 for any that is free"
             ) from error
         application = make_application(self.door, frozenset(app.origins))

@@ -43,20 +43,32 @@ def of_row(core: Core, row: TaskRow, spec: bytes | None = None) -> dict[str, Any
         why = why_task(core, live)
     endpoint = core.endpoints.get(endpoint_id)
     shown = state.name
-    if endpoint is not None and state in {TaskState.LEASED, TaskState.ACCEPTED, TaskState.RUNNING}:
-        if endpoint.state is EndpointState.UNREACHABLE and core.wall - endpoint.since >= 30.0:
-            shown = "UNREACHABLE"
+    gone = endpoint is not None and endpoint.state is EndpointState.UNREACHABLE and core.wall - endpoint.since >= 30.0
+    if gone and state in {TaskState.LEASED, TaskState.ACCEPTED, TaskState.RUNNING}:
+        shown = "UNREACHABLE"
     told = _SPEC.decode(spec) if spec else (live.spec if live is not None else None)
     options = told.options if told is not None else None
     error = row.error
     return {
-        "task_id": row.task_id, "name": row.name, "kind": Kind(row.kind).name.lower(), "state": state.name, "shown": shown, "why": why,
-        "endpoint": endpoint.name if endpoint is not None else "", "endpoint_id": endpoint_id, "session_id": row.session_id,
-        "attempt": attempt, "submitted": row.submitted, "started": started, "finished": row.finished,
+        "task_id": row.task_id,
+        "name": row.name,
+        "kind": Kind(row.kind).name.lower(),
+        "state": state.name,
+        "shown": shown,
+        "why": why,
+        "endpoint": endpoint.name if endpoint is not None else "",
+        "endpoint_id": endpoint_id,
+        "session_id": row.session_id,
+        "attempt": attempt,
+        "submitted": row.submitted,
+        "started": started,
+        "finished": row.finished,
         "error": None if error is None else {"etype": error.etype, "message": error.message, "details": error.details},
-        "origin": options.origin if options is not None else {}, "group": row.group, "items": options.items if options is not None else 0,
+        "origin": options.origin if options is not None else {},
+        "group": row.group,
+        "items": options.items if options is not None else 0,
         "function": row.function,
-    }  # fmt: skip
+    }
 
 
 def of_endpoint(core: Core, endpoint: Endpoint) -> dict[str, Any]:
@@ -64,10 +76,17 @@ def of_endpoint(core: Core, endpoint: Endpoint) -> dict[str, Any]:
     queued = sum(queue.live for queue in endpoint.queues.values())
     running = sum(1 for task in endpoint.leases.values() if task.state is TaskState.RUNNING)
     return {
-        "endpoint_id": endpoint.endpoint_id, "name": endpoint.name, "state": endpoint.state.name, "why": why_endpoint(core, endpoint),
-        "owner": endpoint.owner, "queued": queued, "running": running, "leased": len(endpoint.leases) - running, "info": endpoint.info,
+        "endpoint_id": endpoint.endpoint_id,
+        "name": endpoint.name,
+        "state": endpoint.state.name,
+        "why": why_endpoint(endpoint),
+        "owner": endpoint.owner,
+        "queued": queued,
+        "running": running,
+        "leased": len(endpoint.leases) - running,
+        "info": endpoint.info,
         "seen": core.wall if endpoint.ready else endpoint.seen_at,
-    }  # fmt: skip
+    }
 
 
 def of_session(core: Core, session: Session) -> dict[str, Any]:
@@ -75,7 +94,15 @@ def of_session(core: Core, session: Session) -> dict[str, Any]:
     spec = session.spec
     endpoint = core.endpoints.get(session.endpoint_id)
     return {
-        "session_id": spec.session_id, "state": SessionState(session.state).name, "endpoint": endpoint.name if endpoint else "",
-        "endpoint_id": session.endpoint_id, "kernel_id": spec.kernel_id, "epoch": spec.epoch, "name": spec.name, "notebook": spec.notebook,
-        "opened": session.opened_at, "reason": session.reason, "info": session.info,
-    }  # fmt: skip
+        "session_id": spec.session_id,
+        "state": SessionState(session.state).name,
+        "endpoint": endpoint.name if endpoint else "",
+        "endpoint_id": session.endpoint_id,
+        "kernel_id": spec.kernel_id,
+        "epoch": spec.epoch,
+        "name": spec.name,
+        "notebook": spec.notebook,
+        "opened": session.opened_at,
+        "reason": session.reason,
+        "info": session.info,
+    }

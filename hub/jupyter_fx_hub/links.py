@@ -27,8 +27,14 @@ REMEMBERED: Final = 10_000
 ALIVE_WITHIN: Final = 12.0
 """Seconds within which an agent was heard for its link to count as alive: another incarnation is refused."""
 _NEEDS: Final = {
-    "Functions": "run", "Submit": "run", "Cancel": "run", "OpenSession": "run", "CloseSession": "run", "Attach": "read", "Detach": "read",
-}  # fmt: skip
+    "Functions": "run",
+    "Submit": "run",
+    "Cancel": "run",
+    "OpenSession": "run",
+    "CloseSession": "run",
+    "Attach": "read",
+    "Detach": "read",
+}
 _FROM_AGENT: Final = frozenset(
     ("Inventory", "Credit", "Updates", "Outputs", "Results", "Nack", "AgentStatus", "SessionEvent", "SessionClosed")
 )
@@ -214,7 +220,6 @@ class Door:
     def on_channel(self, channel: Channel) -> None:
         """A connection came in, from the Unix socket or as a WebSocket."""
         holder: list[Any] = []
-        served: Served
 
         def on_hello(hello: Hello, served: Served) -> Awaitable[Welcome]:
             return self._welcome(hello, served, holder)
@@ -227,7 +232,7 @@ class Door:
             elif isinstance(link, AgentLink):
                 self.service.agent_up(link, link.key[1])
 
-        served = Served(
+        Served(  # it hangs on its channel
             channel,
             on_hello=on_hello,
             on_open=on_open,

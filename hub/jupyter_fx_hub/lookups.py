@@ -75,6 +75,18 @@ async def _loaded(store: Store, row: TaskRow, digest: bytes, spec: bytes) -> Loa
             out_attempt = max(pieces)
             out_k = pieces[out_attempt] - 1
     return LoadedTask(
-        row.owner, _SPEC.decode(spec), digest, row.state, row.attempt, row.fence, row.endpoint_id, row.submitted, row.history,
-        next_n, out_attempt, out_k, row.started, row.expires_at,
-    )  # fmt: skip
+        row.owner,
+        _SPEC.decode(spec),
+        digest,
+        row.state,
+        row.attempt,
+        row.fence,
+        row.endpoint_id,
+        row.submitted,
+        row.history,
+        next_n,
+        out_attempt,
+        out_k,
+        row.started,
+        row.expires_at,
+    )

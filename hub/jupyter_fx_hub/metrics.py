@@ -16,15 +16,23 @@ def render(service: Service) -> str:
     core, store = service.state.core, service.store
     lines: list[str] = []
     for name, about in (
-        ("submitted", "Tasks taken"), ("duplicates", "Submissions that were there already"), ("rejected", "Submissions refused"),
-        ("leases", "Leases given"), ("retries", "Attempts begun anew after an attested loss"), ("outputs", "Pieces of output taken"),
-        ("stale", "Messages about leases of the past, without effect"), ("late_results", "Results after the first, without effect"),
-    ):  # fmt: skip
+        ("submitted", "Tasks taken"),
+        ("duplicates", "Submissions that were there already"),
+        ("rejected", "Submissions refused"),
+        ("leases", "Leases given"),
+        ("retries", "Attempts begun anew after an attested loss"),
+        ("outputs", "Pieces of output taken"),
+        ("stale", "Messages about leases of the past, without effect"),
+        ("late_results", "Results after the first, without effect"),
+    ):
         _put(lines, f"jupyter_fx_{name}_total", "counter", about, [("", core.counts[name])])
     _put(
-        lines, "jupyter_fx_finished_total", "counter", "Tasks at their end",
+        lines,
+        "jupyter_fx_finished_total",
+        "counter",
+        "Tasks at their end",
         [(f'state="{state.name.lower()}"', count) for state, count in core.ended.items()],
-    )  # fmt: skip
+    )
     _put(lines, "jupyter_fx_unfinished", "gauge", "Tasks not at their end", [("", core.unfinished)])
     endpoints = [e for e in core.endpoints.values() if e.state < 10]
     for name, about, values in (
@@ -44,9 +52,12 @@ def render(service: Service) -> str:
         [("", store.committed)],
     )
     _put(
-        lines, "jupyter_fx_store_problems_total", "counter", "Operations that changed nothing",
+        lines,
+        "jupyter_fx_store_problems_total",
+        "counter",
+        "Operations that changed nothing",
         [(f'what="{_escape(what)}"', count) for what, count in sorted(service.problems.items())],
-    )  # fmt: skip
+    )
     _put(
         lines,
         "jupyter_fx_refused_full_total",

@@ -84,9 +84,9 @@ def _describe(operation: Operation) -> dict[str, Any]:
     if operation.method == "POST":
         properties = {name: {"type": _TYPES[arg.type], "description": arg.about} for name, arg in rest.items()}
         needed = [name for name, arg in rest.items() if arg.needed]
-        schema = {"type": "object", "properties": properties, **({"required": needed} if needed else {})}
+        wanted = {"type": "object", "properties": properties, **({"required": needed} if needed else {})}
         if rest:
-            found["requestBody"] = {"required": bool(needed), "content": {"application/json": {"schema": schema}}}
+            found["requestBody"] = {"required": bool(needed), "content": {"application/json": {"schema": wanted}}}
     else:
         parameters += [
             {

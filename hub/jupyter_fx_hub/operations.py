@@ -6,9 +6,8 @@ Each belongs to a caller; other users' ids answer exactly like missing ones.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
-
 
 from jupyter_fx import __version__
 from jupyter_fx.errors import AuthError, FxError, HubUnavailable, UsageError
@@ -128,11 +127,15 @@ class Operations:
         return {"user": caller.user, "hub_boot": boot, "version": __version__, "scopes": sorted(caller.identity.scopes)}
 
     @_operation(
-        "tasks.list", "read", "GET /api/v1/tasks",
+        "tasks.list",
+        "read",
+        "GET /api/v1/tasks",
         state=Arg(str, "name of a state, or several with commas; `active`: all that are not at their end"),
-        limit=Arg(int, "at most so many (1000)"), before=Arg(int, "cursor: `next` of the page before"),
-        group=Arg(str, "only of this map or submission"), session=Arg(str, "only of this session"),
-    )  # fmt: skip
+        limit=Arg(int, "at most so many (1000)"),
+        before=Arg(int, "cursor: `next` of the page before"),
+        group=Arg(str, "only of this map or submission"),
+        session=Arg(str, "only of this session"),
+    )
     async def tasks_list(self, caller: Caller, args: dict[str, Any]) -> Any:
         """Tasks of the caller, newest first."""
         options = {
@@ -154,9 +157,13 @@ class Operations:
         return infos.of_row(self._core, row, spec)
 
     @_operation(
-        "tasks.events", "read", "GET /api/v1/tasks/{task_id}/events", task_id=_TASK,
-        limit=Arg(int, "at most so many (1000)"), **{"from": Arg(int, "number of the first event")},
-    )  # fmt: skip
+        "tasks.events",
+        "read",
+        "GET /api/v1/tasks/{task_id}/events",
+        task_id=_TASK,
+        limit=Arg(int, "at most so many (1000)"),
+        **{"from": Arg(int, "number of the first event")},
+    )
     async def tasks_events(self, caller: Caller, args: dict[str, Any]) -> Any:
         """The story of a task: [[n, kind, t, data], ...]."""
         row = await self.row(caller, args["task_id"])
@@ -165,9 +172,13 @@ class Operations:
         return {"events": [list(event) for event in events], "next": cursor}
 
     @_operation(
-        "tasks.log", "read", "GET /api/v1/tasks/{task_id}/log", task_id=_TASK,
-        stream=Arg(str, "`stdout` or `stderr`; both when absent"), offset=Arg(int, "bytes to skip"),
-    )  # fmt: skip
+        "tasks.log",
+        "read",
+        "GET /api/v1/tasks/{task_id}/log",
+        task_id=_TASK,
+        stream=Arg(str, "`stdout` or `stderr`; both when absent"),
+        offset=Arg(int, "bytes to skip"),
+    )
     async def tasks_log(self, caller: Caller, args: dict[str, Any]) -> Any:
         """What a task has printed, as far as the hub keeps it."""
         row = await self.row(caller, args["task_id"])
@@ -181,9 +192,13 @@ class Operations:
         return {**found, "text": found["text"].decode("utf-8", "replace")}
 
     @_operation(
-        "tasks.cancel", "run", "POST /api/v1/tasks/{task_id}/cancel", task_ids=_TASKS,
-        mode=Arg(int, "0 cancel, 1 interrupt, 2 kill"), reason=Arg(str, "why, for its outcome"),
-    )  # fmt: skip
+        "tasks.cancel",
+        "run",
+        "POST /api/v1/tasks/{task_id}/cancel",
+        task_ids=_TASKS,
+        mode=Arg(int, "0 cancel, 1 interrupt, 2 kill"),
+        reason=Arg(str, "why, for its outcome"),
+    )
     async def tasks_cancel(self, caller: Caller, args: dict[str, Any]) -> Any:
         """Stop tasks; how many were not at their end."""
         rows = [await self.row(caller, str(text)) for text in args["task_ids"][:10_000]]
@@ -283,10 +298,15 @@ class Operations:
         ]
 
     @_operation(
-        "sessions.close", "run", "DELETE /api/v1/sessions/{session_id}",
-        session_id=Arg(str, "id of a session"), kernel_id=Arg(str, "or: all of this kernel"),
-        epoch=Arg(str, "with kernel_id: only of this start of it"), reason=Arg(str, "why"), kill=Arg(bool, "kill its worker"),
-    )  # fmt: skip
+        "sessions.close",
+        "run",
+        "DELETE /api/v1/sessions/{session_id}",
+        session_id=Arg(str, "id of a session"),
+        kernel_id=Arg(str, "or: all of this kernel"),
+        epoch=Arg(str, "with kernel_id: only of this start of it"),
+        reason=Arg(str, "why"),
+        kill=Arg(bool, "kill its worker"),
+    )
     async def sessions_close(self, caller: Caller, args: dict[str, Any]) -> Any:
         """Close sessions; how many were open."""
         wanted, kernel_id, epoch = args.get("session_id"), args.get("kernel_id"), args.get("epoch")

@@ -205,7 +205,8 @@ def pickled(obj: Any, limit: int | None = None) -> tuple[bytes, list[memoryview]
             raise pickle.PicklingError("the object is nested too deeply to be pickled") from error
         raise
     finally:
-        # The pickler is part of a cycle (its table has a method of its own): its memo would keep the value until a collection.
+        # The pickler is part of a cycle (its table has a method of its own): its memo would keep the value until a
+        # collection.
         pickler.clear_memo()
     return file.getvalue(), buffers, pickler.code
 

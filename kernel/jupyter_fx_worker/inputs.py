@@ -26,7 +26,7 @@ def take(index: int) -> Any:
 def end_of(view: memoryview) -> int:
     """Return where the envelope at the beginning of `view` ends."""
     header, end = envelope.peek(view)
-    sizes = header["b"]
+    sizes: list[int] = header["b"]
     end += sizes[0]
     for size in sizes[1:]:
         end += -end % envelope.ALIGN + size

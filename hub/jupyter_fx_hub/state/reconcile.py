@@ -224,8 +224,8 @@ def sweep(core: Core, endpoint: Endpoint) -> None:
     if oldest is None:
         return
     if endpoint.ready and oldest <= late and not endpoint.unsure:
-        late = f"tasks leased to endpoint {endpoint.name} were not accepted within {ACCEPT_WITHIN:.0f} s"
-        message = f"{late}: connect again, tell what is there"
+        unkept = f"tasks leased to endpoint {endpoint.name} were not accepted within {ACCEPT_WITHIN:.0f} s"
+        message = f"{unkept}: connect again, tell what is there"
         core.first.append(CloseAgent(endpoint.endpoint_id, ErrorInfo("InfrastructureError", message), True))
         oldest = core.now
     endpoint.sweep_at = max(oldest, late + 1.0) + ACCEPT_WITHIN
