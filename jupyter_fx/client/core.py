@@ -68,6 +68,7 @@ class Core:
         software: str,
         info: dict[str, Any],
         on_lost: Callable[[FxError], None],
+        on_back: Callable[[], None],
         ack: Callable[[], None],
         keeper: Callable[[], None] | None = None,
     ) -> None:
@@ -81,12 +82,14 @@ class Core:
         self.refused: FxError | None = None
         """Why the hub does not want us, for good."""
         self.welcome: Welcome | None = None
-        self._on_lost, self._ack, self._keeper = on_lost, ack, keeper
+        self._on_lost, self._on_back, self._ack, self._keeper = on_lost, on_back, ack, keeper
         self._hello = Hello(VERSION, OLDEST_VERSION, "client", new_id(), software, token, info)
         self._blob_hello = Hello(VERSION, OLDEST_VERSION, "blobs", new_id(), software, token)
         self.functions: set[str] = set()
         """Digests of functions that the hub has, or that are on their way."""
         self._awake = True  # nothing wakes the loop before it runs
+        self._delayed = False  # a batch waits for the end of its millisecond
+        self._urgent = False  # somebody waits for an answer
         self._last = 0.0
         self._fetching: set[asyncio.Task[None]] = set()
         self._started: Future[None] = Future()
@@ -113,8 +116,10 @@ class Core:
     def flush(self) -> None:
         """See to it that it is sent now."""
         if self.outbox:
-            self._awake = True
-            self.loop.call_soon_threadsafe(self._drain_now)
+            self._urgent = True
+            if self._delayed or not self._awake:
+                self._awake = True
+                self.loop.call_soon_threadsafe(self._drain_now)
 
     def call(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run a coroutine on the loop and wait for it. UsageError on the loop's own thread, which must not wait."""
@@ -203,13 +208,14 @@ class Core:
 
     def _drain(self) -> None:
         now = self.loop.time()
-        if now - self._last < BATCH_EVERY:
+        if not self._urgent and now - self._last < BATCH_EVERY:
+            self._delayed = True
             self.loop.call_at(self._last + BATCH_EVERY, self._drain_now)
             return
         self._drain_now()
 
     def _drain_now(self) -> None:
-        self._awake = False
+        self._awake = self._delayed = self._urgent = False
         self._last = self.loop.time()
         self.queued_bytes = 0
         outbox, peer, functions = self.outbox, self.peer, self.functions
@@ -242,6 +248,7 @@ class Core:
     def _opened(self, welcome: Welcome) -> None:
         first = self.welcome is None
         self.welcome = welcome
+        self._on_back()
         if first:
             return
         waiting = [(f.task_id, f._next_event, f._watch) for f in self.futures.values() if f._sent]  # noqa: SLF001

@@ -74,6 +74,7 @@ class HubClient:
         self._reviving = threading.Lock()
         self._starting = threading.RLock()
         self._closed = False
+        self._down = False  # the link was lost and has not come back
         self._core: Core | None = None
         self._live()
         _clients.add(self)
@@ -111,6 +112,8 @@ class HubClient:
         A question whose answer was lost with the connection is asked once more.
         """
         core = self._live()
+        if self._down:
+            self._bring_back()
 
         async def ask() -> Any:
             return await core.peer.request(op, args, timeout)
@@ -284,6 +287,8 @@ class HubClient:
         core.outbox.append(prepared)
         if not core._awake:  # noqa: SLF001
             core.wake()
+        if self._down:
+            self._bring_back()
         if core.unacked_bytes > UNACKED_MAX and threading.current_thread() is not core.thread:
             self._wait_for_room(core)
 
@@ -365,6 +370,8 @@ class HubClient:
             raise core.refused
         core.outbox.append(message)
         core.flush()
+        if self._down:
+            self._bring_back()
 
     def flush(self) -> None:
         """Send now what waits for the end of a batch."""
@@ -422,8 +429,9 @@ class HubClient:
                         "program": sys.argv[0][-100:] if sys.argv else "",
                     },
                     on_lost=self._lost,
+                    on_back=self._back,
                     ack=self._room.set,
-                    keeper=self._keeper,
+                    keeper=self._look_after if self._keeper is not None else None,
                 )
                 core.start(self._timeout)
                 self._core = core
@@ -448,8 +456,25 @@ class HubClient:
             core.futures.pop(future.task_id, None)
 
     def _lost(self, _error: FxError) -> None:
-        if self._revive is not None and not self._closed:
+        self._down = True
+        core = self._core
+        # A hub that was stopped on purpose stays so until somebody wants something of it.
+        if core is not None and (core.futures or not core.idle):
+            self._bring_back()
+
+    def _back(self) -> None:
+        self._down = False
+
+    def _bring_back(self) -> None:
+        if self._revive is not None and not self._closed and not self._reviving.locked():
             threading.Thread(target=self._do_revive, name="jupyter-fx-revive", daemon=True).start()
+
+    def _look_after(self) -> None:
+        """Now and then, on a thread that may wait, while something is waited for."""
+        if self._down:
+            self._do_revive()
+        elif self._keeper is not None:
+            self._keeper()
 
     def _do_revive(self) -> None:
         if self._revive is None or not self._reviving.acquire(blocking=False):

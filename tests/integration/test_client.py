@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -213,3 +215,28 @@ def test_a_stale_file_is_recovered_from(client: HubClient) -> None:
     assert not psutil.pid_exists(found.pid) or not files.alive(found.pid, found.start_time)
     files.hub_file().write_bytes(content.replace(str(found.pid).encode(), str(os.getpid()).encode()))
     assert fx.connect().submit(square, 6).result(60) == 36
+
+
+def test_two_that_start_at_once_get_one_hub(tmp_path: Path) -> None:
+    place = Path(tempfile.mkdtemp(prefix="fxt"))
+    environment = dict(os.environ)
+    for name in ("RUNTIME", "STATE", "CONFIG"):
+        (place / name[0]).mkdir(mode=0o700)
+        environment[f"JUPYTER_FX_{name}_DIR"] = str(place / name[0])
+    code = (
+        "import os, sys, jupyter_fx as fx\nfrom jupyter_fx import embedded\n"
+        "client = fx.connect()\nprint(embedded.read_hub_file().pid, client.submit(os.getppid).result(60), flush=True)\n"
+        "sys.stdin.read()\nfx.disconnect(); embedded.stop_endpoint(); embedded.stop_hub()\n"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stdin=-1, stdout=-1, text=True)
+        for _ in range(2)
+    ]
+    try:
+        said = [child.stdout.readline() for child in started if child.stdout is not None]
+        assert said[0] == said[1]
+        assert len(said[0].split()) == 2
+    finally:
+        for child in started:
+            child.communicate(timeout=30)
+        shutil.rmtree(place, ignore_errors=True)

@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import os
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,24 @@ def test_after_a_cut_what_is_waited_for_is_attached_again(client: HubClient, hub
     assert [event.n for event in told] == sorted({event.n for event in told})
     attached = next(message for message in hub.messages if isinstance(message, Attach))
     assert attached.tasks == [(future.task_id, 1, int(Watch.ALL))]
+
+
+def test_a_hub_that_is_gone_is_started_again_when_something_is_wanted_of_it(hub: FakeHub) -> None:
+    asked = threading.Event()
+    client = HubClient(hub.address, revive=asked.set)
+    try:
+        hub.refuse = errors.HubUnavailable("stopping", retry=True)
+        hub.cut()
+        deadline = time.monotonic() + 5
+        while client.connected and time.monotonic() < deadline:
+            threading.Event().wait(0.01)
+        assert not asked.wait(0.1)
+        future = client.submit(square, 2)
+        assert asked.wait(5)
+        hub.refuse = None
+        assert future.result(20) == 4
+    finally:
+        client.close(timeout=1.0)
 
 
 def test_what_was_not_acknowledged_is_sent_again_under_the_same_id(client: HubClient, hub: FakeHub) -> None:
