@@ -23,6 +23,8 @@ __all__ = ["Peer"]
 
 BACKOFF_FIRST: Final = 0.5
 BACKOFF_MAX: Final = 30.0
+BACKOFF_LOCAL: Final = 2.0
+"""The same on a Unix socket: one host's few clients are no stampede, and a hub there is back within a second or two."""
 SETTLED: Final = 5.0
 """Seconds that a link must have been open for the next reconnect to be tried at once."""
 
@@ -37,7 +39,7 @@ class Peer(Shell):
     each time it breaks; `on_acked(number)`; `on_refused(error)`, when it is closed for good;
     `on_request(request)` returns or awaits the value of a Request of the other side, or raises an FxError.
     The first reconnect is tried at once, the next after a random time up to 0.5, 1, 2 … 30 s (full jitter:
-    M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015).
+    M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015); on a Unix socket up to 2 s at most.
     `hello.token`, or what `token` returns at each connect, is sent in the Hello; on a WebSocket as a bearer token.
     `connector` replaces `connect(address, token=…, **options)`.
     """
@@ -64,6 +66,7 @@ class Peer(Shell):
         **options: Any,
     ) -> None:
         self._token = token or (lambda: hello.token)
+        self._pause_max = BACKOFF_LOCAL if address.startswith("unix:") else BACKOFF_MAX
         self._token_in_hello = address.startswith(("unix:", "tcp:")) or connector is not None
         self._options = options
         super().__init__(
@@ -144,7 +147,7 @@ class Peer(Shell):
     def _pause(self) -> float:
         if self._failures == 0:
             return 0.0
-        return self._rng.uniform(0.0, min(BACKOFF_MAX, BACKOFF_FIRST * 2.0 ** min(self._failures - 1, 10)))
+        return self._rng.uniform(0.0, min(self._pause_max, BACKOFF_FIRST * 2.0 ** min(self._failures - 1, 10)))
 
     async def _come(self, pause: float | None = None) -> None:
         """Try until there is a channel."""

@@ -69,14 +69,14 @@ class Pauses(random.Random):
 class Line:
     """A peer whose connections are fake."""
 
-    def __init__(self, failures: Sequence[Exception] = (), **options: Any) -> None:
+    def __init__(self, failures: Sequence[Exception] = (), address: str = "fake:", **options: Any) -> None:
         self.channels: list[FakeChannel] = []
         self.failures = list(failures)
         self.clock = FakeClock()
         self.pauses = Pauses()
         self.told: list[object] = []
         self.peer = Peer(
-            "fake:",
+            address,
             HELLO,
             on_message=lambda message, number: self.told.append((message, number)),
             on_open=lambda _: self.told.append("open"),
@@ -335,6 +335,16 @@ def test_coming_back_is_tried_at_once_then_with_growing_jitter() -> None:
         await settle()
         assert len(line.channels) == 2
         assert len(line.pauses.most) == 9
+        line.peer.close()
+
+    run(story)
+
+
+def test_a_hub_on_this_machine_is_asked_again_every_two_seconds() -> None:
+    async def story() -> None:
+        line = Line([OSError("no such file")] * 5, address="unix:/run/hub.sock")
+        await line.open()
+        assert line.pauses.most == [0.5, 1.0, 2.0, 2.0, 2.0]
         line.peer.close()
 
     run(story)
