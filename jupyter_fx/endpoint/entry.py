@@ -29,6 +29,7 @@ class Entry:
         "task",
         "told",
         "upload",
+        "upload_size",
     )
 
     def __init__(self, task: LeasedTask, shape: str, accepted: float) -> None:
@@ -49,5 +50,6 @@ class Entry:
         self.result: Result | None = None
         self.upload = ""
         """The file of a result that is on its way to the hub."""
+        self.upload_size = 0
         self.sent = False
         """Whether the result was handed to the link."""

@@ -30,7 +30,7 @@ class Job:
         "no",
         "progressed",
         "rows",
-        "running_since",
+        "sample_at",
         "text",
         "timed_out",
         "timers",
@@ -46,8 +46,8 @@ class Job:
         """What its duration is remembered by."""
         self.worker: WorkerProc | None = None
         self.handed = 0.0
-        self.running_since = 0.0
-        """Monotonic time at which the sampler first saw it run; 0.0 before."""
+        self.sample_at = 0.0
+        """Monotonic time from which its use of memory and processor is told again."""
         self.cancel = -1
         """The CancelMode that was asked for, -1: none."""
         self.timed_out = False

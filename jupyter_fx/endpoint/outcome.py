@@ -35,7 +35,7 @@ def error_of(envelope: bytes) -> ErrorInfo:
         except ValueError:
             header = {}
     lines = header.get("traceback") or ""
-    text = lines if isinstance(lines, str) else "".join(str(line) for line in lines)
+    text = lines if isinstance(lines, str) else "\n".join(str(line).rstrip("\n") for line in lines)
     details = {"module": str(header.get("module", "builtins")), "remote_traceback": text[-_TRACEBACK_MAX:]}
     return ErrorInfo(str(header.get("etype", "Exception")), str(header.get("message", ""))[:_MESSAGE_MAX], details)
 

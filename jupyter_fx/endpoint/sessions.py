@@ -14,12 +14,14 @@ __all__ = ["SessionBook"]
 
 
 class _Session:
-    __slots__ = ("owner", "spec", "state")
+    __slots__ = ("owner", "spec", "state", "waits")
 
     def __init__(self, spec: SessionSpec, owner: str) -> None:
         self.spec = spec
         self.owner = owner
         self.state: SessionState = move(None, SessionState.REQUESTED)
+        self.waits = False
+        """Whether it has cells and found no room."""
 
 
 class SessionBook:
@@ -58,7 +60,8 @@ class SessionBook:
         one = self._sessions[spec.session_id]
         if one.state is not SessionState.REQUESTED:
             return []
-        if len(self) >= self.most:
+        one.waits = len(self) >= self.most
+        if one.waits:
             self.why = (
                 f"{len(self)} sessions are open, which is the most here (c.Endpoint.max_sessions); "
                 "close one: %fx session close, or jupyter fx endpoint status"
@@ -103,7 +106,9 @@ class SessionBook:
                 one.state = move(one.state, SessionState.CLOSING)
             move(one.state, SessionState.LOST if message.lost else SessionState.CLOSED)
         said = SessionClosed(message.session_id, message.reason, message.lost, message.info)
-        return [Send(said, keep=True), Write(Record(kinds.SESSION_END, [message.session_id]), [])]
+        out: list[Any] = [Send(said, keep=True), Write(Record(kinds.SESSION_END, [message.session_id]), [])]
+        waiting = next((other for other in self._sessions.values() if other.waits), None)
+        return out + self.wanted(waiting.spec, waiting.owner) if waiting is not None else out
 
     def opened(self) -> list[tuple[SessionSpec, str]]:
         """Those that have a worker or wait for it."""

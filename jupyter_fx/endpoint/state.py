@@ -434,7 +434,7 @@ class AgentState:
         most = (options.result_max if options is not None else 0) or RESULT_HOME_MAX
         if ended.size > most:
             return self._keep_ref(entry, ended.path, ended.size)
-        entry.upload = ended.path
+        entry.upload, entry.upload_size = ended.path, ended.size
         return [Write(Record(kinds.RESULT, [(result, ended.path)]), [Upload(entry.task.task_id, ended.path)])]
 
     def _keep_ref(self, entry: Entry, path: str, size: int) -> list[Any]:
@@ -452,7 +452,7 @@ class AgentState:
             return []
         if event.blob is None:
             # What cannot go to the hub is not lost: it stays here.
-            return self._keep_ref(entry, entry.upload, 0)
+            return self._keep_ref(entry, entry.upload, entry.upload_size)
         result.blob = event.blob
         return self._send_results([entry])
 
@@ -638,6 +638,8 @@ class AgentState:
         entries, sessions = replay(event.records, now + self.wall)
         for entry in entries:
             self.tasks[entry.task.task_id] = entry
+            # How far an earlier agent had counted is not known: go on well beyond it.
+            entry.k = int((now + self.wall) * 1000)
             entry.shape = self.books.arrived(entry.task)
             if entry.result is not None:
                 self.books.ended(entry.shape, entry.size, 0.0)

@@ -80,8 +80,10 @@ class Watch:
 
     def _sample(self, worker: WorkerProc, now: float) -> None:
         job = worker.current
-        if job is None or now - job.handed < SAMPLE:
+        if job is None or now - job.handed < SAMPLE or now < job.sample_at:
             return
+        # A long task's story should not be mostly about its memory: every second at first, every minute after hours.
+        job.sample_at = now + min(60.0, max(SAMPLE, (now - job.handed) / 10)) - TICK
         usage = measure(worker.pid)
         if usage:
             self._manager.stories.usage(job, usage)

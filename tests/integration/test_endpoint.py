@@ -70,6 +70,31 @@ def test_an_error_is_told_in_words_and_as_a_value() -> None:
     told(story)
 
 
+def test_what_short_tasks_print_is_told_by_the_task_that_printed_it() -> None:
+    def say(x: int) -> None:
+        if x % 3:
+            print("task", x)
+        if x % 5 == 0:
+            os.write(2, b"error %d\n" % x)
+
+    async def story(hub: Hub, _agent: AgentProcess) -> None:
+        function = hub.function(say)
+        ids: list[str] = []
+        for start in range(0, 1500, 100):
+            ids += hub.lease(*[hub.task(function, args(x)) for x in range(start, start + 100)])
+            await asyncio.sleep(0)
+        for one in ids:
+            await hub.result(one)
+        said: dict[tuple[str, int], bytes] = {}
+        for one in hub.outputs:
+            said[one.task_id, one.kind] = said.get((one.task_id, one.kind), b"") + one.data
+        for x, one in enumerate(ids):
+            assert said.get((one, EventKind.STDOUT), b"") == (b"task %d\n" % x if x % 3 else b"")
+            assert said.get((one, EventKind.STDERR), b"") == (b"" if x % 5 else b"error %d\n" % x)
+
+    told(story)
+
+
 def test_a_crash_names_signal_or_code_and_spares_the_others() -> None:
     def segfault() -> None:
         import ctypes

@@ -423,6 +423,9 @@ def test_too_many_sessions_wait_and_the_status_says_why() -> None:
     shell.handle(Demand([DemandItem("s:" + other.session_id, 1, Resources(), other, "me")]))
     assert len(shell.of(OpenWorker)) == 1
     assert "max_sessions" in shell.of(AgentStatus)[-1].info["why"]
+    shell.handle(CloseSession(SESSION, "done"))
+    shell.handle(SessionGone(SESSION, "done", False))
+    assert [one.session_id for one in shell.of(OpenWorker)] == [SESSION, other.session_id]
 
 
 def test_a_session_is_closed_on_request_and_lost_when_its_worker_dies() -> None:
