@@ -158,10 +158,21 @@ def loaded(row: Row) -> LoadedTask:
     attempts = [e.attempt for e in row.events if e.k >= 0]
     top = max(attempts, default=0)
     return LoadedTask(
-        row.insert.owner, _DECODE.decode(row.insert.spec), row.insert.hash, row.state, row.attempt, row.fence, row.endpoint_id,
-        row.insert.submitted, history, max(numbers) + 1, top, max((e.k for e in row.events if e.attempt == top), default=-1),
-        row.started, row.insert.expires_at,
-    )  # fmt: skip
+        row.insert.owner,
+        _DECODE.decode(row.insert.spec),
+        row.insert.hash,
+        row.state,
+        row.attempt,
+        row.fence,
+        row.endpoint_id,
+        row.insert.submitted,
+        history,
+        max(numbers) + 1,
+        top,
+        max((e.k for e in row.events if e.attempt == top), default=-1),
+        row.started,
+        row.insert.expires_at,
+    )
 
 
 class Wire:
@@ -280,13 +291,13 @@ class Agent:
         elif isinstance(message, Keep):
             for task_id, _ in message.tasks:
                 if task_id in self.journal:
-                    self.journal[task_id]["keep"] = True
+                    self.journal[task_id]["keep"] = self.journal[task_id]["kept"] = True
 
     def dispatched(self, task: Any) -> None:
         entry = self.journal.get(task.task_id)
         if entry is not None:
             entry["attempt"], entry["fence"] = task.attempt, task.fence
-            if entry["phase"] == "finished" and not entry.get("lost"):
+            if entry["phase"] == "finished" and (not entry.get("lost") or entry.get("kept")):
                 entry["result"] = msgspec.structs.replace(entry["result"], attempt=task.attempt, fence=task.fence)
                 self.send_result(task.task_id)
                 return
@@ -346,9 +357,15 @@ class Agent:
             error = ErrorInfo("ValueError", "no")
         t = self.world.wall
         entry["result"] = Result(
-            task_id, entry["attempt"], entry["fence"], state, b"r%d" % self.world.rng.randrange(1 << 30), error,
-            times=[t, t if ran else 0.0, t], lost=lost,
-        )  # fmt: skip
+            task_id,
+            entry["attempt"],
+            entry["fence"],
+            state,
+            b"r%d" % self.world.rng.randrange(1 << 30),
+            error,
+            times=[t, t if ran else 0.0, t],
+            lost=lost,
+        )
         entry["phase"], entry["lost"] = "finished", lost
         self.send_result(task_id)
 
@@ -674,7 +691,8 @@ class World:
             self.cut_agent(agent)
             agent.crash(torn=False)
         elif kind == "agent dies torn":
-            # Losing a journal while a dead hub's uncommitted leases are known to nobody else is a double fault: not covered.
+            # Losing a journal while a dead hub's uncommitted leases are known to nobody else is a double fault: not
+            # covered.
             if (
                 agent.endpoint_id not in self.ghosts
                 and not self.disk.queue

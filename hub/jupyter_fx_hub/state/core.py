@@ -9,7 +9,17 @@ from typing import Any, Final
 import msgspec
 
 from jupyter_fx.protocol.lifecycle import EndpointState, TaskState, move
-from jupyter_fx.protocol.messages import ErrorInfo, Event, EventKind, Events, Function, Outcome, Outcomes, Rejected
+from jupyter_fx.protocol.messages import (
+    ErrorInfo,
+    Event,
+    EventKind,
+    Events,
+    Function,
+    Outcome,
+    Outcomes,
+    Rejected,
+    Result,
+)
 from jupyter_fx_hub.state.io import Instruction, ToClient, Writes
 from jupyter_fx_hub.state.records import Endpoint, Queue, Session, Task
 from jupyter_fx_hub.store.ops import MoveTask, Op, PutEndpoint
@@ -19,7 +29,9 @@ __all__ = ["MESSAGE_BYTES", "Core", "pack"]
 MESSAGE_BYTES: Final = 640 * 1024
 """A message to an agent or a client is closed when it has this much payload: the next one is at most 256 KiB more."""
 DONE_KEEP: Final = 120.0
-"""Seconds for which a finished task stays in memory: duplicates and late results are answered without a look at the store."""
+"""Seconds for which a finished task stays in memory: duplicates and late results are answered without a look at the
+store.
+"""
 
 pack = msgspec.msgpack.Encoder().encode
 # The two moves of `ran`, looked up once.
@@ -30,7 +42,8 @@ _MOVES: dict[tuple[TaskState | None, TaskState], TaskState] = {}
 
 
 class Core:
-    """The shared part. `offset` is what must be added to the state's clock to get epoch seconds: a step of the machine's clock
+    """The shared part. `offset` is what must be added to the state's clock to get epoch seconds: a step of the
+    machine's clock
     after the start changes nothing."""
 
     def __init__(self, boot: int, offset: float) -> None:
@@ -48,6 +61,8 @@ class Core:
         self.floating: dict[str, dict[str, Queue]] = {}
         """owner -> shape -> tasks for whichever of the owner's endpoints has room."""
         self.dependents: dict[str, list[Task]] = {}
+        self.orphans: dict[str, tuple[str, Result]] = {}
+        """task_id -> (endpoint_id, result) of tasks that nobody has submitted on this hub's disk."""
         self.done: deque[tuple[float, str]] = deque()
         self.unfinished = 0
         self.counts: dict[str, int] = dict.fromkeys(
@@ -159,7 +174,7 @@ class Core:
                 endpoint.created_at,
                 endpoint.seen_at,
                 endpoint.credential_hash,
-            )  # fmt: skip
+            )
         )
 
     # Queues.
@@ -175,7 +190,9 @@ class Core:
         return found
 
     def waits_in_queue(self, task: Task) -> bool:
-        """Whether a QUEUED task has an entry in its queue (and not a retry's pause or an unconfirmed insertion before it)."""
+        """Whether a QUEUED task has an entry in its queue (and not a retry's pause or an unconfirmed insertion before
+        it).
+        """
         return task.state is TaskState.QUEUED and not task.unsure and not task.not_before
 
     def enqueue(self, task: Task) -> None:
@@ -193,7 +210,9 @@ class Core:
                 self.touched[endpoint.endpoint_id] = endpoint
 
     def requeue(self, tasks: list[Task], reason: str) -> None:
-        """Take leases back: QUEUED again, in front, in the order of submission. The caller has seen that this is safe."""
+        """Take leases back: QUEUED again, in front, in the order of submission. The caller has seen that this is
+        safe.
+        """
         queues: dict[int, tuple[Queue, list[Task]]] = {}
         for task in tasks:
             endpoint = self.endpoints[task.endpoint_id]
@@ -219,7 +238,9 @@ class Core:
         self.first.append(ToClient(link, Rejected(task_ids, error, session_id), after=True))
 
     def collect(self) -> list[Instruction]:
-        """Everything that has to be done: writes first, then messages; outcomes after the events that came before them."""
+        """Everything that has to be done: writes first, then messages; outcomes after the events that came before
+        them.
+        """
         answer: list[Instruction] = []
         if self.writes:
             answer.append(Writes(self.writes, self.confirm))

@@ -22,13 +22,16 @@ from jupyter_fx_hub.state.io import FromAgent, Need, ToAgent
 from jupyter_fx_hub.state.records import Endpoint, Task
 from jupyter_fx_hub.store.ops import FinishTask
 
-__all__ = ["arrive", "ask_again", "drop", "end", "holds", "lose", "nack", "resolve", "results", "updates"]
+__all__ = ["arrive", "ask_again", "claim", "drop", "end", "holds", "lose", "nack", "resolve", "results", "updates"]
 
+ORPHANS_MAX: Final = 1000
+"""Results of tasks unknown here that are remembered for when they are submitted; their agents keep them all."""
 KILLS_MAX: Final = 3
 RETRY_FIRST: Final = 1.0
 RETRY_CAP: Final = 100.0
 OUTCOME_KEEP: Final = 2048
-"""Bytes of a result that stay in memory with a finished task; larger ones are read from the store when somebody asks."""
+"""Bytes of a result that stay in memory with a finished task; larger ones are read from the store when somebody asks.
+"""
 
 _T = TaskState
 _LEASED, _ACCEPTED, _RUNNING = _T.LEASED, _T.ACCEPTED, _T.RUNNING
@@ -47,14 +50,16 @@ _NO_TIMES: Final = [0.0, 0.0, 0.0]
 def holds(core: Core, endpoint: Endpoint, task: Task, attempt: int, fence: tuple[int, int] | None) -> bool:
     """Whether this endpoint has this lease of the task.
 
-    Leases of pinned tasks are sent while their commit is under way: one that an earlier hub could not write down before it
-    died is newer than what the store had. It is taken for true: nobody else could have had the task.
+    Leases of pinned tasks are sent while their commit is under way: one that an earlier hub could not write down
+    before it died is newer than what the store had. It is taken for true: nobody else could have had the task.
     """
     live = task.state in _HAD
-    if live and task.endpoint_id == endpoint.endpoint_id and task.attempt == attempt and (fence is None or task.fence == fence):
+    same = task.endpoint_id == endpoint.endpoint_id and task.attempt == attempt
+    if live and same and (fence is None or task.fence == fence):
         return True
     if (
         fence is None
+        or task.unsure
         or not (task.pinned and task.endpoint_id == endpoint.endpoint_id and (live or task.state is _T.QUEUED))
         or not (attempt > task.attempt and task.fence < fence and fence[0] < core.boot)
     ):
@@ -85,7 +90,7 @@ def updates(core: Core, endpoint: Endpoint, message: Updates) -> None:
             core.counts["stale"] += 1
         elif update.phase == "requeue":
             if task.state in {_LEASED, _ACCEPTED}:
-                _give_back(core, task, update.reason or "its endpoint gave it back", back)
+                _give_back(core, task, back)
         else:
             _phase(core, task, update)
     if back:
@@ -109,7 +114,7 @@ def _phase(core: Core, task: Task, update: Update) -> None:
         core.save(task)
 
 
-def _give_back(core: Core, task: Task, reason: str, back: list[Task]) -> None:
+def _give_back(core: Core, task: Task, back: list[Task]) -> None:
     """It was not started: cancelled or expired if that was wanted, else queued again."""
     if task.cancelling is not None:
         end(core, task, _T.CANCELLED, error=_error(task, _T.CANCELLED, task.cancelling[1]))
@@ -129,7 +134,7 @@ def nack(core: Core, endpoint: Endpoint, message: Nack) -> None:
         elif message.final and task.state in {_LEASED, _ACCEPTED}:
             end(core, task, _T.FAILED, error=message.error)
         elif task.state in {_LEASED, _ACCEPTED}:
-            _give_back(core, task, message.error.message, back)
+            _give_back(core, task, back)
     if back:
         core.requeue(back, message.error.message)
 
@@ -145,7 +150,7 @@ def results(core: Core, endpoint: Endpoint, event: FromAgent, message: Results) 
         elif task.state >= 10 or not holds(core, endpoint, task, result.attempt, result.fence):
             core.counts["late_results"] += 1
         else:
-            _result(core, endpoint, task, result)
+            _result(core, task, result)
     if not unknown:
         return
     if not event.looked:
@@ -153,9 +158,21 @@ def results(core: Core, endpoint: Endpoint, event: FromAgent, message: Results) 
     else:
         # Nobody has submitted these on disk: the agent keeps them until somebody does.
         core.first.append(ToAgent(endpoint.endpoint_id, Keep([(r.task_id, r.attempt) for r in unknown])))
+        for result in unknown:
+            core.orphans[result.task_id] = (endpoint.endpoint_id, result)
+        while len(core.orphans) > ORPHANS_MAX:
+            del core.orphans[next(iter(core.orphans))]
 
 
-def _result(core: Core, endpoint: Endpoint, task: Task, result: Result) -> None:
+def claim(core: Core, task: Task) -> None:
+    """A task in its queue that is known to be new: if its endpoint has told its result already, that is its result."""
+    endpoint_id, result = core.orphans.pop(task.task_id)
+    if task.endpoint_id == endpoint_id:
+        told = Results([result])
+        results(core, core.endpoints[endpoint_id], FromAgent(endpoint_id, told, looked=True), told)
+
+
+def _result(core: Core, task: Task, result: Result) -> None:
     state = _BY_NUMBER.get(result.state, _T.FAILED)
     times = result.times or _NO_TIMES
     error = result.error
@@ -238,8 +255,10 @@ def _error(task: Task, state: TaskState, message: str) -> ErrorInfo:
 
 
 def drop(core: Core, task: Task, state: TaskState, reason: str, error: ErrorInfo | None = None) -> None:
-    """End a task that no endpoint has (WAITING or QUEUED). One that the store has not confirmed may have an outcome there: it
-    ends once it is known to be new."""
+    """End a task that no endpoint has (WAITING or QUEUED).
+
+    One that the store has not confirmed may have an outcome there: it ends once it is known to be new.
+    """
     if task.unsure:
         task.doom = (state, reason, error)
         return
@@ -288,9 +307,21 @@ def end(
     else:
         payload, blob, ref, usage = result.payload, result.blob, result.ref, result.usage
         op = FinishTask(
-            task_id, state, attempt, task.fence, endpoint_id, pack(task.hist), finished, task.started_at,
-            payload, error, blob, ref, times, usage,
-        )  # fmt: skip
+            task_id,
+            state,
+            attempt,
+            task.fence,
+            endpoint_id,
+            pack(task.hist),
+            finished,
+            task.started_at,
+            payload,
+            error,
+            blob,
+            ref,
+            times,
+            usage,
+        )
         outcome = Outcome(task_id, int(state), payload, error, blob, ref, times, usage, endpoint_id, attempt)
     core.writes.append(op)
     core.ended[state] += 1

@@ -143,9 +143,21 @@ def _take(core: Core, link: int, owner: str, spec: TaskSpec, fresh: bool) -> Non
     missing = _missing_inputs(core, owner, spec)
     state = _WAITING if missing else _QUEUED
     task = Task(
-        spec.task_id, owner, spec, digest, core.seq, shape, "" if endpoint is None else endpoint.endpoint_id, wall,
-        [(0, int(state), wall, "")], state=state, pinned=endpoint is not None, unsure=not fresh, link=link, watch=spec.watch,
-    )  # fmt: skip
+        spec.task_id,
+        owner,
+        spec,
+        digest,
+        core.seq,
+        shape,
+        "" if endpoint is None else endpoint.endpoint_id,
+        wall,
+        [(0, int(state), wall, "")],
+        state=state,
+        pinned=endpoint is not None,
+        unsure=not fresh,
+        link=link,
+        watch=spec.watch,
+    )
     core.tasks[spec.task_id] = task
     core.unfinished += 1
     core.counts["submitted"] += 1
@@ -156,10 +168,22 @@ def _take(core: Core, link: int, owner: str, spec: TaskSpec, fresh: bool) -> Non
         core.at(task.expires, "expires", spec.task_id)
     core.writes.append(
         InsertTask(
-            spec.task_id, owner, spec.kind, spec.function, task.endpoint_id, spec.session, state, digest, data, wall, pack(task.hist),
-            "" if options is None else options.name, "" if options is None else options.group, expires_at,
+            spec.task_id,
+            owner,
+            spec.kind,
+            spec.function,
+            task.endpoint_id,
+            spec.session,
+            state,
+            digest,
+            data,
+            wall,
+            pack(task.hist),
+            "" if options is None else options.name,
+            "" if options is None else options.group,
+            expires_at,
         )
-    )  # fmt: skip
+    )
     if not fresh:
         core.confirm.append(spec.task_id)
     if fresh and spec.watch:
@@ -213,7 +237,8 @@ def _session_of(core: Core, owner: str, spec: TaskSpec) -> Session | None:
         raise _Refusal(f"no session {spec.session[-8:]!r}: it was closed or never opened; open a new one")
     if session.state in {SessionState.CLOSING, SessionState.CLOSED, SessionState.LOST}:
         raise _Refusal(
-            f"session {spec.session[-8:]} is {session.state.name.lower()} ({session.reason or 'closed'}): open a new one"
+            f"session {spec.session[-8:]} is {session.state.name.lower()} ({session.reason or 'closed'}): "
+            "open a new one"
         )
     return session
 
@@ -274,10 +299,14 @@ def confirmed(core: Core, task_ids: list[str]) -> None:
                 finish.drop(core, task, *task.doom)
             elif task.state is _QUEUED and not task.not_before:
                 core.enqueue(task)
+                if task_id in core.orphans:
+                    finish.claim(core, task)
 
 
 def refused(core: Core, task_id: str, kind: str) -> None:
-    """The store knew it already: what this submission put into memory was wrong; the service loads or answers from the store."""
+    """The store knew it already: what this submission put into memory was wrong; the service loads or answers from
+    the store.
+    """
     task = core.tasks.get(task_id)
     if task is None or not task.unsure:
         return
@@ -361,7 +390,9 @@ def detach(core: Core, event: FromClient, message: Detach) -> None:
 
 
 def expire(core: Core, task: Task) -> None:
-    """`expires` is over. A task that an endpoint has is asked back first: only the endpoint knows whether it was started."""
+    """`expires` is over. A task that an endpoint has is asked back first: only the endpoint knows whether it was
+    started.
+    """
     if task.state.terminal or task.state is TaskState.RUNNING or core.now < task.expires:
         return
     if task.state in {_WAITING, _QUEUED}:

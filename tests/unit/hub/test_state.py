@@ -75,7 +75,15 @@ class Story:
     def agent(self, message: Any, endpoint_id: str = ONE, *, looked: bool = False) -> list[Any]:
         return self.tell(io.FromAgent(endpoint_id, message, looked))
 
-    def up(self, endpoint_id: str = ONE, held: list[Held] | None = None, *, credit: int = 100, sure: bool = True, **more: Any) -> None:
+    def up(
+        self,
+        endpoint_id: str = ONE,
+        held: list[Held] | None = None,
+        *,
+        credit: int = 100,
+        sure: bool = True,
+        **more: Any,
+    ) -> None:
         self.tell(io.AgentUp(endpoint_id, incarnation=more.pop("incarnation", "p")))
         self.agent(Inventory(more.pop("generation", "g"), "b", sure, held or [], **more), endpoint_id)
         inventory = self.said
@@ -83,7 +91,16 @@ class Story:
         self.said = inventory + self.said
 
     def submit(self, endpoint: str = "one", *, fresh: bool = True, task_id: str = "", **options: Any) -> str:
-        spec = TaskSpec(task_id or new_id(), 0, FN, b"p", endpoint, "", options.pop("watch", 0), TaskOptions(**options) if options else None)
+        spec = TaskSpec(
+            task_id or new_id(),
+            0,
+            FN,
+            b"p",
+            endpoint,
+            "",
+            options.pop("watch", 0),
+            TaskOptions(**options) if options else None,
+        )
         self.client(Submit([spec]), fresh=fresh)
         return spec.task_id
 
@@ -129,7 +146,13 @@ def test_a_call_is_written_leased_and_answered_after_its_commit() -> None:
     (told,) = [i for i in story.said if isinstance(i, io.ToClient)]
     assert told.after
     assert story.outcomes()[task].payload == b"r"
-    assert [TaskState(h[1]).name for h in story.task(task).hist] == ["QUEUED", "LEASED", "ACCEPTED", "RUNNING", "SUCCEEDED"]
+    assert [TaskState(h[1]).name for h in story.task(task).hist] == [
+        "QUEUED",
+        "LEASED",
+        "ACCEPTED",
+        "RUNNING",
+        "SUCCEEDED",
+    ]
 
 
 def test_functions_go_before_the_first_task_that_names_them_and_once() -> None:
@@ -360,7 +383,13 @@ def test_silence_requeues_nothing_and_a_sure_inventory_decides() -> None:
     assert "does not answer since" in why_task(story.state.core, story.task(running))
     t = story.task(kept)
     story.up(held=[Held(kept, "u", t.attempt, t.fence, "started")], credit=0)
-    assert [story.is_(x).name for x in (leased, accepted, running, retried, kept)] == ["QUEUED", "LOST", "LOST", "QUEUED", "RUNNING"]
+    assert [story.is_(x).name for x in (leased, accepted, running, retried, kept)] == [
+        "QUEUED",
+        "LOST",
+        "LOST",
+        "QUEUED",
+        "RUNNING",
+    ]
 
 
 def test_an_unsure_inventory_decides_nothing_until_it_is_settled() -> None:
@@ -410,6 +439,17 @@ def test_results_of_tasks_that_nobody_submitted_stay_with_the_agent() -> None:
     story.tell(io.Found())
     story.agent(need.event.message, looked=True)
     assert story.sent(Keep)[0].tasks == [(ghost, 1)]
+
+
+def test_a_loss_that_was_told_before_its_task_was_known_is_not_run_again() -> None:
+    story = Story(boot=2)
+    ghost = new_id()
+    lost = Results([Result(ghost, 1, (1, 7), 11, error=LOST, times=[1.0, 2.0, 3.0], lost=True)])
+    story.agent(lost, looked=True)
+    story.submit(task_id=ghost, fresh=False)
+    story.tell(io.Confirmed([ghost]))
+    assert not story.sent(Dispatch)
+    assert story.is_(ghost) is TaskState.FAILED
 
 
 def test_a_lease_that_a_dead_hub_could_not_write_down_is_taken_for_true() -> None:
@@ -516,7 +556,10 @@ def test_why_names_the_endpoint_and_the_time() -> None:
     story = Story()
     story.tell(io.AgentDown(ONE, goodbye=True))
     task = story.submit(expires=7200.0)
-    assert why_task(story.state.core, story.task(task)) == "endpoint one is offline since 13:46 UTC; the task waits (expires in 2 h)"
+    assert (
+        why_task(story.state.core, story.task(task))
+        == "endpoint one is offline since 13:46 UTC; the task waits (expires in 2 h)"
+    )
     story.up(credit=1)
     other = story.submit()
     assert why_task(story.state.core, story.task(other)).startswith("1 task before it, 0 workers busy at endpoint one")
@@ -540,7 +583,9 @@ def test_a_restart_takes_up_what_was_written() -> None:
     for task_id in (waiting, running):
         t = before.task(task_id)
         rows.append(
-            io.LoadedTask("u", t.spec, t.hash, int(t.state), t.attempt, t.fence, t.endpoint_id, t.submitted_at, t.hist, t.n)
+            io.LoadedTask(
+                "u", t.spec, t.hash, int(t.state), t.attempt, t.fence, t.endpoint_id, t.submitted_at, t.hist, t.n
+            )
         )
     after = Story(boot=2)
     after.tell(io.Found(rows))
