@@ -1,8 +1,8 @@
 """The shell around the state: carries out what it decides, and says when things are on disk.
 
 A message is acknowledged when the store has committed everything that was written up to its handling, which includes
-all that it
-caused. An instruction `after` its writes waits for the same position. Messages to one agent keep their order.
+all that it caused. An instruction `after` its writes waits for the same position. Messages to one agent keep their
+order.
 """
 
 from __future__ import annotations
@@ -226,8 +226,7 @@ class Service:
         ago.
 
         A task that is not certainly new goes to nobody before the store has said that it was not there: else one that
-        ran under
-        an earlier hub could be started again.
+        ran under an earlier hub could be started again.
         """
         if not 0 <= port.sent < number or not message.tasks:
             return False

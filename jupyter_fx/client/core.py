@@ -1,8 +1,7 @@
 """The client's thread: one asyncio loop, the link to the hub, and what comes and goes on it.
 
-Users' threads append to `outbox` and wake the loop; the loop sends in batches: at once when it was quiet, else at
-most 1 ms
-after the last batch, and at once when somebody waits for a result.
+Users' threads append to `outbox` and wake the loop; the loop sends in batches: at once when it was quiet, else at most
+1 ms after the last batch, and at once when somebody waits for a result.
 """
 
 from __future__ import annotations

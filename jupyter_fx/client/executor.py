@@ -30,12 +30,10 @@ class Executor(concurrent.futures.Executor):
     """Runs calls at an endpoint (default: JUPYTER_FX_ENDPOINT, else the hub's default one, else `local`).
 
     `max_workers`: at most so many tasks of this executor are at the hub at a time; the others wait here and can be
-    cancelled;
-    None: everything is sent at once and the endpoint decides. `initializer(*initargs)` runs once in each worker process
-    before its first task of this executor. `timeout` (seconds of running), `expires` (seconds of waiting),
-    `retries` and
-    `name` hold for every task. Everything else is as `concurrent.futures` says, `buffersize` of `map` as in Python
-    3.14.
+    cancelled; None: everything is sent at once and the endpoint decides. `initializer(*initargs)` runs once in each
+    worker process before its first task of this executor. `timeout` (seconds of running), `expires` (seconds of
+    waiting), `retries` and `name` hold for every task. Everything else is as `concurrent.futures` says, `buffersize` of
+    `map` as in Python 3.14.
     """
 
     def __init__(
@@ -94,9 +92,8 @@ class Executor(concurrent.futures.Executor):
     ) -> Iterator[Any]:
         """As `map`, the calls anywhere, the results in order. With `chunksize` > 1 each task runs so many calls.
 
-        `buffersize`: at most so many results (chunks) are submitted ahead of what was taken; the iterables are
-        then read
-        lazily. TimeoutError `timeout` seconds after this call; leaving the iterator cancels what has not run.
+        `buffersize`: at most so many results (chunks) are submitted ahead of what was taken; the iterables are then
+        read lazily. TimeoutError `timeout` seconds after this call; leaving the iterator cancels what has not run.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")

@@ -1,6 +1,6 @@
 """What happens when the interpreter ends: executors are waited for, as `concurrent.futures` does, and what was
-submitted is
-acknowledged before the process is gone."""
+submitted is acknowledged before the process is gone.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """TaskFuture: a `concurrent.futures.Future` for a task that is durable somewhere else.
 
-The client's thread completes it with the raw outcome; the value is unpickled in the thread that asks for it, once,
-so that
-a large result or a slow import never holds up the link.
+The client's thread completes it with the raw outcome; the value is unpickled in the thread that asks for it, once, so
+that a large result or a slow import never holds up the link.
 """
 
 from __future__ import annotations
@@ -32,9 +31,8 @@ class TaskFuture(concurrent.futures.Future[Any]):
     """What `submit` returns. Everything of `concurrent.futures.Future`, and `await`, and the task's story.
 
     `result()` gives the value or raises what the task raised there: the original exception where it can be brought home
-    (its `__cause__` is a RemoteError with the remote traceback), else RemoteError; an error of the machinery is a
-    class of
-    `jupyter_fx.errors`. For a cell, `result()` gives the raw `Outcome`.
+    (its `__cause__` is a RemoteError with the remote traceback), else RemoteError; an error of the machinery is a class
+    of `jupyter_fx.errors`. For a cell, `result()` gives the raw `Outcome`.
     """
 
     kind: int = Kind.CALL
@@ -141,9 +139,8 @@ class TaskFuture(concurrent.futures.Future[Any]):
         """Cancel the task if it is not known to run: it is removed, or stopped if it began meanwhile. Returns
         whether it is cancelled.
 
-        A task that is known to run is asked to stop and False is returned: it is cancelled when the endpoint says
-        so. A task
-        of an executor with `max_workers` is left alone once it runs, as with any `concurrent.futures.Executor`.
+        A task that is known to run is asked to stop and False is returned: it is cancelled when the endpoint says so. A
+        task of an executor with `max_workers` is left alone once it runs, as with any `concurrent.futures.Executor`.
         """
         with self._condition:
             if self._state == _base.RUNNING:

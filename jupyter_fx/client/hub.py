@@ -48,12 +48,10 @@ _clients: weakref.WeakSet[HubClient] = weakref.WeakSet()
 class HubClient:
     """A link to the fx hub at `address` (``unix:/path``, ``https://host/prefix``, ``wss://…``) on a thread of its own.
 
-    It comes back by itself after the hub was gone, sends again what was not acknowledged, under the same ids, and
-    goes on
-    with the story of every task where it stopped. In a forked child it becomes a link of the child's own, without the
-    parent's tasks. `revive` is called (on a thread that may wait) whenever the link is lost: who started the hub
-    may start
-    it again. Raises HubUnavailable or AuthError when the hub does not welcome us within `timeout` seconds.
+    It comes back by itself after the hub was gone, sends again what was not acknowledged, under the same ids, and goes
+    on with the story of every task where it stopped. In a forked child it becomes a link of the child's own, without
+    the parent's tasks. `revive` is called (on a thread that may wait) whenever the link is lost: who started the hub
+    may start it again. Raises HubUnavailable or AuthError when the hub does not welcome us within `timeout` seconds.
     """
 
     def __init__(
@@ -205,9 +203,8 @@ class HubClient:
         """Submit a cell, given as a `cell` envelope (bytes, or its pieces), to a session; "" with an endpoint: a
         stateless one.
 
-        `on_event` gets every event in order on the client's thread and must not wait. The future's `result()` is
-        the raw
-        Outcome, whose payload is the `names` or `result` envelope; it raises the cell's error.
+        `on_event` gets every event in order on the client's thread and must not wait. The future's `result()` is the
+        raw Outcome, whose payload is the `names` or `result` envelope; it raises the cell's error.
         """
         pieces = [envelope] if isinstance(envelope, (bytes, bytearray, memoryview)) else list(envelope)
         size = sum(memoryview(piece).nbytes for piece in pieces)

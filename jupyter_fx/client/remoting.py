@@ -63,8 +63,7 @@ class RemoteFunction:
         """Call it there for each item, as `map` does; a MapResult at once, to be iterated while the calls run.
 
         Several calls travel as one task. Without `chunksize` their number follows how long they take. With
-        `ordered=False`
-        results come as they are finished.
+        `ordered=False` results come as they are finished.
         """
         if not iterables:
             raise UsageError("map needs something to map over")
@@ -115,10 +114,9 @@ _itself = _make_itself()
 def remote(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a function callable at an endpoint: `@fx.remote`, or `@fx.remote(endpoint="polaris", timeout=60)`.
 
-    Options: `endpoint`; `name` (shown in lists); `retries` (it may then start more than once); `timeout` (seconds
-    of running)
-    and `expires` (seconds of waiting); `cores`, `memory` (bytes), `gpus`, `environment`; `client`. UsageError for
-    others.
+    Options: `endpoint`; `name` (shown in lists); `retries` (it may then start more than once); `timeout` (seconds of
+    running) and `expires` (seconds of waiting); `cores`, `memory` (bytes), `gpus`, `environment`; `client`. UsageError
+    for others.
     """
     import difflib
 

@@ -1,10 +1,8 @@
 """How a manager process and its agent come to trust each other: files in `blocks/ID/` (0700, each file 0600).
 
 The agent puts a `secret` there and, whenever it listens, `agent.json` (address, server key). A manager makes its key
-pair where it
-runs and enrols the public key: a file `keys/NONCE.json` with an HMAC of the secret over (block, host, nonce, key).
-ZAP admits a key
-only when such a file verifies. The secret is deleted with the block.
+pair where it runs and enrols the public key: a file `keys/NONCE.json` with an HMAC of the secret over (block, host,
+nonce, key). ZAP admits a key only when such a file verifies. The secret is deleted with the block.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """A task's text, bundled: the first piece goes at once, then at most 20 frames a second, each at most 64 KiB.
 
-When more than 256 KiB wait, the oldest text is dropped and a line says how many lines were: a slow reader of logs
-never makes
-the memory of an agent grow nor a worker wait. The complete text is in the task's log file. Pure.
+When more than 256 KiB wait, the oldest text is dropped and a line says how many lines were: a slow reader of logs never
+makes the memory of an agent grow nor a worker wait. The complete text is in the task's log file. Pure.
 """
 
 from __future__ import annotations

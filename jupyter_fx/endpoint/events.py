@@ -1,8 +1,7 @@
 """What the shell tells the agent's state, and what the state asks the shell to do. Pure.
 
 Events are also the hub's messages (`Dispatch`, `CancelTasks`, `Demand`, `SessionLease`, `CloseSession`, `Functions`)
-and the manager's
-(`talk`), as they are.
+and the manager's (`talk`), as they are.
 """
 
 from __future__ import annotations

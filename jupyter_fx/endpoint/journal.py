@@ -1,11 +1,9 @@
 """The agent's journal: an append-only file of records, in the page cache (no fsync: it outlives the agent, not the
 machine).
 
-A record is `!II` (length, crc32) and a msgpack `Record`. The first one names the journal's generation and the
-machine's boot id. What
-follows a damaged or cut-off record is given up, and the inventory then says that it is not sure. When most of the
-file speaks
-of tasks that are gone, it is written anew and put in place by rename.
+A record is `!II` (length, crc32) and a msgpack `Record`. The first one names the journal's generation and the machine's
+boot id. What follows a damaged or cut-off record is given up, and the inventory then says that it is not sure. When
+most of the file speaks of tasks that are gone, it is written anew and put in place by rename.
 """
 
 from __future__ import annotations

@@ -77,9 +77,8 @@ def spawn_local(
     """Start an agent for the hub at `hub`: enrol with the one-use `code` (given on standard input), or use its
     credential.
 
-    `idle_stop`: seconds without work or hub after which it ends, 0: never. `detach`: it leads a session of its own
-    and outlives
-    us. The process is running when this returns, not yet linked: the hub says when it is.
+    `idle_stop`: seconds without work or hub after which it ends, 0: never. `detach`: it leads a session of its own and
+    outlives us. The process is running when this returns, not yet linked: the hub says when it is.
     """
     home = paths.endpoint_dir(check_name(name, "name of an endpoint"))
     command = [sys.executable, "-m", "jupyter_fx.endpoint.main", name, "--hub", hub]

@@ -1,10 +1,8 @@
 """Messages between agent and manager that survive a reconnect, and a new agent. Pure.
 
 A frame is the msgpack array `[first, ack, [message, …]]` as on the hub's links; the first frame of a connection is a
-Greeting, which
-says what has come in. What is not acknowledged goes again after it. An agent that starts anew has received nothing
-and takes
-what comes.
+Greeting, which says what has come in. What is not acknowledged goes again after it. An agent that starts anew has
+received nothing and takes what comes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The agent's program: `python -m jupyter_fx.endpoint.main NAME [--hub ADDRESS] [--code-stdin]`.
 
-An enrolment code comes on standard input (one line), in the file named by `--code-file`, or in `JUPYTER_FX_CODE`;
-never as an argument,
-for arguments are everybody's to read.
+An enrolment code comes on standard input (one line), in the file named by `--code-file`, or in `JUPYTER_FX_CODE`; never
+as an argument, for arguments are everybody's to read.
 """
 
 from __future__ import annotations

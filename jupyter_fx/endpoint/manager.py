@@ -1,8 +1,7 @@
 """The manager: runs work in the workers of its zygotes. Its words to the agent and back: `talk`.
 
 `receive(message)` takes what the agent says; `send` is called with what the manager says. Inline they are plain calls
-on one
-event loop; over ZeroMQ the same messages travel. Nothing here waits: file descriptors call back.
+on one event loop; over ZeroMQ the same messages travel. Nothing here waits: file descriptors call back.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """A manager as a process of its own: `python -m jupyter_fx.endpoint.manager_main BLOCK_DIR`.
 
-It goes on when its agent dies: tasks run, results wait here. It comes back to whatever agent `agent.json` of its
-block names, tells
-that one what it has not acknowledged, asks again for every START that is open, and reports what it holds.
+It goes on when its agent dies: tasks run, results wait here. It comes back to whatever agent `agent.json` of its block
+names, tells that one what it has not acknowledged, asks again for every START that is open, and reports what it holds.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The worker processes of one manager: who is free, who must be forked, who is gone.
 
 A slot is `worker_cores` cores. A task of width w takes w slots; idle workers take none. Sessions' workers are beyond
-the pool:
-an idle notebook must not block anybody (docs/wire-protocol.md, Sessions).
+the pool: an idle notebook must not block anybody (docs/wire-protocol.md, Sessions).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Ends process trees: what a worker started must not outlive it, whichever way it tried to hide.
 
 A worker leads a session of its own. A child that double-forked is found by its session; one that left the session by
-its parent,
-as long as that lives. Process ids are used together with their start times, since ids are used again.
+its parent, as long as that lives. Process ids are used together with their start times, since ids are used again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What an agent and a manager say to each other, whichever carrier takes it (inline: the objects; ZeroMQ: msgpack).
 
 agent → manager: `Code Place Go CancelWork OpenWorker CloseWorker Drain Halt`; manager → agent: `Want Back Done Said
-SessionUp
-SessionGone Capacity`. A manager starts nothing without a `Go` for its `Want`: the agent journals START in between.
+SessionUp SessionGone Capacity`. A manager starts nothing without a `Go` for its `Want`: the agent journals START in
+between.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Looks after what runs for longer than a second: memory and processor time for its reader, and fork bombs.
 
 RLIMIT_NPROC does not bind root and counts a whole user, so the number of processes is watched instead: four times a
-second the
-system's total is read (one small file), and only when it has jumped are the worker's own descendants counted.
+second the system's total is read (one small file), and only when it has jumped are the worker's own descendants
+counted.
 """
 
 from __future__ import annotations

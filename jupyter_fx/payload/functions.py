@@ -1,8 +1,7 @@
 """Functions on their way out: bytes, digest, and an identity that follows the source.
 
-cloudpickle's bytes are not stable from one run to the next, so the digest of the bytes says only what to send
-once. What
-says "the same code" is `version` in the envelope's header: the normalised source, what the closure holds, and the
+cloudpickle's bytes are not stable from one run to the next, so the digest of the bytes says only what to send once.
+What says "the same code" is `version` in the envelope's header: the normalised source, what the closure holds, and the
 packages.
 """
 
@@ -56,8 +55,7 @@ def encode_function(function: Callable[..., Any]) -> EncodedFunction:
     """The envelope of `function`, made once per function object as long as its code, defaults and closure are the same.
 
     A function of the user's own module (not installed, not the standard library) travels with its code; one of an
-    installed
-    package by name. PayloadError says what of it cannot be pickled.
+    installed package by name. PayloadError says what of it cannot be pickled.
     """
     if not callable(function):
         raise TypeError(f"{type(function).__name__} object is not callable")

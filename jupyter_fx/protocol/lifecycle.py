@@ -1,8 +1,7 @@
 """What a task, an endpoint, a block, a container, a worker and a session can be, and who may move them.
 
 Each machine is an enum and one table. A row of the table is ``Transition(source, target, mover, guard)``: `mover` is
-the
-party whose word makes it happen, `guard` says in words what must be true. A source of None is birth. No other file
+the party whose word makes it happen, `guard` says in words what must be true. A source of None is birth. No other file
 assigns a state: they call `move`, which raises `InvalidTransition` and changes nothing when the table has no such row.
 Terminal states have no row that leaves them. The diagrams in docs/architecture.md are made from these tables.
 

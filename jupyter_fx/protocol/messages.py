@@ -6,8 +6,7 @@ is its identity and is never used again. Which side sends what, and why: docs/wi
 
 Units: times are seconds since the epoch as float unless they are called durations; sizes are bytes; digests are BLAKE3
 in 64 hexadecimal digits; ids are 32 hexadecimal digits. `payload` bytes are envelopes (docs/worker-protocol.md) that
-only
-clients and workers open.
+only clients and workers open.
 """
 
 from __future__ import annotations
@@ -468,8 +467,9 @@ class Demand(msgspec.Struct, array_like=True, tag=50):
 
 class Keep(msgspec.Struct, array_like=True, tag=51):
     """Results of tasks that no client has submitted on this hub's disk: [[task_id, attempt], …]. The agent keeps them
-    in its
-    journal although their message is acknowledged; when the task is dispatched (again) it answers with the result."""
+    in its journal although their message is acknowledged; when the task is dispatched (again) it answers with the
+    result.
+    """
 
     tasks: list[tuple[str, int]]
 

@@ -1,8 +1,8 @@
 """Results of other tasks inside of arguments.
 
 An `args` or `items` envelope whose header says `refs: n` holds placeholders, pickled as `take(i)`. The n results that
-they stand for
-follow it as whole envelopes, in order, in the same payload: the agent appends what the hub sent with the lease.
+they stand for follow it as whole envelopes, in order, in the same payload: the agent appends what the hub sent with the
+lease.
 """
 
 from __future__ import annotations

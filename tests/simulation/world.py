@@ -2,8 +2,7 @@
 come back.
 
 Everything happens in one thread, one step at a time, as a seeded random number generator decides. Links are ordered;
-when one is
-cut, passing messages are lost and kept ones come again, those that had arrived included.
+when one is cut, passing messages are lost and kept ones come again, those that had arrived included.
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ _MOVES: dict[tuple[TaskState | None, TaskState], TaskState] = {}
 
 class Core:
     """The shared part. `offset` is what must be added to the state's clock to get epoch seconds: a step of the
-    machine's clock
-    after the start changes nothing."""
+    machine's clock after the start changes nothing.
+    """
 
     def __init__(self, boot: int, offset: float) -> None:
         self.boot, self.offset = boot, offset

@@ -1,8 +1,7 @@
 """Leases: which waiting tasks go to an endpoint now, and what it is told of those that wait.
 
 Credit is the absolute number that the agent takes beyond what it had received up to dispatch `seen`; tasks that went
-out after
-that are taken off. Demand is the other direction's answer: how much waits, whatever the credit.
+out after that are taken off. Demand is the other direction's answer: how much waits, whatever the credit.
 """
 
 from __future__ import annotations

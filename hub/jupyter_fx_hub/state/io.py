@@ -1,8 +1,7 @@
 """What goes into the state (events) and what comes out (instructions).
 
 `link` numbers name client links; they are never used again. An instruction with `after=True` may be carried out only
-once
-all `Writes` of the same answer are on disk. Instructions for one link or one endpoint keep their order.
+once all `Writes` of the same answer are on disk. Instructions for one link or one endpoint keep their order.
 """
 
 from __future__ import annotations

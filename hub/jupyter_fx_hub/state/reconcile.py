@@ -1,10 +1,9 @@
 """Endpoints come, go and come back: what is certain then about the tasks that they had.
 
 A *sure* inventory is complete: what it lacks is not there. An *unsure* one (the journal's generation or the machine's
-boot id
-changed, or its tail is torn) only proves what it names; leases that it lacks wait until the agent sends it again,
-sure (its managers
-have reported: what is missing never started) or settled (they are attested dead: nobody can know).
+boot id changed, or its tail is torn) only proves what it names; leases that it lacks wait until the agent sends it
+again, sure (its managers have reported: what is missing never started) or settled (they are attested dead: nobody can
+know).
 """
 
 from __future__ import annotations
@@ -130,9 +129,8 @@ def _settle(core: Core, endpoint: Endpoint, missing: list[Task], message: Invent
     """Decide about the leases that an inventory lacks.
 
     What an inventory proves is kept on disk as `journal` (generation, boot, agent process), written after what was
-    decided: so a hub
-    that dies in between decides again, and does not take the next, sure inventory of the new journal for an answer
-    about the old one.
+    decided: so a hub that dies in between decides again, and does not take the next, sure inventory of the new journal
+    for an answer about the old one.
     """
     journal = f"{message.generation}:{message.boot_id}:{endpoint.incarnation}"
     old = str(endpoint.info.get("journal") or "")
