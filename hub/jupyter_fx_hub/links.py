@@ -47,7 +47,7 @@ class _Link:
     def __init__(self, door: Door, served: Served, user: str, link_id: str) -> None:
         self.door, self.served, self.user = door, served, user
         self.number = door.service.next_link()
-        self.busy = self.gone = False
+        self.busy = self.gone = self.broken = False
         self.backlog: deque[tuple[Any, int]] = deque()
         self.waiting = 0
         self.key = (user, link_id)
@@ -66,6 +66,17 @@ class _Link:
             self.served.pause_reading()
         else:
             self.served.resume_reading()
+
+    def break_off(self, error: FxError) -> None:
+        """End the connection, to be made again: what was not acknowledged comes again."""
+        self.broken = True
+        self.backlog.clear()
+        self.served.close(error, retry=True)
+        self.on_closed(error)
+
+    def on_closed(self, error: FxError | None) -> None:
+        """The connection is gone."""
+        raise NotImplementedError
 
 
 class ClientLink(_Link):

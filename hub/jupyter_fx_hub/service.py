@@ -12,7 +12,7 @@ import logging
 from collections import Counter, deque
 from typing import Any, Final, Protocol
 
-from jupyter_fx.errors import HubUnavailable
+from jupyter_fx.errors import FxError, HubUnavailable, InfrastructureError
 from jupyter_fx.protocol.faults import error_from
 from jupyter_fx.protocol.messages import ErrorInfo, Event, EventKind, Rejected, Submit
 from jupyter_fx.transport import Clock
@@ -23,6 +23,7 @@ from jupyter_fx_hub.state.io import (
     CloseAgent,
     Confirmed,
     EndpointKnown,
+    Found,
     FromAgent,
     FromClient,
     Instruction,
@@ -59,6 +60,8 @@ class Port(Protocol):
     """A look into the store is under way: messages wait in `backlog`."""
     backlog: deque[tuple[Any, int]]
     gone: bool
+    broken: bool
+    """It was broken off: what came in after is not taken."""
     waiting: int
     """Messages that are held back for it until a commit."""
 
@@ -70,6 +73,9 @@ class Port(Protocol):
 
     def hold(self, full: bool) -> None:
         """Read no more for now, or again."""
+
+    def break_off(self, error: FxError) -> None:
+        """End the connection, to be made again: what was not acknowledged comes again."""
 
 
 class ClientPort(Port, Protocol):
@@ -196,12 +202,21 @@ class Service:
             if len(port.backlog) == BACKLOG_MAX:
                 port.hold(True)
             return
+        if port.broken:
+            return
         try:
             self._message(port, message, number)
-        except HubUnavailable as error:
-            log.error("a message could not be written: %s", error.message)  # not acknowledged: it comes again
-        except Exception:
-            log.exception("a %s of %s could not be dealt with", type(message).__name__, port.user)
+        except Exception as error:  # noqa: BLE001 whatever it is, the message must not count as taken
+            self._failed(port, f"a {type(message).__name__}", error, kept=bool(number))
+
+    def _failed(self, port: Port, what: str, error: Exception, *, kept: bool) -> None:
+        """A message could not be dealt with. A later ack would be its ack too: the link ends, so that it comes again."""
+        if isinstance(error, HubUnavailable):
+            log.error("%s could not be written: %s", what, error.message)
+        else:
+            log.error("%s of %s could not be dealt with", what, port.user, exc_info=error)
+        if kept:
+            port.break_off(InfrastructureError(f"the fx hub failed to deal with {what}; its log tells more"))
 
     def _message(self, port: Port, message: Any, number: int) -> None:
         endpoint_id = getattr(port, "endpoint_id", "")
@@ -399,12 +414,19 @@ class Service:
         self._spawn(self._look(instruction, owner, port))
 
     async def _look(self, need: Need, owner: str, port: Port | None) -> None:
-        event = need.event
         try:
             found = await look_up(self.store, owner, need.task_ids, need.functions)
-        finally:
             if port is not None:
                 port.busy = False
+            self._looked(need.event, found, port)
+        except Exception as error:
+            if port is None:
+                raise
+            port.busy = False
+            self._failed(port, f"a {type(need.event.message).__name__}", error, kept=True)
+
+    def _looked(self, event: FromAgent | FromClient, found: Found, port: Port | None) -> None:
+        """The message that needed the look, and those that waited for it. An agent that is gone says it again."""
         self.handle(found)
         if isinstance(event, FromAgent):
             if port is None or port.gone:

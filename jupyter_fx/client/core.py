@@ -250,7 +250,8 @@ class Core:
         self._on_back()
         if first:
             return
-        waiting = [(f.task_id, f._next_event, f._watch) for f in self.futures.values() if f._sent]  # noqa: SLF001
+        # A copy: users' threads submit meanwhile.
+        waiting = [(f.task_id, f._next_event, f._watch) for f in list(self.futures.values()) if f._sent]  # noqa: SLF001
         for at in range(0, len(waiting), TASKS_PER_FRAME):
             self.peer.send(Attach(waiting[at : at + TASKS_PER_FRAME]))
 
