@@ -92,13 +92,14 @@ def _send(core: Core, endpoint: Endpoint, shape: str, queue: Queue, limit: int, 
         if leased.function and key not in known:
             known.add(key)
             functions.append(core.functions[key])
-        batch.append(leased)
-        size += len(leased.payload) + 250
+        weight = len(leased.payload) + 250
         if leased.inputs:
-            size += sum(len(i.payload) + 200 for i in leased.inputs)
-        if size > MESSAGE_BYTES or len(batch) >= DISPATCH_TASKS:
+            weight += sum(len(i.payload) + 200 for i in leased.inputs)
+        if batch and (size + weight > MESSAGE_BYTES or len(batch) >= DISPATCH_TASKS):
             _emit(core, endpoint, shape, batch, functions, after)
             batch, functions, size = [], [], 0
+        batch.append(leased)
+        size += weight
     if batch:
         _emit(core, endpoint, shape, batch, functions, after)
     endpoint.credit[shape] -= total

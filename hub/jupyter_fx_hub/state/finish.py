@@ -24,6 +24,8 @@ from jupyter_fx_hub.store.ops import FinishTask
 
 __all__ = ["arrive", "ask_again", "claim", "drop", "end", "holds", "lose", "nack", "resolve", "results", "updates"]
 
+INPUTS_INLINE_MAX: Final = 640 * 1024
+"""Bytes of results that one task takes inside its message (results over 256 KiB are blobs and do not count)."""
 ORPHANS_MAX: Final = 1000
 """Results of tasks unknown here that are remembered for when they are submitted; their agents keep them all."""
 KILLS_MAX: Final = 3
@@ -381,6 +383,11 @@ def arrive(core: Core, task: Task, task_id: str, outcome: Outcome) -> None:
         return
     task.inputs[task_id] = Input(task_id, outcome.payload, outcome.blob, outcome.ref)
     if not task.missing:
+        size = sum(len(given.payload) for given in task.inputs.values())
+        if size > INPUTS_INLINE_MAX:
+            told = f"its inputs are {size} bytes together, over {INPUTS_INLINE_MAX}: gather them in steps"
+            drop(core, task, _T.FAILED, told, ErrorInfo("PayloadError", told, {"size": size}))
+            return
         task.missing = None
         core.step(task, _T.QUEUED, core.wall)
         core.save(task)

@@ -45,6 +45,8 @@ _ID: Final = re.compile(r"[0-9a-f]{32}").fullmatch
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}").fullmatch
 INPUTS_MAX: Final = 256
 RETRIES_MAX: Final = 100
+SPEC_MAX: Final = INLINE_MAX + 64 * 1024
+"""Bytes of a task's description, payload included."""
 _QUEUED, _WAITING = TaskState.QUEUED, TaskState.WAITING
 
 
@@ -138,6 +140,8 @@ def _take(core: Core, link: int, owner: str, spec: TaskSpec, fresh: bool) -> Non
     else:
         shape = "" if options is None else shape_of(options.resources)
     data, digest = _digest_of(spec)
+    if len(data) > SPEC_MAX:
+        raise _Refusal(f"the task's description is {len(data)} bytes, over {SPEC_MAX}: its origin or name is too long")
     core.seq += 1
     wall = core.wall
     missing = _missing_inputs(core, owner, spec)

@@ -247,6 +247,17 @@ def test_a_failed_input_fails_all_that_wait_naming_the_root() -> None:
         assert "ValueError: no" in told[task].error.message
 
 
+def test_inputs_that_no_message_could_carry_fail_with_cause_and_cure() -> None:
+    story = Story()
+    inputs = [story.submit() for _ in range(3)]
+    task = story.submit(inputs=inputs)
+    for one in inputs:
+        result = story.result(one)
+        result.payload = bytes(250 * 1024)
+        story.agent(Results([result]))
+    assert "gather them in steps" in story.outcomes()[task].error.message
+
+
 def test_expires_ends_what_waits_and_asks_for_what_is_held() -> None:
     story = Story()
     held = story.submit(expires=10.0)

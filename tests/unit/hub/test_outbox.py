@@ -1,0 +1,73 @@
+"""What a client is sent, and in which order, when it reads slowly or asks for the past."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from jupyter_fx.protocol.messages import Event, EventKind, Events, Outcome, Outcomes
+from jupyter_fx_hub.outbox import PARKED_MAX, Outbox
+
+
+class SlowReader:
+    """A Served whose other side reads when the test says so."""
+
+    def __init__(self) -> None:
+        self.congested = False
+        self.reads = asyncio.Event()
+        self.got: list[Any] = []
+
+    def send(self, message: Any) -> int:
+        self.got += message.events if isinstance(message, Events) else message.outcomes
+        return 0
+
+    async def wait_uncongested(self) -> None:
+        if self.congested:
+            await self.reads.wait()
+
+
+def text(n: int, size: int = 10, task: str = "t") -> Event:
+    return Event(task, n, EventKind.STDOUT, 0.0, b"x" * (size - 1) + b"\n")
+
+
+def test_a_replay_comes_before_what_happens_meanwhile_and_the_outcome_last() -> None:
+    async def story() -> None:
+        reader = SlowReader()
+        box = Outbox(reader)  # type: ignore[arg-type]
+        assert box.begin_replay("t")
+        assert not box.begin_replay("t")
+        box.send(Events([text(2), text(3), text(7, task="other")]))
+        box.send(Outcomes([Outcome("t", 10)]))
+        assert [e.task_id for e in reader.got] == ["other"]
+        box.end_replay("t", [text(0), text(1), text(2)], None)
+        assert [getattr(e, "n", "end") for e in reader.got] == [7, 0, 1, 2, 3, "end"]
+
+    asyncio.run(story())
+
+
+def test_a_slow_reader_loses_the_oldest_text_and_is_told_how_much_but_no_outcome() -> None:
+    async def story() -> None:
+        reader = SlowReader()
+        box = Outbox(reader)  # type: ignore[arg-type]
+        reader.congested = True
+        piece = 64 * 1024
+        count = PARKED_MAX // piece + 20
+        for n in range(count):
+            box.send(Events([text(n, piece)]))
+        box.send(Outcomes([Outcome("t", 10, b"r")]))
+        assert not reader.got
+        reader.congested = False
+        reader.reads.set()
+        while not reader.got or not isinstance(reader.got[-1], Outcome):
+            await asyncio.sleep(0)
+        notes = [e for e in reader.got[:-1] if e.kind == EventKind.NOTE]
+        kept = [e for e in reader.got[:-1] if e.kind == EventKind.STDOUT]
+        assert len(notes) == 1
+        assert notes[0].data == f"[{box.lines_dropped} lines dropped]"
+        assert box.lines_dropped + len(kept) == count
+        assert kept[-1].n == count - 1
+        numbers = [e.n for e in reader.got[:-1]]
+        assert numbers == sorted(numbers)
+        box.close()
+
+    asyncio.run(story())
