@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
+import fcntl
 import os
 import signal
 import socket
+import sys
+import termios
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
@@ -68,8 +72,9 @@ class WorkerProc:
         self._loop = loop
         self._known: OrderedDict[str, None] = OrderedDict()
         self._seen = [0, 0]
-        self._segments: tuple[deque[tuple[int, bytes]], deque[tuple[int, bytes]]] = (deque(), deque())
-        self._tail = [b"", b""]
+        self._text: tuple[deque[tuple[int, int, bytes]], deque[tuple[int, int, bytes]]] = (deque(), deque())
+        """Of each stream what is not told yet: (marker that ends it or 0, start number of the task that ran, text)."""
+        self._waiting = array.array("i", [0])
         self._cutters = (Cutter(), Cutter())
         self.counters = Counters()
         ours, theirs = socket.socketpair()
@@ -121,18 +126,12 @@ class WorkerProc:
     def drain(self) -> None:
         """The process is gone: read what it said last."""
         self._wire.drain()
+        job = self._by_start(self.counters.started) or (self.in_hand[0] if self.in_hand else None)
         for stream in (0, 1):
             while self._read(stream):
                 pass
-            for _mark, text in self._segments[stream]:
-                self._tail[stream] += text
-            self._segments[stream].clear()
-            self._tail[stream] += self._cutters[stream].rest()
-        started = self.counters.started
-        job = self._by_start(started) or (self.in_hand[0] if self.in_hand else None)
-        for stream in (0, 1):
-            self._text(stream, job, self._tail[stream])
-            self._tail[stream] = b""
+            self._advance(stream, sys.maxsize, job)
+            self._tell(stream, job, self._cutters[stream].rest())
 
     def close(self) -> None:
         """Let go of everything."""
@@ -250,69 +249,61 @@ class WorkerProc:
             if "m" in info:
                 self._cut(info["m"], job)
                 self.last_words = b""
+            elif self._text[0] or self._text[1]:
+                self._advance(0)
+                self._advance(1)
             in_hand.popleft()
             self.reported += 1
             ended.append((job, outcome, payload, info))
         self._owner.worker_done(self, ended)
 
-    # Text.
+    # Text. Whose it is follows from the order of three looks: how many bytes are in the pipe, which task runs, then
+    # read just those bytes. All of them were written before the second look. A task that is over by then has left a
+    # marker behind its bytes, because they were still in the pipe when it ended (docs/worker-protocol.md, Order). So
+    # bytes without a marker are of the task that runs.
 
     def _readable(self, stream: int) -> None:
-        before = self.counters.started
-        if not self._read(stream):
-            return
-        tail = self._tail[stream]
-        if not tail or self._segments[stream]:
-            return
-        after = self.counters.started
-        if before == after:
-            # Only then is it sure who wrote it; else its marker or the next read will tell.
-            self._tail[stream] = b""
-            self._text(stream, self._by_start(after), tail)
-        else:
-            self._loop.call_soon(self._settle_tail, stream)
-
-    def _settle_tail(self, stream: int) -> None:
-        """Text whose writer was not sure: by now its marker has come, or it belongs to what runs."""
-        if self.gone:
-            return
-        before = self.counters.started
-        self._read(stream)
-        if self._tail[stream] and not self._segments[stream] and before == self.counters.started:
-            tail, self._tail[stream] = self._tail[stream], b""
-            self._text(stream, self._by_start(before), tail)
+        if self._read(stream):
+            self._advance(stream)
 
     def _read(self, stream: int) -> bool:
-        """Read once; whether there was something. Text that a marker ends is a segment, the rest is the tail."""
+        """Read what is there; whether there was something."""
         fd = self._pipes[stream]
         if fd < 0:
             return False
+        fcntl.ioctl(fd, termios.FIONREAD, self._waiting)
+        owner = self.counters.started
         try:
-            data = os.read(fd, _READ)
+            data = os.read(fd, self._waiting[0] or _READ)
         except (BlockingIOError, InterruptedError):
             return False
         if not data:
             self._close_pipe(stream)
             return False
         for text, mark in self._cutters[stream].feed(data):
+            self._text[stream].append((mark, owner, text))
             if mark:
-                self._segments[stream].append((mark, self._tail[stream] + text))
-                self._tail[stream] = b""
                 self._seen[stream] = mark
-            else:
-                self._tail[stream] += text
         return True
+
+    def _advance(self, stream: int, upto: int = 0, job: Job | None = None) -> None:
+        """Tell text up to marker `upto`, which is `job`'s, and what follows as far as its task is known."""
+        waiting = self._text[stream]
+        while waiting:
+            mark, owner, text = waiting[0]
+            if mark > upto:
+                return
+            waiting.popleft()
+            self._tell(stream, job if mark else self._by_start(owner), text)
 
     def _cut(self, mark: int, job: Job | None) -> None:
         """A frame names a marker: what stands before it belongs to the frame's job and goes first."""
         for stream in (0, 1):
             while self._seen[stream] < mark and self._read(stream):
                 pass
-            segments = self._segments[stream]
-            while segments and segments[0][0] <= mark:
-                self._text(stream, job, segments.popleft()[1])
+            self._advance(stream, mark, job)
 
-    def _text(self, stream: int, job: Job | None, text: bytes) -> None:
+    def _tell(self, stream: int, job: Job | None, text: bytes) -> None:
         if text:
             self.last_words = (self.last_words + text)[-_LAST_WORDS:]
             self._owner.worker_text(job, _STREAMS[stream], text)
