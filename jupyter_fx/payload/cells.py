@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +16,9 @@ from jupyter_fx.protocol.limits import BLOB_MAX, HOME_LIMIT
 from jupyter_fx.protocol.messages import Outcome
 from jupyter_fx_worker import binding, envelope
 
-__all__ = ["CellHome", "bind", "decode_cell", "encode_cell", "pickled", "unbound"]
+__all__ = ["CellHome", "bind", "decode_cell", "encode_cell", "pickled"]
 
 bind = binding.bind
-unbound = binding.unbound
 
 
 @dataclass
@@ -39,37 +39,40 @@ class CellHome:
     problem: str = ""
 
 
-def pickled(value: Any) -> tuple[bytes, list[memoryview], bool]:
-    """(pickle, its out-of-band buffers, whether it holds code). PayloadError above the limit of a blob."""
+def pickled(
+    value: Any, namespace: dict[str, Any], found: list[types.FunctionType] | None = None
+) -> tuple[bytes, list[memoryview], bool]:
+    """(pickle, its out-of-band buffers, whether it holds code). PayloadError above the limit of a blob.
+
+    Functions that live in `namespace`, the notebook's, travel without their globals, and are appended to `found`:
+    what they read has to travel too.
+    """
     try:
-        return envelope.pickled(value, BLOB_MAX)
+        with envelope.sharing(namespace) as met:
+            done = envelope.pickled(value, BLOB_MAX)
     except envelope.TooBig:
         raise too_big("this value", value, BLOB_MAX) from None
+    if found is not None:
+        found += met
+    return done
 
 
 def encode_cell(
     values: Mapping[str, Any],
     *,
+    namespace: dict[str, Any],
     source: str,
     filename: str,
     count: int,
     want: Sequence[str] = (),
     home_limit: int = HOME_LIMIT,
     silent: bool = False,
-    bind: Sequence[str] = (),
 ) -> Sequence[envelope.Buffer]:
     """A `cell` envelope in pieces; large buffers are not copied. Names that share objects go on sharing them there."""
-    pieces = envelope.dumps(
-        dict(values),
-        "cell",
-        source=source,
-        filename=filename,
-        count=count,
-        want=list(want),
-        home_limit=home_limit,
-        silent=silent,
-        bind=list(bind),
-    )
+    data, buffers, code = pickled(dict(values), namespace)
+    header = {"source": source, "filename": filename, "count": count, "want": list(want), "home_limit": home_limit}
+    header |= {"silent": silent, "bind": [], **({"code": True} if code else {})}
+    pieces = envelope.assemble(data, buffers, "cell", header)
     size = envelope.size_of(pieces)
     if size > BLOB_MAX:
         raise PayloadError(

@@ -7,7 +7,6 @@ changed one, the next cell that needs it stops before it runs and says which opt
 
 from __future__ import annotations
 
-import functools
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,10 +18,10 @@ from jupyter_fx.digest import digest_parts
 from jupyter_fx.errors import PayloadError, UsageError
 from jupyter_fx_kernel.mentions import Mentions, code_names
 
-__all__ = ["Capture", "Item", "Ledger", "capture", "closure", "digest_of", "summary"]
+__all__ = ["Capture", "Item", "Ledger", "capture", "digest_of", "summary"]
 
 Pickled = tuple[bytes, Sequence[Any], bool]
-Pickler = Callable[[Any], Pickled]
+Pickler = Callable[[Any, list[types.FunctionType]], Pickled]
 Explain = Callable[[str, Any, BaseException], str]
 
 SOFT_LIMIT = 1 << 20
@@ -48,10 +47,9 @@ class Item:
 
 @dataclass
 class Capture:
-    """What travels: `values` by name, functions to `bind` to the session's namespace, the story for `--dry-run`."""
+    """What travels: `values` by name, their digests, the story of each name for `--dry-run`."""
 
     values: dict[str, Any] = field(default_factory=dict)
-    bind: list[str] = field(default_factory=list)
     items: list[Item] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
 
@@ -87,7 +85,7 @@ class Ledger:
         """
         self.forget([name])
         try:
-            first, second = (_digest(pickler(_travelling(value))) for _ in range(2))
+            first, second = (_digest(pickler(value, [])) for _ in range(2))
         except Exception:  # noqa: BLE001 - whatever its own pickling raises, the object is known by identity
             self._unstable[name] = id(value)
             return
@@ -143,68 +141,74 @@ def capture(
             raise UsageError(f"-i {name}: this notebook has no variable called {name}{_nearest(name, namespace)}")
     hidden = hidden or {}
     hard = set(include)
-    soft: set[str] = set()
-    if automatic:
-        usable = {n for n in namespace if _travels(n, namespace[n], hidden)}
-        hard |= closure(found.hard & usable, {n: namespace[n] for n in usable}, namespace)
-        soft = closure(found.soft & usable, {n: namespace[n] for n in usable}, namespace) - hard
-    ledger.check(hard | soft, [*include, *outputs])
-    kept_there = set(outputs) - set(include)
+    usable = {name for name in namespace if _travels(name, namespace[name], hidden)} if automatic else set()
+    hard |= found.hard & usable
+    soft = set(found.soft & usable) - hard
     done = Capture()
     pickles: dict[str, str] = {}
-    for name in sorted(hard | soft):
-        if name in kept_there and ledger.known(name) is not None:
-            continue
-        _take(done, pickles, name, namespace[name], ledger, pickler, explain, forced=name in include, soft=name in soft)
+    seen: set[str] = set()
+    while todo := (hard | soft) - seen:
+        seen |= todo
+        ledger.check(todo, [*include, *outputs])
+        for name in sorted(todo):
+            if name in outputs and name not in include and ledger.known(name) is not None:
+                continue
+            take = _Taking(name, namespace[name], forced=name in include, soft=name in soft)
+            functions = take.into(done, pickles, ledger, pickler, explain)
+            (soft if take.soft else hard).update(_read_by(functions) & usable)
     _group(done, pickles, namespace)
     return done
 
 
-def _take(
-    done: Capture,
-    pickles: dict[str, str],
-    name: str,
-    value: Any,
-    ledger: Ledger,
-    pickler: Pickler,
-    explain: Explain,
-    *,
-    forced: bool,
-    soft: bool,
-) -> None:
-    place = getattr(value, "_fx_place_", None)
-    if place is not None and place.name == name:
-        place.check()
-        done.items.append(Item(name, place.kind, 0, "there", "stayed where it was made"))
-        return
-    kind = summary(value)
-    travelling = _travelling(value)
-    try:
-        data, buffers, _code = pickler(travelling)
-    except Exception as error:
-        if soft:
-            done.items.append(Item(name, kind, 0, "skipped", "only mentioned in a string, and cannot be pickled"))
-            return
-        if isinstance(error, PayloadError | UsageError):
-            raise
-        raise PayloadError(explain(name, value, error)) from None
-    size = len(data) + sum(memoryview(b).nbytes for b in buffers)
-    digest = _digest((data, buffers, _code))
-    pickles[name] = digest
-    if not forced and ledger.has(name, digest, value):
-        done.items.append(Item(name, kind, size, "there"))
-        return
-    if soft and size > SOFT_LIMIT:
-        done.items.append(Item(name, kind, size, "skipped", "only mentioned in a string, and large: -i sends it"))
-        return
-    _send(done, name, value, size, digest, kind)
+def _read_by(functions: Iterable[types.FunctionType]) -> set[str]:
+    """The names of the notebook that these functions, and the functions inside of them, read."""
+    return set().union(*(code_names(function.__code__)[0] for function in functions))
+
+
+@dataclass
+class _Taking:
+    """One name that may travel."""
+
+    name: str
+    value: Any
+    forced: bool
+    soft: bool
+
+    def into(
+        self, done: Capture, pickles: dict[str, str], ledger: Ledger, pickler: Pickler, explain: Explain
+    ) -> list[types.FunctionType]:
+        """Take it along if it has to be; returns the notebook's functions inside of it."""
+        name, value = self.name, self.value
+        place = getattr(value, "_fx_place_", None)
+        if place is not None and place.name == name:
+            place.check()
+            done.items.append(Item(name, place.kind, 0, "there", "stayed where it was made"))
+            return []
+        kind = summary(value)
+        functions: list[types.FunctionType] = []
+        try:
+            data, buffers, _code = pickler(value, functions)
+        except Exception as error:
+            if self.soft:
+                done.items.append(Item(name, kind, 0, "skipped", "only mentioned in a string, and cannot be pickled"))
+                return []
+            if isinstance(error, PayloadError | UsageError):
+                raise
+            raise PayloadError(explain(name, value, error)) from None
+        size = len(data) + sum(memoryview(b).nbytes for b in buffers)
+        pickles[name] = digest = _digest((data, buffers, _code))
+        if not self.forced and ledger.has(name, digest, value):
+            done.items.append(Item(name, kind, size, "there"))
+        elif self.soft and size > SOFT_LIMIT:
+            done.items.append(Item(name, kind, size, "skipped", "only mentioned in a string, and large: -i sends it"))
+        else:
+            _send(done, name, value, size, digest, kind)
+        return functions
 
 
 def _send(done: Capture, name: str, value: Any, size: int, digest: str, kind: str) -> None:
-    done.values[name] = _travelling(value)
+    done.values[name] = value
     done.digests[name] = digest
-    if isinstance(value, types.FunctionType) and done.values[name] is not value:
-        done.bind.append(name)
     done.items.append(Item(name, kind, size, "import" if isinstance(value, types.ModuleType) else "sent"))
 
 
@@ -227,76 +231,12 @@ def _group(done: Capture, pickles: Mapping[str, str], namespace: Mapping[str, An
                 changed = True
 
 
-def closure(names: Iterable[str], usable: Mapping[str, Any], namespace: Mapping[str, Any]) -> set[str]:
-    """Return `names` and what the notebook's functions among them, and those that they call, read of the notebook."""
-    done: set[str] = set()
-    todo = list(names)
-    while todo:
-        name = todo.pop()
-        if name in done or name not in usable:
-            continue
-        done.add(name)
-        for function in _functions(usable[name], namespace):
-            todo += code_names(function.__code__)[0] - done
-    return done
-
-
-def _functions(value: Any, namespace: Mapping[str, Any], depth: int = 0) -> list[types.FunctionType]:
-    """The plain functions of the notebook that `value` is, wraps or has as methods."""
-    if depth > 4:
-        return []
-    if isinstance(value, types.FunctionType):
-        own = [value] if value.__globals__ is namespace else []
-        inner: list[Any] = [cell.cell_contents for cell in value.__closure__ or () if _filled(cell)]
-        inner += [*(value.__defaults__ or ()), getattr(value, "__wrapped__", None)]
-        return own + [f for part in inner if _may_call(part) for f in _functions(part, namespace, depth + 1)]
-    if isinstance(value, functools.partial):
-        parts = [value.func, *value.args, *value.keywords.values()]
-        return [f for part in parts if _may_call(part) for f in _functions(part, namespace, depth + 1)]
-    if isinstance(value, types.MethodType):
-        return _functions(value.__func__, namespace, depth + 1)
-    if (wrapped := _plain_attribute(value, "__wrapped__")) is not None:
-        return _functions(wrapped, namespace, depth + 1)
-    kind = value if isinstance(value, type) else type(value)
-    if kind.__module__ != "__main__":
-        return []
-    members = [getattr(m, "__func__", getattr(m, "fget", m)) for base in kind.__mro__ for m in vars(base).values()]
-    return [m for m in members if isinstance(m, types.FunctionType) and m.__globals__ is namespace]
-
-
-def _filled(cell: types.CellType) -> bool:
-    try:
-        return cell.cell_contents is not None
-    except ValueError:
-        return False
-
-
-def _may_call(value: Any) -> bool:
-    return value is not None and (callable(value) or type(value).__module__ == "__main__")
-
-
-def _plain_attribute(value: Any, name: str) -> Any:
-    try:
-        return vars(value).get(name)
-    except TypeError:
-        return getattr(value, name, None) if callable(value) else None
-
-
 def _travels(name: str, value: Any, hidden: Mapping[str, Any]) -> bool:
     if name in _SHELLS_OWN or (name.startswith("__") and name.endswith("__")):
         return False
     if name.startswith("_") and name.lstrip("_i").isdigit():
         return False
     return not (name in hidden and hidden[name] is value)
-
-
-def _travelling(value: Any) -> Any:
-    """What is pickled for `value`: a notebook's function goes without its globals: the session has its own."""
-    if isinstance(value, types.FunctionType) and value.__module__ == "__main__":
-        from jupyter_fx.payload.cells import unbound
-
-        return unbound(value)
-    return value
 
 
 def _inner(value: Any) -> set[int]:
@@ -331,7 +271,7 @@ def _digest(pickle: Pickled) -> str:
 def digest_of(value: Any, pickler: Pickler) -> str:
     """The digest by which a ledger knows `value`; empty when it cannot be pickled."""
     try:
-        return _digest(pickler(_travelling(value)))
+        return _digest(pickler(value, []))
     except Exception:  # noqa: BLE001 - whatever its own pickling raises
         return ""
 

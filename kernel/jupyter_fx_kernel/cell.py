@@ -7,6 +7,7 @@ import re
 import sys
 import threading
 from collections.abc import Sequence
+from types import FunctionType
 from typing import Any
 
 from jupyter_fx import payload
@@ -52,6 +53,9 @@ class RemoteCell:
         self._capture = Capture()
         self._before: dict[str, Any] = {}
 
+    def _pickled(self, value: Any, found: list[FunctionType]) -> tuple[bytes, Sequence[Any], bool]:
+        return pickled(value, self.shell.user_ns, found)
+
     # --- before anything travels ---
 
     def mentioned(self) -> Mentions:
@@ -73,7 +77,7 @@ class RemoteCell:
             self.mentioned(),
             self.shell.user_ns,
             ledger,
-            pickler=pickled,
+            pickler=self._pickled,
             explain=payload.diagnose,
             include=options.inputs,
             outputs=options.outputs,
@@ -98,15 +102,15 @@ class RemoteCell:
         wanted = [VALUE] if self._value_only else list(options.outputs)
         pieces = encode_cell(
             plan.values,
+            namespace=self.shell.user_ns,
             source=self.source,
             filename=self.filename,
             count=self.count,
             want=wanted,
             home_limit=HOME_LIMIT,
             silent=self._value_only,
-            bind=plan.bind,
         )
-        lines = self.source.rstrip().split("\n")
+        lines = [f"%remote {options.name}"] if self._value_only else self.source.rstrip().split("\n")
         notebook.cells[self.filename] = (self.count, lines)
         card = Card("", self.place)
         follower = Follower(self.shell, card, rich=is_rich(self.shell))
@@ -173,7 +177,7 @@ class RemoteCell:
             and type(error).__name__ == "WorkerLost"
         ):
             self._session.lost = reason or "its worker died"
-        stopped = state is TaskState.CANCELLED or (home.record or {}).get("etype") == "KeyboardInterrupt"
+        stopped = state is TaskState.CANCELLED or isinstance(error, KeyboardInterrupt)
         if stopped and not (self._session is not None and self._session.gone):
             follower.end(outcome, "cancelled", "interrupted" if follower.interrupts else reason)
             error = error if isinstance(error, KeyboardInterrupt) else KeyboardInterrupt(reason)
@@ -182,8 +186,32 @@ class RemoteCell:
         if home.record is not None:
             error.__cause__ = None
             error.__notes__ = [note for note in getattr(error, "__notes__", ()) if not note.startswith(_SAID_THERE)]
-            return tracebacks.show_as(error, tracebacks.render(home.record, self._lines_of, self._place_of))
+            if isinstance(error, RemoteError):
+                error = self._of_its_type(error)
+            said = dict(home.record)
+            if isinstance(error, InfrastructureError):
+                said |= {"etype": type(error).__name__, "message": error.message}
+            lines = tracebacks.render(said, self._lines_of, self._place_of)
+            return tracebacks.show_as(error, lines + self._hint(error))
         return self._as_shown(error)
+
+    def _of_its_type(self, error: RemoteError) -> BaseException:
+        """An exception whose pickle does not open, as one of its class all the same, where that is known here."""
+        if error.module == "__main__":
+            kind = self.shell.user_ns.get(error.etype)
+        else:
+            kind = getattr(sys.modules.get(error.module), error.etype, None)
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            return error
+        made = kind.__new__(kind)
+        made.args = (error.message.removeprefix(f"{error.etype}: "),)
+        return made
+
+    def _hint(self, error: BaseException) -> list[str]:
+        name = getattr(error, "name", None) if isinstance(error, NameError) else None
+        if name is None or name not in self.shell.user_ns:
+            return []
+        return [f"{name} exists in this notebook and did not travel: `%%remote -i {name}` sends it"]
 
     def _value(self, home: CellHome, follower: Follower) -> Any:
         if self._value_only:
@@ -213,7 +241,7 @@ class RemoteCell:
             user_ns[name] = value
             if session is not None and name != VALUE:
                 session.names.add(name)
-                session.ledger.came_home(name, value, pickled)
+                session.ledger.came_home(name, value, self._pickled)
         for name, described in home.stay.items():
             self._stays(name, described, home.why.get(name, ""), card)
         for name in home.deleted:
@@ -258,7 +286,7 @@ class RemoteCell:
         if name in self._before and now is not self._before[name]:
             return True
         sent = self._capture.digests.get(name)
-        return sent is not None and now is not _MISSING and digest_of(now, pickled) != sent
+        return sent is not None and now is not _MISSING and digest_of(now, self._pickled) != sent
 
     def _forget(self) -> None:
         """Nobody knows whether what was sent arrived."""

@@ -65,11 +65,11 @@ def _parser(program: str) -> _Parser:
     add("--no-capture", action="store_true")
     add("--bg", action="store_true")
     add("--name", default="")
-    add("--timeout", type=_seconds, default=0.0)
-    add("--expires", type=_seconds, default=0.0)
+    add("--timeout", type=_seconds, default=0.0, metavar="S")
+    add("--expires", type=_seconds, default=0.0, metavar="S")
     add("--stateless", action="store_true")
-    add("--retries", type=int, default=0)
-    add("--session", default="main")
+    add("--retries", type=int, default=0, metavar="N")
+    add("--session", default="main", metavar="NAME")
     add("--dry-run", action="store_true")
     return parser
 

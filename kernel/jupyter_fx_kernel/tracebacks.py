@@ -67,12 +67,25 @@ def render(record: Mapping[str, Any], source: Source, place: Place) -> list[str]
     if frames:
         gap = " " * max(1, 75 - len(etype) - len("Traceback (most recent call last)"))
         lines.append(f"{_RED}{etype}{_END}{gap}Traceback (most recent call last)")
-        for frame in frames:
+        for times, frame in _runs(frames):
             lines += [*_frame(frame, source, place), ""]
+            if times > 1:
+                lines += [f"    [this frame is repeated {times - 1} more times]", ""]
     if etype in {"SyntaxError", "IndentationError", "TabError"} and not frames:
         return [*lines, *map(_plain, record.get("traceback") or ())]
     notes = [_plain(note) for note in record.get("notes") or ()]
     return [*lines, f"{_RED}{etype}{_END}: {message}" if message else f"{_RED}{etype}{_END}", *notes]
+
+
+def _runs(frames: Sequence[Any]) -> list[tuple[int, Any]]:
+    """Frames that follow one another and are the same, once each, with how often."""
+    found: list[tuple[int, Any]] = []
+    for frame in frames:
+        if found and list(found[-1][1]) == list(frame):
+            found[-1] = (found[-1][0] + 1, frame)
+        else:
+            found.append((1, frame))
+    return found
 
 
 def _frame(frame: Sequence[Any], source: Source, place: Place) -> list[str]:

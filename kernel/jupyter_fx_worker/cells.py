@@ -150,16 +150,19 @@ class Session:
         if missing:
             return "error", (), {"nofn": True, "missing": missing}
         worker.interrupts.install()
-        before = names.Snapshot(ns, header["source"], int(header.get("home_limit") or _HOME_LIMIT), engine.hidden)
+        with envelope.sharing(ns):
+            before = names.Snapshot(ns, header["source"], int(header.get("home_limit") or _HOME_LIMIT), engine.hidden)
         error = self._execute(engine, header)
         calls.leave_if_forked(worker.pid, 0 if error is None else 1)
         worker.interrupts.install()
         same_python = list(header.get("py") or ()) == envelope.PYTHON
-        home = before.compare(ns, frozenset(header.get("want") or ()), same_python=same_python, whole=error is None)
-        if error is None:
-            return "ok", home.dumps(), {}
-        outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
-        return outcome, errors.dumps_error(error, home.values, **home.header()), {}
+        want = frozenset(header.get("want") or ())
+        with envelope.sharing(ns):
+            home = before.compare(ns, want, same_python=same_python, whole=error is None)
+            if error is None:
+                return "ok", home.dumps(), {}
+            outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
+            return outcome, errors.dumps_error(error, home.values, **home.header()), {}
 
     def _bring_in(self, ns: dict[str, Any], header: dict[str, Any], captured: dict[str, Any]) -> list[str]:
         functions = self.worker.functions

@@ -13,11 +13,14 @@ import json
 import pickle
 import struct
 import sys
+import threading
 from collections import ChainMap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import _lru_cache_wrapper, lru_cache
+from importlib import import_module
 from io import BytesIO
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any, Callable, Union
 
 import cloudpickle
@@ -33,6 +36,7 @@ __all__ = [
     "loads",
     "peek",
     "pickled",
+    "sharing",
     "size_of",
 ]
 
@@ -82,6 +86,48 @@ class TooBig(ValueError):
     """The pickle grew above the limit that it was given; nothing more of it was made."""
 
 
+class _Main:
+    """The module `__main__` of whoever opens the pickle."""
+
+    def __reduce__(self) -> Any:
+        return import_module, ("__main__",)
+
+
+class _Namespace:
+    """The namespace of that module."""
+
+    def __reduce__(self) -> Any:
+        return vars, (_Main(),)
+
+
+class _Sharing(threading.local):
+    namespace: dict[str, Any] | None = None
+
+    def __init__(self) -> None:
+        self.found: list[FunctionType] = []
+
+
+_sharing = _Sharing()
+_NAMESPACE = _Namespace()
+
+
+@contextmanager
+def sharing(namespace: dict[str, Any]) -> Iterator[list[FunctionType]]:
+    """Within this, functions that live in `namespace` are pickled without globals, wherever they are inside of a value.
+
+    Where the pickle is opened they live in the namespace of `__main__`: a notebook's functions and methods then see the
+    session's variables and the other way round. cloudpickle alone gives each a private copy of the globals that it uses,
+    which goes on showing the old value of a variable that has long since changed. Gives the list of functions that were
+    met: what they read has to be there.
+    """
+    before = _sharing.namespace, _sharing.found
+    _sharing.namespace, _sharing.found = namespace, []
+    try:
+        yield _sharing.found
+    finally:
+        _sharing.namespace, _sharing.found = before
+
+
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """cloudpickle, but any numpy reads its plain arrays, cached functions go by value, and code is noticed."""
 
@@ -93,7 +139,16 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             own[numpy.ndarray] = _reduce_array
         # The C pickler looks its dispatch table up when it is initialised, not later.
         self.dispatch_table = ChainMap(own, cloudpickle.Pickler.dispatch_table)
+        self._shared = _sharing.namespace
         super().__init__(file, protocol=5, buffer_callback=buffer_callback)
+
+    def _dynamic_function_reduce(self, func: FunctionType) -> Any:
+        make, arguments, state, *rest = super()._dynamic_function_reduce(func)
+        if self._shared is not None and func.__globals__ is self._shared:
+            _sharing.found.append(func)
+            state[1]["__globals__"] = {}
+            arguments = (arguments[0], _NAMESPACE, *arguments[2:])
+        return (make, arguments, state, *rest)
 
     def _code(self, code: CodeType) -> Any:
         self.code = True

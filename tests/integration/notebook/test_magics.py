@@ -126,6 +126,42 @@ def test_line_magic_evaluates_there(kernel: Any) -> None:
     assert kernel.run("import os\n%remote __import__('os').getpid() != 0").result == "True"
 
 
+def test_methods_see_the_sessions_variables_and_not_old_copies(kernel: Any) -> None:
+    kernel.run(
+        "class Shape:\n    n = 3\n    def area(self):\n        return self.n * scale\nscale = 10\nshape = Shape()"
+    )
+    assert kernel.remote("shape.area()").result == "30"
+    kernel.run("scale = 100")
+    assert kernel.remote("other = Shape()\nshape.area(), other.area()").result == "(300, 300)"
+    kernel.run("scale = 7")
+    assert kernel.value("other.area(), isinstance(other, Shape)") == "(21, True)"
+    assert kernel.remote("scale = 5\nother.area()").result == "15"
+    assert kernel.value("other.area()") == "15"
+
+
+def test_a_timeout_is_named_and_the_session_lives(kernel: Any) -> None:
+    kernel.remote("before_timeout = 1")
+    ran = kernel.remote("import time\ntime.sleep(30)", "--timeout 0.7")
+    assert ran.error["ename"] == "TaskTimeout"
+    assert "timeout of 0.7 s" in ran.traceback
+    assert "time.sleep(30)" in ran.traceback
+    assert kernel.remote("before_timeout").result == "1"
+
+
+def test_an_exception_that_cannot_be_rebuilt_keeps_its_type(kernel: Any) -> None:
+    body = "class Odd(Exception):\n    def __init__(self, a, b):\n        super().__init__(a)\nraise Odd(1, 2)"
+    ran = kernel.remote(body)
+    assert ran.error["ename"] == "Odd"
+    assert kernel.value("import sys\nisinstance(sys.last_value, Odd)") == "True"
+
+
+def test_endless_recursion_is_told_in_few_lines(kernel: Any) -> None:
+    ran = kernel.remote("def deep(n):\n    return deep(n + 1)\ndeep(0)")
+    assert ran.error["ename"] == "RecursionError"
+    assert "more times" in ran.traceback
+    assert len(ran.traceback.splitlines()) < 40
+
+
 def test_a_session_that_dies_says_so_and_the_next_cell_opens_another(kernels: Callable[[], Any]) -> None:
     kernel = kernels()
     kernel.remote("import os\nmine = 1")

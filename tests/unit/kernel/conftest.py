@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import sys
 import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -21,7 +22,18 @@ from jupyter_fx.payload.values import join
 from jupyter_fx.protocol.lifecycle import SessionState, TaskState
 from jupyter_fx.protocol.messages import Event, EventKind, Outcome, SessionSpec, TaskOptions
 from jupyter_fx_kernel.magics import FxMagics
-from jupyter_fx_worker import binding, envelope, errors, names, plain
+from jupyter_fx_worker import envelope, errors, names, plain
+
+
+@contextlib.contextmanager
+def as_main(module: types.ModuleType) -> Iterator[None]:
+    """A worker's `__main__` is its session's namespace."""
+    before = sys.modules["__main__"]
+    sys.modules["__main__"] = module
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = before
 
 
 class FakeHandle:
@@ -87,12 +99,11 @@ class FakeHub:
             number += 1
 
         handle.tell = tell
-        header, captured = envelope.loads(bytearray(join(pieces)))
+        with as_main(handle.module):
+            header, captured = envelope.loads(bytearray(join(pieces)))
         self.sent.append(set(captured))
         self.headers.append(header)
         ns = handle.module.__dict__
-        for name in header["bind"]:
-            captured[name] = binding.bind(captured[name], ns)
         ns.update(captured)
         before = names.Snapshot(ns, header["source"], header["home_limit"], handle.engine.hidden)
         text = io.StringIO()

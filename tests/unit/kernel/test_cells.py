@@ -195,3 +195,16 @@ def test_a_stateless_cell_shares_nothing_with_the_session(notebook: Any) -> None
     notebook.ns.pop("kept")
     with pytest.raises(NameError):
         notebook.remote("kept", "--stateless")
+
+
+def test_functions_inside_of_containers_share_the_namespace_too(notebook: Any) -> None:
+    notebook.run("step = 1\ntable = {'up': lambda v: v + step}")
+    assert notebook.remote("table['up'](1)") == 2
+    notebook.run("step = 5")
+    assert notebook.remote("table['up'](1)", "-i step") == 6
+
+
+def test_a_recursive_inner_function_travels(notebook: Any) -> None:
+    notebook.run("def make():\n    def down(n):\n        return n and down(n - 1) + one\n    return down")
+    notebook.run("one = 1\nf = make()")
+    assert notebook.remote("f(5)") == 5
