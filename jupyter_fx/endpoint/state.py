@@ -22,8 +22,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from jupyter_fx.endpoint import batches, outcome
 from jupyter_fx.endpoint import journal_kinds as kinds
-from jupyter_fx.endpoint import outcome
 from jupyter_fx.endpoint.books import Books
 from jupyter_fx.endpoint.entry import ACCEPTED, FINISHED, STARTED, Entry
 from jupyter_fx.endpoint.events import (
@@ -61,7 +61,7 @@ from jupyter_fx.endpoint.talk import (
     SessionUp,
     Want,
 )
-from jupyter_fx.protocol.limits import INLINE_MAX, RESULT_HOME_MAX, STREAM_FRAME_MAX
+from jupyter_fx.protocol.limits import RESULT_HOME_MAX
 from jupyter_fx.protocol.messages import (
     AgentStatus,
     CancelTasks,
@@ -71,12 +71,10 @@ from jupyter_fx.protocol.messages import (
     ErrorInfo,
     EventKind,
     Functions,
-    Held,
     Inventory,
     LeasedTask,
     Nack,
     Output,
-    Outputs,
     RefInfo,
     Result,
     Results,
@@ -89,9 +87,6 @@ __all__ = ["AgentState"]
 
 UPDATE_DELAY: Final = 0.02
 """Seconds that a step may wait for the result that makes it needless."""
-MESSAGE_BYTES: Final = 512 * 1024
-"""Bytes of payloads that are put into one message."""
-_HELD_PER_MESSAGE: Final = 2000
 _GONE: Final = 20_000
 _TEXT: Final = frozenset((int(EventKind.STDOUT), int(EventKind.STDERR)))
 _NO_TIME: Final = float("inf")
@@ -410,20 +405,9 @@ class AgentState:
         """Journal, then send, in messages of a fair size."""
         if not entries:
             return []
-        then: list[Any] = []
-        batch: list[Result] = []
-        size = 0
         for entry in entries:
-            result = entry.result
-            assert result is not None
             entry.sent = True
-            cost = len(result.payload) + (8192 if result.error is not None else 64)
-            if batch and size + cost > MESSAGE_BYTES:
-                then.append(Send(Results(batch), keep=True, marks=[one.task_id for one in batch]))
-                batch, size = [], 0
-            batch.append(result)
-            size += cost
-        then.append(Send(Results(batch), keep=True, marks=[one.task_id for one in batch]))
+        then = batches.of_results([entry.result for entry in entries if entry.result is not None])
         return [Write(Record(kinds.RESULT, [(entry.result, entry.upload) for entry in entries]), then)]
 
     def _big(self, entry: Entry, ended: Ended) -> list[Any]:
@@ -488,9 +472,7 @@ class AgentState:
     # Stories.
 
     def _said(self, message: Said, _now: float) -> list[Any]:
-        out: list[Any] = []
         outputs: list[Output] = []
-        size = 0
         untold: dict[str, Entry] = {}
         for task_id, kind, t, data in message.pieces:
             entry = self.tasks.get(task_id)
@@ -501,15 +483,9 @@ class AgentState:
                 continue
             if entry.told < 2:
                 untold[task_id] = entry
-            cost = _weight(data)
-            if outputs and size + cost > MESSAGE_BYTES:
-                out.append(Send(Outputs(outputs), keep=True))
-                outputs, size = [], 0
             outputs.append(Output(task_id, entry.task.attempt, entry.k, kind, t, data))
             entry.k += 1
-            size += cost
-        if outputs:
-            out.append(Send(Outputs(outputs), keep=True))
+        out = batches.of_outputs(outputs)
         return self._tell_steps(list(untold.values())) + out if untold else out
 
     # Cancel, sessions, the rest.
@@ -557,15 +533,8 @@ class AgentState:
         self.open = True
         self.user = event.user
         self.books.reconnected()
-        held = [
-            Held(entry.task.task_id, entry.task.owner, entry.task.attempt, entry.task.fence, entry.phase)
-            for entry in self.tasks.values()
-        ]
-        out: list[Any] = []
-        for at in range(0, max(1, len(held)), _HELD_PER_MESSAGE):
-            part = held[at : at + _HELD_PER_MESSAGE]
-            last = at + _HELD_PER_MESSAGE >= len(held)
-            out.append(Send(Inventory(self._generation, self._boot_id, self._sure, part, last, self._why)))
+        inventory = Inventory(self._generation, self._boot_id, self._sure, [], True, self._why)
+        out = batches.of_inventory(inventory, self.tasks.values())
         self._told_status = None
         out += self._tell_status()
         out += self._send_results(
@@ -684,17 +653,3 @@ class AgentState:
         lost = self.sessions.lost_but(message.sessions, None if message.gone else self._restored)
         self._restored = set()
         return self._send_results(ended) + self._placing.place(runnable) + lost
-
-
-def _weight(data: Any) -> int:
-    """About how many bytes a piece has in a message."""
-    if isinstance(data, bytes):
-        return len(data) + 64
-    if isinstance(data, dict):
-        return 64 + sum(_weight(value) + len(str(key)) for key, value in data.items())
-    if isinstance(data, str):
-        return len(data) + 8
-    return 64 + sum(map(_weight, data)) if isinstance(data, list) else 16
-
-
-assert STREAM_FRAME_MAX < MESSAGE_BYTES >= INLINE_MAX
