@@ -86,6 +86,7 @@ class ClientLink(_Link):
         super().__init__(door, served, identity.user, hello.link_id)
         self.identity = identity
         self.sent = hello.sent
+        self.local = "uid" in served.peer
         self.outbox = Outbox(served)
 
     def send(self, message: Any) -> None:
