@@ -28,7 +28,7 @@ _TICK = 1.0
 """Seconds between refreshes of a card that is shown."""
 _BUSY = 0.2
 """The same when what it says has changed: progress may change a thousand times a second."""
-_LINE_END = 0.005
+_LINE_END = 0.06
 """Seconds that a line without its end waits for it."""
 _GIVE_UP_AFTER = 3
 """Interrupts after which the notebook gets its prompt back although the remote cell goes on."""

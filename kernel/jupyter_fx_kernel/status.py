@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import shlex
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jupyter_fx.errors import UsageError
 from jupyter_fx.ids import short_id
 from jupyter_fx.protocol.lifecycle import TaskState
-from jupyter_fx.protocol.messages import CancelMode
+from jupyter_fx.protocol.messages import CancelMode, Event
+from jupyter_fx_kernel.outputs import Outputs
 from jupyter_fx_kernel.refs import RemoteValue
 from jupyter_fx_kernel.session import Notebook
 
 __all__ = ["command"]
+
+_LOOK_AGAIN = 0.15
+"""Seconds between two looks at a task that `%fx attach` follows."""
 
 
 def command(notebook: Notebook, line: str) -> None:
@@ -112,21 +117,27 @@ def _one(notebook: Notebook, words: Sequence[str], verb: str) -> str:
 
 
 def _attach(notebook: Notebook, words: Sequence[str]) -> None:
-    from jupyter_fx_kernel.card import Card
-    from jupyter_fx_kernel.cell import is_rich
-    from jupyter_fx_kernel.running import Follower
+    """Tell a task's story from its beginning, and as it goes on. An interrupt leaves; the task goes on.
 
+    It asks for the story again and again instead of listening: whoever listens to the task already goes on doing so.
+    """
     task_id = _one(notebook, words, "attach")
-    info = notebook.client.request("tasks.get", {"task_id": task_id})
-    follower = Follower(notebook.shell, Card(task_id, str(info.get("endpoint") or "")), rich=is_rich(notebook.shell))
-    future = notebook.client.attach(task_id, on_event=follower.put)
-    future.add_done_callback(follower.finish)
-    if follower.follow(lambda: None):
-        follower.outputs.flush_result()
-        outcome = future.outcome
-        state = TaskState(outcome.state).name.lower() if outcome is not None else "failed"
-        error = outcome.error.message if outcome is not None and outcome.error is not None else ""
-        follower.end(outcome, state, error)
+    outputs, number = Outputs(notebook.shell), 0
+    while True:
+        info = notebook.client.request("tasks.get", {"task_id": task_id})
+        args = {"task_id": task_id, "from": number, "limit": 1000}
+        events = notebook.client.request("tasks.events", args)["events"]
+        for n, kind, t, data in events:
+            outputs.put(Event(task_id, n, kind, t, data))
+            number = n + 1
+        outputs.flush()
+        if not events:
+            if TaskState[info["state"]].terminal:
+                break
+            time.sleep(_LOOK_AGAIN)
+    outputs.flush_result()
+    error = info.get("error") or {}
+    print(_task_line(info) + (f": {error['etype']}: {error['message']}" if error else ""))
 
 
 def _cancel(notebook: Notebook, words: Sequence[str]) -> None:

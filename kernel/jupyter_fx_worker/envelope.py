@@ -116,7 +116,7 @@ def sharing(namespace: dict[str, Any]) -> Iterator[list[FunctionType]]:
     """Within this, functions that live in `namespace` are pickled without globals, wherever they are inside of a value.
 
     Where the pickle is opened they live in the namespace of `__main__`: a notebook's functions and methods then see the
-    session's variables and the other way round. cloudpickle alone gives each a private copy of the globals that it uses,
+    session's variables and the other way round. cloudpickle alone gives each a private copy of the globals it uses,
     which goes on showing the old value of a variable that has long since changed. Gives the list of functions that were
     met: what they read has to be there.
     """
