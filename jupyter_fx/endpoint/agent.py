@@ -29,6 +29,7 @@ from jupyter_fx.endpoint.events import (
     Draining,
     Fetch,
     Fetched,
+    FindRef,
     KeepFunction,
     KeepRef,
     LoadFunction,
@@ -139,6 +140,7 @@ class Agent:
             KeepFunction: self._keep_function,
             LoadFunction: self._load_function,
             Fetch: self._fetch,
+            FindRef: self._find_ref,
             Assemble: self._assemble,
             Upload: self._upload,
             KeepRef: self._keep_ref,
@@ -344,6 +346,19 @@ class Agent:
             self._loop.call_soon(self._event, Fetched(instruction.blob.digest, path))
         else:
             self._spawn(self._fetching(instruction.blob))
+
+    def _find_ref(self, instruction: FindRef) -> None:
+        ref = instruction.ref
+        path = self.store.ref_path(ref.ref_id)
+        if path is not None:
+            answer = Fetched(f"ref:{ref.ref_id}", str(path))
+        elif ref.endpoint_id != self.identity.endpoint_id:
+            told = "an argument is a Ref to a value at another endpoint: call there, or bring it home with .get()"
+            answer = Fetched(f"ref:{ref.ref_id}", error=ErrorInfo("UsageError", told, {"ref_id": ref.ref_id}))
+        else:
+            told = "an argument is a Ref whose value is gone from its endpoint: make it again"
+            answer = Fetched(f"ref:{ref.ref_id}", error=ErrorInfo("RefLost", told, {"ref_id": ref.ref_id}))
+        self._loop.call_soon(self._event, answer)
 
     async def _fetching(self, blob: BlobRef) -> None:
         try:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from jupyter_fx.protocol.messages import BlobRef, ErrorInfo
+from jupyter_fx.protocol.messages import BlobRef, ErrorInfo, RefInfo
 
 __all__ = [
     "Acked",
@@ -19,6 +19,7 @@ __all__ = [
     "Draining",
     "Fetch",
     "Fetched",
+    "FindRef",
     "Instruction",
     "KeepFunction",
     "KeepRef",
@@ -148,6 +149,12 @@ class Fetch(msgspec.Struct):
     blob: BlobRef
 
 
+class FindRef(msgspec.Struct):
+    """Say where the file of a result ref is; answered by `Fetched` with `ref:` and its id for a digest."""
+
+    ref: RefInfo
+
+
 class Assemble(msgspec.Struct):
     """Make the payload of this work from `parts` (bytes, or paths of files) in a file of the agent's, then tell the
     manager.
@@ -177,4 +184,4 @@ class Remove(msgspec.Struct):
     path: str
 
 
-Instruction = Send | Tell | Write | KeepFunction | LoadFunction | Fetch | Assemble | Upload | KeepRef | Remove
+Instruction = Send | Tell | Write | KeepFunction | LoadFunction | Fetch | FindRef | Assemble | Upload | KeepRef | Remove

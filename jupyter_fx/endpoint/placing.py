@@ -6,13 +6,14 @@ from typing import Any
 
 from jupyter_fx.endpoint.books import Books
 from jupyter_fx.endpoint.entry import ACCEPTED, Entry
-from jupyter_fx.endpoint.events import Assemble, Fetch, Fetched, KeepFunction, LoadFunction, Tell
+from jupyter_fx.endpoint.events import Assemble, Fetch, Fetched, FindRef, KeepFunction, LoadFunction, Tell
 from jupyter_fx.endpoint.talk import Code, Place, Work
-from jupyter_fx.protocol.messages import Functions, LeasedTask
+from jupyter_fx.protocol.messages import BlobRef, Functions, Input, LeasedTask, RefInfo
 
 __all__ = ["Placing"]
 
 _FUNCTION_BLOB = "fn:"
+_REF = "ref:"
 
 
 class Placing:
@@ -38,7 +39,11 @@ class Placing:
                 digest = one.removeprefix(_FUNCTION_BLOB)
                 self._functions.add(digest)
                 out += [LoadFunction(digest, event.path), *self._arrived(digest)]
-        return out + self._arrived(event.digest)
+        out += self._arrived(event.digest)
+        if event.digest.startswith(_REF):
+            # A ref may be dropped between two tasks: each asks anew.
+            del self._files[event.digest]
+        return out
 
     def place(self, entries: list[Entry]) -> list[Any]:
         """Give to the manager what has all its bytes; ask for the rest."""
@@ -52,12 +57,12 @@ class Placing:
                     Work(task.task_id, task.kind, task.function, task.payload, task.session, attempt=task.attempt)
                 )
                 continue
-            for blob in self._blobs(task):
-                if blob.digest not in self._files:
-                    entry.needs.add(blob.digest)
-                    waiting = self._fetching.setdefault(blob.digest, [])
+            for key, source in self._sources(task):
+                if key not in self._files:
+                    entry.needs.add(key)
+                    waiting = self._fetching.setdefault(key, [])
                     if not waiting:
-                        out.append(Fetch(blob))
+                        out.append(Fetch(source) if isinstance(source, BlobRef) else FindRef(source))
                     waiting.append(task.task_id)
             if task.function and task.function not in self._functions:
                 entry.needs.add(task.function)
@@ -73,9 +78,16 @@ class Placing:
         return out
 
     @staticmethod
-    def _blobs(task: LeasedTask) -> list[Any]:
-        found = [task.options.blob] if task.options is not None and task.options.blob is not None else []
-        return found + [one.blob for one in task.inputs if one.blob is not None]
+    def _sources(task: LeasedTask) -> list[tuple[str, BlobRef | RefInfo]]:
+        """What is not in the task itself, by the key of its file."""
+        found: list[tuple[str, BlobRef | RefInfo]] = []
+        if task.options is not None and task.options.blob is not None:
+            found.append((task.options.blob.digest, task.options.blob))
+        for one in task.inputs:
+            source = one.blob or one.ref
+            if source is not None:
+                found.append((_key(one), source))
+        return found
 
     def _assembled(self, entry: Entry) -> Work | Assemble:
         """The work of a task whose bytes are all here."""
@@ -90,7 +102,7 @@ class Placing:
         if blob is None and not task.inputs:
             return work
         parts: list[bytes | str] = [self._files[blob.digest] if blob is not None else task.payload]
-        parts += [self._files[one.blob.digest] if one.blob is not None else one.payload for one in task.inputs]
+        parts += [self._files[key] if (key := _key(one)) else one.payload for one in task.inputs]
         if len(parts) == 1 and isinstance(parts[0], str):
             work.path, work.payload = parts[0], b""
             return work
@@ -127,3 +139,10 @@ class Placing:
                 if not entry.needs and not entry.placed and entry.phase == ACCEPTED:
                     ready.append(entry)
         return self.place(ready)
+
+
+def _key(one: Input) -> str:
+    """Under which the file of an input is known here; empty when its bytes came with the lease."""
+    if one.blob is not None:
+        return one.blob.digest
+    return _REF + one.ref.ref_id if one.ref is not None else ""
