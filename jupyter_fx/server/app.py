@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from jupyter_server.extension.application import ExtensionApp
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["FxExtension"]
 
 KERNEL_ACTIONS = "https://events.jupyter.org/jupyter_server/kernel_actions/v1"
+_TRY_AGAIN = 15.0
+"""Seconds for which a hub that could not be reached is not looked for again: a panel asks every few seconds."""
 _ENDED = {"shutdown": "shut down", "restart": "restarted"}
 
 
@@ -49,6 +52,7 @@ class FxExtension(ExtensionApp):
         """Tell kernels, listen to their ends, look for the hub on a thread."""
         self._client: HubClient | None = None
         self._problem = ""
+        self._not_before = 0.0
         self._connecting = threading.Lock()
         self._tell_kernels()
         assert self.serverapp is not None
@@ -79,7 +83,6 @@ class FxExtension(ExtensionApp):
         try:
             client = self._connected()
         except (FxError, OSError) as error:
-            self._problem = str(error)
             self.log.warning(
                 "jupyter-fx: remote cells have no hub yet: %s. `jupyter fx doctor` looks for the cause.", error
             )
@@ -90,11 +93,17 @@ class FxExtension(ExtensionApp):
         """The client, made at the first call. May wait: never on the server's own thread."""
         with self._connecting:
             if self._client is None or not self._client.usable:
+                if time.monotonic() < self._not_before:
+                    raise HubUnavailable(self._problem)
                 if default.finder is None:
                     from jupyter_fx.embedded import find_hub
 
                     default.finder = find_hub
-                self._client = default.connect()
+                try:
+                    self._client = default.connect()
+                except (FxError, OSError) as error:
+                    self._problem, self._not_before = str(error), time.monotonic() + _TRY_AGAIN
+                    raise
                 self._problem = ""
             return self._client
 
