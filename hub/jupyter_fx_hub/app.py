@@ -185,11 +185,21 @@ class Hub:
             not self.service.clients and not core.unfinished and not any(s.state < 10 for s in core.sessions.values())
         )
 
+    @property
+    def _deserted(self) -> bool:
+        """Nobody is linked and nothing is to be done."""
+        return not self.service.clients and not self.service.state.core.unfinished
+
     async def _watch_idle(self) -> None:
         limit = self.app.idle_shutdown
         while limit > 0:
             await asyncio.sleep(min(5.0, max(0.1, limit / 4)))
             now = self.clock.monotonic()
+            if self.app.embedded and not self.files.path.exists() and self._deserted:
+                log.info("its runtime directory was removed and nobody is linked: the fx hub ends")
+                await self._stop_agents()
+                self.stop_soon(0)
+                return
             if not self._idle:
                 self._idle_since = now
             elif now - self._idle_since >= limit:

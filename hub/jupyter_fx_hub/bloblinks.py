@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from jupyter_fx.errors import FxError, UsageError
+from jupyter_fx.errors import FxError, InfrastructureError, UsageError
 from jupyter_fx.protocol.faults import error_info
 from jupyter_fx.protocol.limits import BLOB_CHUNK
 from jupyter_fx.protocol.messages import BlobData, BlobGet, BlobPut, BlobStored, Request
@@ -15,6 +16,8 @@ from jupyter_fx.transport import Served
 from jupyter_fx_hub.store.blobs import BlobStore
 
 __all__ = ["BlobLink"]
+
+log = logging.getLogger(__name__)
 
 WAITING_MAX = 8
 """Messages (chunks of 512 KiB) that wait for the disk; beyond, the other side waits."""
@@ -57,42 +60,47 @@ class BlobLink:
             message = self._waiting.popleft()
             if len(self._waiting) == WAITING_MAX // 2:
                 self.served.resume_reading()
-            if isinstance(message, BlobPut):
-                await self._begin(message)
-            elif isinstance(message, BlobData):
-                await self._put(message)
-            elif isinstance(message, BlobGet):
-                await self._get(message)
+            try:
+                await self._handle(message)
+            except FxError as error:
+                self._fail(message, error)
+            except Exception as error:
+                # Whatever went wrong here, the other side must not wait for ever.
+                log.exception("a blob of %s cannot be handled", self.owner)
+                told = f"the fx hub could not handle these bytes ({type(error).__name__}); its log says more"
+                self._fail(message, InfrastructureError(told))
         self.served.resume_reading()
         self._worker = None
 
-    async def _begin(self, message: BlobPut) -> None:
-        try:
+    async def _handle(self, message: Any) -> None:
+        if isinstance(message, BlobPut):
             at = await self.blobs.begin(self.owner, message.digest, message.size)
             self.served.send(BlobStored(message.digest, at, message.size))
-        except FxError as error:
-            self.served.send(BlobStored(message.digest, 0, message.size, error_info(error)))
-
-    async def _put(self, message: BlobData) -> None:
-        try:
+        elif isinstance(message, BlobData):
             at = await self.blobs.put(self.owner, message.digest, message.offset, message.size, message.data)
             self.served.send(BlobStored(message.digest, at, message.size))
-        except FxError as error:
-            self.served.send(BlobStored(message.digest, message.offset, message.size, error_info(error)))
+        elif isinstance(message, BlobGet):
+            await self._get(message)
+
+    def _fail(self, message: Any, error: FxError) -> None:
+        """Say why a message was not done."""
+        if not self.served.is_open:
+            return
+        if isinstance(message, BlobGet):
+            self.served.send(BlobData(message.digest, message.offset, 0, b"", error_info(error)))
+        else:
+            at = message.offset if isinstance(message, BlobData) else 0
+            self.served.send(BlobStored(message.digest, at, message.size, error_info(error)))
 
     async def _get(self, message: BlobGet) -> None:
         at, left = message.offset, message.length
-        try:
-            while True:
-                data, size = await self.blobs.get(
-                    self.owner, message.digest, at, min(left, BLOB_CHUNK) if left else 0, endpoint_id=self.endpoint_id
-                )
-                await self.served.wait_uncongested()
-                self.served.send(BlobData(message.digest, at, size, data))
-                at += len(data)
-                left -= len(data) if message.length else 0
-                if at >= size or not data or (message.length and left <= 0):
-                    return
-        except FxError as error:
-            if self.served.is_open:
-                self.served.send(BlobData(message.digest, at, 0, b"", error_info(error)))
+        while True:
+            data, size = await self.blobs.get(
+                self.owner, message.digest, at, min(left, BLOB_CHUNK) if left else 0, endpoint_id=self.endpoint_id
+            )
+            await self.served.wait_uncongested()
+            self.served.send(BlobData(message.digest, at, size, data))
+            at += len(data)
+            left -= len(data) if message.length else 0
+            if at >= size or not data or (message.length and left <= 0):
+                return
