@@ -480,6 +480,15 @@ def test_an_idle_embedded_hub_stops_its_agent_and_ends(hub: HubProcess) -> None:
     assert hub.process.wait(10) == 0
 
 
+def test_an_embedded_hub_whose_runtime_directory_was_removed_ends(hub: HubProcess) -> None:
+    hub.stop()
+    hub.start("--embedded", "--HubApp.idle_shutdown=8.0")
+    shutil.rmtree(hub.folder / "r")
+    assert hub.process is not None
+    assert hub.process.wait(20) == 0
+    assert "its runtime directory was removed" in hub.log.read_text()
+
+
 def signals() -> list[int]:
     return [signal.SIGTERM, signal.SIGINT]
 
