@@ -209,7 +209,9 @@ class Worker:
         self._held.append([no, outcome, size, info])
         self._parts += parts
         self._held_bytes += size
-        if len(self._held) >= _MAX_HELD or self._held_bytes >= _MAX_HELD_BYTES:
+        # What was taken for short and was not has shown that the next may be long too, or die: nothing waits for it.
+        long = info["t1"] - begun >= _HOLD
+        if long or len(self._held) >= _MAX_HELD or self._held_bytes >= _MAX_HELD_BYTES:
             self._flush()
 
     def _spill_or_refuse(

@@ -83,6 +83,13 @@ def test_a_finished_result_does_not_wait_for_a_long_task(worker):
     assert worker.counts()[0] >= 1
 
 
+def test_a_result_that_took_long_does_not_wait_for_what_is_said_to_be_short(worker):
+    fn = worker.teach(time.sleep)
+    calls = [("call", fn, envelope.dumps(((t,), {}), "args"), {"short": True}) for t in (0.05, 30)]
+    first, _ = worker.submit_many(calls)
+    worker.wait(first)
+
+
 def test_unstarted_tasks_are_dropped_when_there_is_mail(worker):
     fn = worker.teach(time.sleep)
     short, long = (("call", fn, envelope.dumps(((seconds,), {}), "args"), {}) for seconds in (0.3, 9))
