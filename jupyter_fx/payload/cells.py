@@ -25,6 +25,7 @@ bind = binding.bind
 class CellHome:
     """What a cell left: `values` by name; `stay` describes those that did not come, `why`; `deleted` are gone there.
 
+    `modules`: modules that the cell imported, by the names that it gave them.
     `record` and `error` are set when the cell failed: the error record of docs/worker-protocol.md and what to raise.
     `problem` says why the values could not be opened here.
     """
@@ -34,6 +35,7 @@ class CellHome:
     why: dict[str, str] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
     bind: list[str] = field(default_factory=list)
+    modules: dict[str, str] = field(default_factory=dict)
     record: Mapping[str, Any] | None = None
     error: BaseException | None = None
     problem: str = ""
@@ -95,6 +97,7 @@ def decode_cell(outcome: Outcome) -> CellHome:
             home.problem = f"what the cell assigned cannot be opened here: {type(problem).__name__}: {problem}"
     home.stay, home.why = dict(header.get("stay") or {}), dict(header.get("why") or {})
     home.deleted, home.bind = list(header.get("deleted") or ()), list(header.get("bind") or ())
+    home.modules = dict(header.get("modules") or {})
     if header.get("k") == "error":
         home.record = header
         if isinstance(opened, tuple) and len(opened) == 2:

@@ -21,6 +21,7 @@ from jupyter_fx_kernel import tracebacks
 from jupyter_fx_kernel.capture import Capture, Ledger, capture, digest_of
 from jupyter_fx_kernel.card import Card
 from jupyter_fx_kernel.mentions import Mentions, mentions
+from jupyter_fx_kernel.modules import come_home
 from jupyter_fx_kernel.options import Options
 from jupyter_fx_kernel.outputs import Replay, value_of
 from jupyter_fx_kernel.refs import Place, RemoteValue, size_text
@@ -242,6 +243,9 @@ class RemoteCell:
             if session is not None and name != VALUE:
                 session.names.add(name)
                 session.ledger.came_home(name, value, self._pickled)
+        for name, module in home.modules.items():
+            if not (background and self._changed_here(name)):
+                come_home(user_ns, name, module)
         for name, described in home.stay.items():
             self._stays(name, described, home.why.get(name, ""), card)
         for name in home.deleted:

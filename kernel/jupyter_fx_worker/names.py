@@ -143,10 +143,17 @@ class Home:
         self.why: dict[str, str] = {}
         self.deleted: list[str] = []
         self.bind: list[str] = []
+        self.modules: dict[str, str] = {}
 
     def header(self) -> dict[str, Any]:
         """The `names` header fields."""
-        return {"stay": self.stay, "deleted": self.deleted, "why": self.why, "bind": self.bind}
+        return {
+            "stay": self.stay,
+            "deleted": self.deleted,
+            "why": self.why,
+            "bind": self.bind,
+            "modules": self.modules,
+        }
 
     def dumps(self) -> list[envelope.Buffer]:
         """Return the `names` envelope. Names that share objects are in one pickle, so that they still share them."""
@@ -209,12 +216,21 @@ class Snapshot:
         before = self._before
         home.deleted = [name for name in before if name not in ns and not is_hidden(name)]
         for name, value in list(ns.items()):
-            if name in want or (not self._skip(name, value) and self._changed(name, value)):
+            if isinstance(value, types.ModuleType):
+                if self._imported(name, value):
+                    home.modules[name] = value.__name__
+            elif name in want or (not self._skip(name, value) and self._changed(name, value)):
                 self._add(home, name, value, None if name in want else self._limit, same_python)
         for name in want:
             if name not in ns and not hasattr(builtins, name):
                 home.why[name] = "the cell left no variable of this name"
         return home
+
+    def _imported(self, name: str, value: types.ModuleType) -> bool:
+        """Whether the cell bound this module, which another interpreter can import by its name."""
+        if is_hidden(name) or name in self._hidden or getattr(value, "__spec__", None) is None:
+            return False
+        return self._before.get(name) is not value or (name in self._stored and self._whole)
 
     def _changed(self, name: str, value: Any) -> bool:
         if name not in self._before or self._before[name] is not value:

@@ -26,6 +26,12 @@ def test_the_value_is_the_cells_result_and_names_come_home(kernel: Any) -> None:
     assert kernel.value("total, _") == "(6, {'total': 6})"
 
 
+def test_a_module_imported_there_is_known_here_and_loaded_when_it_is_used(kernel: Any) -> None:
+    kernel.remote("import fractions as fr")
+    assert kernel.value("fr.Fraction(1, 2) + 1") == "Fraction(3, 2)"
+    assert kernel.remote("fr.Fraction(3, 4)").result == "Fraction(3, 4)"
+
+
 def test_stderr_is_stderr(kernel: Any) -> None:
     assert kernel.remote("import sys\nprint('hm', file=sys.stderr)").stream("stderr") == "hm\n"
 
