@@ -35,6 +35,9 @@ OUTCOME_KEEP: Final = 2048
 """Bytes of a result that stay in memory with a finished task; larger ones are read from the store when somebody asks.
 """
 
+GIVEN_BACK: Final = "its endpoint gave it back"
+"""Why a task is queued again that had not started; `load` knows it by this."""
+
 _T = TaskState
 _LEASED, _ACCEPTED, _RUNNING = _T.LEASED, _T.ACCEPTED, _T.RUNNING
 _HAD: Final = (_LEASED, _ACCEPTED, _RUNNING)
@@ -91,12 +94,12 @@ def updates(core: Core, endpoint: Endpoint, message: Updates) -> None:
         if task is None or not holds(core, endpoint, task, update.attempt, update.fence):
             core.counts["stale"] += 1
         elif update.phase == "requeue":
-            if task.state in {_LEASED, _ACCEPTED}:
+            if task.state in _HAD:
                 _give_back(core, task, back)
         else:
             _phase(core, task, update)
     if back:
-        core.requeue(back, "its endpoint gave it back")
+        core.requeue(back, GIVEN_BACK)
 
 
 def _phase(core: Core, task: Task, update: Update) -> None:
@@ -117,7 +120,15 @@ def _phase(core: Core, task: Task, update: Update) -> None:
 
 
 def _give_back(core: Core, task: Task, back: list[Task]) -> None:
-    """It was not started: cancelled or expired if that was wanted, else queued again."""
+    """It was not started: cancelled or expired if that was wanted, else queued again.
+
+    A RUNNING one waited behind another in its worker: START is written ahead, and the endpoint says that it was not used.
+    """
+    if task.state is _RUNNING:
+        task.starts -= 1
+        task.started_at = 0.0
+        if task.expiring and task.cancelling is None:
+            core.step(task, _T.QUEUED, core.wall, GIVEN_BACK)
     if task.cancelling is not None:
         end(core, task, _T.CANCELLED, error=_error(task, _T.CANCELLED, task.cancelling[1]))
     elif task.expiring:

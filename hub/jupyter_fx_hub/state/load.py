@@ -115,6 +115,8 @@ def _remember(task: Task) -> None:
             task.starts += 1
         elif state == _T.QUEUED and previous == _T.RUNNING and reason.startswith("killed: "):
             task.kills += 1
+        elif state == _T.QUEUED and previous == _T.RUNNING and reason == finish.GIVEN_BACK:
+            task.starts -= 1
         elif state == _T.LEASED and previous != _T.LEASED:
             task.leased_at = at
         elif state == _T.QUEUED and previous in {_T.LEASED, _T.ACCEPTED} and reason.startswith(("lost: ", "killed: ")):

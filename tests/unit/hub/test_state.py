@@ -370,6 +370,24 @@ def test_steps_and_results_of_another_lease_have_no_effect() -> None:
     assert story.is_(task) is TaskState.SUCCEEDED
 
 
+def test_what_had_its_start_written_ahead_and_was_not_begun_is_queued_again() -> None:
+    story = Story()
+    task, cancelled, expired = story.submit(retries=1), story.submit(), story.submit(expires=5.0)
+    for one in (task, cancelled, expired):
+        story.step(one, "started")
+    story.client(Cancel([cancelled]))
+    story.task(expired).expiring = True
+    for one in (task, cancelled, expired):
+        story.step(one, "requeue")
+    assert story.is_(cancelled) is TaskState.CANCELLED
+    assert story.is_(expired) is TaskState.EXPIRED
+    # It did not use up the one retry that its author declared.
+    assert (story.task(task).attempt, story.task(task).starts) == (2, 0)
+    story.step(task, "started")
+    story.end(task, TaskState.FAILED, lost=True, error=LOST)
+    assert not story.is_(task).terminal
+
+
 def test_credit_counts_what_went_out_after_the_agent_spoke() -> None:
     story = Story()
     story.agent(Credit(0, [("", 3)]))
