@@ -18,13 +18,16 @@ class Entry:
         "accepted",
         "cancelled",
         "k",
+        "kept",
         "needs",
+        "number",
         "phase",
         "placed",
         "result",
         "sent",
         "shape",
         "size",
+        "spared",
         "started",
         "task",
         "told",
@@ -53,3 +56,9 @@ class Entry:
         self.upload_size = 0
         self.sent = False
         """Whether the result was handed to the link."""
+        self.number = 0
+        """The number of the last message that told its result."""
+        self.kept = False
+        """Whether the hub did not know the task when it heard the result: a later lease is answered with it."""
+        self.spared = False
+        """Whether the ack of that message is still to come: it does not end the entry."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ACCEPT", "FORGET", "HEAD", "LEASE", "RESULT", "SESSION", "SESSION_END", "START", "UNSTART"]
+__all__ = ["ACCEPT", "DOUBT", "FORGET", "HEAD", "KEEP", "LEASE", "RESULT", "SESSION", "SESSION_END", "START", "UNSTART"]
 
 HEAD: Final = 0
 """[generation, boot id]"""
@@ -24,3 +24,7 @@ SESSION: Final = 6
 """[SessionSpec, owner]: it is being opened."""
 SESSION_END: Final = 7
 """[session_id]"""
+DOUBT: Final = 9
+"""why: what stood between what is before it and what follows is lost. A task that had not started may have."""
+KEEP: Final = 10
+"""[task_id, …]: finished tasks that the hub did not know; it asks for their results when it does."""

@@ -45,8 +45,16 @@ def _step(tasks: dict[str, Entry], kind: int, data: Any, t: float) -> None:
     elif kind == kinds.LEASE:
         for entry, task in [(tasks[task.task_id], task) for task in data if task.task_id in tasks]:
             entry.task = task
+            entry.kept = False
             if entry.result is not None:
                 restamped(entry.result, task)
+    elif kind == kinds.KEEP:
+        for entry in [tasks[task_id] for task_id in data if task_id in tasks]:
+            entry.kept = True
+    elif kind == kinds.DOUBT:
+        for entry in tasks.values():
+            if entry.phase == ACCEPTED:
+                entry.phase = STARTED
     elif kind in _PHASES:
         for entry in [tasks[task_id] for task_id in data if task_id in tasks]:
             if entry.result is None:

@@ -61,9 +61,11 @@ from jupyter_fx.endpoint.talk import (
     SessionUp,
     Want,
 )
+from jupyter_fx.endpoint.trust import Trust
 from jupyter_fx.protocol.limits import RESULT_HOME_MAX
 from jupyter_fx.protocol.messages import (
     AgentStatus,
+    CancelMode,
     CancelTasks,
     CloseSession,
     Demand,
@@ -71,7 +73,7 @@ from jupyter_fx.protocol.messages import (
     ErrorInfo,
     EventKind,
     Functions,
-    Inventory,
+    Keep,
     LeasedTask,
     Nack,
     Output,
@@ -124,12 +126,13 @@ class AgentState:
         self.draining = ""
         self.disk_full = ""
         self.status: dict[str, Any] = {}
-        self._generation, self._boot_id, self._sure, self._why = generation, boot_id, sure, why
+        self._trust = Trust(generation, boot_id, sure=sure, why=why)
         self._placing = Placing(self.tasks, self.books, functions or set())
         self._fresh: dict[str, Entry] = {}
         self._fresh_due = _NO_TIME
         self._sent: deque[tuple[int, list[str]]] = deque()
-        self._gone: dict[str, int] = {}
+        self._gone: dict[str, tuple[int, int]] = {}
+        """Fences of what was here: a lease that is not later is an old message."""
         self._restored: set[str] = set()
         """Tasks and sessions of an earlier agent, until the manager that outlived it has reported."""
         self._dropped = 0
@@ -144,6 +147,7 @@ class AgentState:
             CancelTasks: self._cancel,
             Functions: self._take_functions,
             Demand: self._demand,
+            Keep: self._keep,
             SessionLease: self._lease,
             CloseSession: self._close_session,
             SessionUp: self._session_up,
@@ -185,13 +189,15 @@ class AgentState:
         return self._tell_steps(list(self._fresh.values()))
 
     def sent(self, number: int, marks: list[str]) -> None:
-        """The link has numbered a message: its ack ends these tasks."""
+        """The link has numbered a message: its ack ends these tasks, unless a later one tells of them, too."""
         self._sent.append((number, marks))
 
     def held(self) -> int:
         """Tasks that have no result yet."""
         return sum(1 for entry in self.tasks.values() if entry.phase != FINISHED)
 
+        for task_id in marks:
+            self.tasks[task_id].number = number
     def records(self) -> Iterator[Record]:
         """What a new journal must hold."""
         entries = list(self.tasks.values())
@@ -205,6 +211,7 @@ class AgentState:
 
     def validate(self) -> None:
         """Raise AssertionError when the books contradict each other (called by tests after every event)."""
+            yield Record(kinds.KEEP, [entry.task.task_id for entry in part if entry.kept])
         held = 0
         for task_id, entry in self.tasks.items():
             assert task_id == entry.task.task_id
@@ -228,7 +235,7 @@ class AgentState:
             if old is not None:
                 out += self._again(old, task, now)
                 continue
-            if self._gone.get(task_id, -1) >= task.attempt:
+            if task_id in self._gone and task.fence <= self._gone[task_id]:
                 continue
             refusal = self._refusal(task)
             if refusal is not None:
@@ -254,6 +261,8 @@ class AgentState:
         if self.user and task.owner and task.owner != self.user:
             return ErrorInfo("UsageError", "this endpoint runs its owner's tasks only"), True
         if task.session:
+        if task.task_id in self._trust.strangers:
+            return ErrorInfo("InfrastructureError", "an earlier run of it is being ended here"), False
             if self.sessions.takes_cells(task.session):
                 return None
             return ErrorInfo(
@@ -274,10 +283,9 @@ class AgentState:
         if task.fence <= old.fence:
             return self._answer(entry) if entry.sent else []
         result = entry.result
-        if result is not None and result.lost and task.attempt > old.attempt:
+        if result is not None and result.lost and task.attempt > old.attempt and not entry.kept:
             # The loss was attested and the hub leases it anew: its author declared retries.
             self._forget(entry)
-            self._gone.pop(task.task_id, None)
             return [Write(Record(kinds.FORGET, [task.task_id]), []), *self._dispatch_anew(task, now)]
         if task.attempt != old.attempt:
             entry.k = 0
@@ -288,6 +296,7 @@ class AgentState:
             outcome.restamped(result, old)
             return out + (self._answer(entry) if entry.sent else [])
         return out + self._tell_steps([entry])
+        entry.kept = entry.spared = False
 
     def _dispatch_anew(self, task: LeasedTask, now: float) -> list[Any]:
         self.books.seen -= 1
@@ -345,11 +354,14 @@ class AgentState:
                 entry.started = t
                 fresh.append(task_id)
                 if entry.told and task_id not in self._fresh:
+        told: list[Any] = []
                     steps.append(entry)
         if steps:
             self._note_steps(steps, now)
-        told = Tell(Go(message.ticket, go))
-        return [Write(Record(kinds.START, fresh), [told])] if fresh else [told]
+                if self._trust.gone(task_id):
+                    told += self._settled()
+        said = Tell(Go(message.ticket, go))
+        return [*told, Write(Record(kinds.START, fresh), [said]) if fresh else said]
 
     def _back(self, message: Back, now: float) -> list[Any]:
         """These did not start after all."""
@@ -394,6 +406,8 @@ class AgentState:
         return out + self._send_results(ready)
 
     def _finished(self, entry: Entry, result: Result, seconds: float) -> None:
+                if self._trust.gone(ended.task_id):
+                    out += self._settled()
         self._fresh.pop(entry.task.task_id, None)
         if not self._fresh:
             self._fresh_due = _NO_TIME
@@ -446,7 +460,10 @@ class AgentState:
         while self._sent and self._sent[0][0] <= event.number:
             for task_id in self._sent.popleft()[1]:
                 entry = self.tasks.get(task_id)
-                if entry is not None and entry.result is not None and entry.sent:
+                if entry is not None and entry.result is not None and entry.sent and entry.number <= event.number:
+                    if entry.spared:
+                        entry.spared = False
+                        continue
                     if entry.upload:
                         out.append(Remove(entry.upload))
                     self._forget(entry)
@@ -464,7 +481,17 @@ class AgentState:
         if not self._fresh:
             self._fresh_due = _NO_TIME
         gone = self._gone
-        gone[task.task_id] = task.attempt
+        gone[task.task_id] = task.fence
+    def _keep(self, message: Keep, _now: float) -> list[Any]:
+        """The hub does not know these: their results outlast the ack that follows."""
+        kept: list[str] = []
+        for task_id, attempt in message.tasks:
+            entry = self.tasks.get(task_id)
+            if entry is not None and entry.result is not None and entry.task.attempt == attempt:
+                entry.kept = entry.spared = True
+                kept.append(task_id)
+        return [Write(Record(kinds.KEEP, kept), [])] if kept else []
+
         if len(gone) > _GONE:
             for task_id in list(gone)[: _GONE // 4]:
                 del gone[task_id]
@@ -533,8 +560,7 @@ class AgentState:
         self.open = True
         self.user = event.user
         self.books.reconnected()
-        inventory = Inventory(self._generation, self._boot_id, self._sure, [], True, self._why)
-        out = batches.of_inventory(inventory, self.tasks.values())
+        out = batches.of_inventory(self._trust.inventory(), self.tasks.values())
         self._told_status = None
         out += self._tell_status()
         out += self._send_results(
@@ -630,6 +656,7 @@ class AgentState:
         held = set(message.tasks)
         t = now + self.wall
         ended: list[Entry] = []
+        self._trust.began(adopting=event.adopting)
         runnable: list[Entry] = []
         for entry in list(self.tasks.values()):
             task = entry.task
@@ -652,4 +679,11 @@ class AgentState:
         self._note_steps(runnable, now)
         lost = self.sessions.lost_but(message.sessions, None if message.gone else self._restored)
         self._restored = set()
-        return self._send_results(ended) + self._placing.place(runnable) + lost
+        out = self._send_results(ended) + self._placing.place(runnable) + lost + told
+        return out + self._settled() if settled else out
+
+    def _settled(self) -> list[Any]:
+        """What the inventory lacks will not be found any more."""
+        return batches.of_inventory(self._trust.inventory(), self.tasks.values()) if self.open else []
+        settled = self._trust.reported(message.tasks, self.tasks)
+        told = [Tell(CancelWork(task_id, CancelMode.KILL)) for task_id in sorted(self._trust.strangers)]

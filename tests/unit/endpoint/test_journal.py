@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from jupyter_fx.endpoint import journal_kinds as kinds
 from jupyter_fx.endpoint.events import Record
-from jupyter_fx.endpoint.journal import Journal, read_records
+from jupyter_fx.endpoint.journal import Journal
+from jupyter_fx.endpoint.journal_records import read_records
 from jupyter_fx.protocol.messages import LeasedTask, Result
 
 
@@ -81,8 +82,9 @@ def test_a_flipped_bit_never_gives_a_wrong_record(tmp_path: Path, data: st.DataO
 def test_a_restarted_machine_makes_the_journal_unsure(tmp_path: Path, boot: str, sure: bool) -> None:
     written(tmp_path / "j")
     journal = Journal(tmp_path / "j", boot_id=boot, fresh_generation="two")
-    assert journal.sure is sure
-    assert journal.records == STORY
+    assert (journal.sure, journal.generation) == ((True, "one") if sure else (False, "two"))
+    assert journal.records[:4] == STORY
+    assert [record.kind for record in journal.records[4:]] == ([] if sure else [kinds.DOUBT])
     journal.close()
 
 
@@ -95,14 +97,23 @@ def test_a_lost_journal_is_a_new_generation_and_unsure(tmp_path: Path) -> None:
     fresh.close()
 
 
-def test_after_a_torn_tail_it_goes_on_where_it_was_whole(tmp_path: Path) -> None:
+def test_after_a_torn_tail_it_goes_on_as_another_generation_that_remembers_the_doubt(tmp_path: Path) -> None:
     data = written(tmp_path / "j")
     (tmp_path / "j").write_bytes(data[:-3])
     journal = Journal(tmp_path / "j", boot_id="boot", fresh_generation="two")
-    assert not journal.sure
+    assert (journal.sure, journal.generation) == (False, "two")
     journal.append(STORY[3])
     journal.close()
-    assert (tmp_path / "j").read_bytes() == data
+    again = Journal(tmp_path / "j", boot_id="boot", fresh_generation="three")
+    assert (again.sure, again.generation) == (True, "two")
+    assert [record.kind for record in again.records] == [
+        kinds.ACCEPT,
+        kinds.START,
+        kinds.RESULT,
+        kinds.DOUBT,
+        kinds.FORGET,
+    ]
+    again.close()
 
 
 def test_compaction_keeps_only_what_lives(tmp_path: Path) -> None:

@@ -1,0 +1,51 @@
+"""How far the agent's inventory may be believed. Pure.
+
+Of a journal that lacks its end the agent says so (`sure` is False). What such an inventory does not name is for the hub
+to give up as soon as it is `settled`: when no manager of the earlier generation has anything that this agent does not
+know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from jupyter_fx.protocol.messages import Inventory
+
+__all__ = ["Trust"]
+
+
+class Trust:
+    """`why`: the reason for which the journal is not sure."""
+
+    def __init__(self, generation: str, boot_id: str, *, sure: bool, why: str) -> None:
+        self._generation, self._boot_id, self._sure, self._why = generation, boot_id, sure, why
+        self._waiting = False
+        self.strangers: set[str] = set()
+        """Tasks in a manager that outlived an agent whose journal was lost: nobody can be told of them."""
+
+    def began(self, *, adopting: bool) -> None:
+        """The journal was replayed; with `adopting` a manager that outlived the last agent will report."""
+        self._waiting = adopting
+
+    def reported(self, held: list[str], known: Container[str]) -> bool:
+        """The manager holds these; whether the inventory is settled by that."""
+        before = self.settled
+        self._waiting = False
+        self.strangers = {task_id for task_id in held if task_id not in known}
+        return self.settled and not before
+
+    def gone(self, task_id: str) -> bool:
+        """The manager does not have this task any more; whether the inventory is settled by that."""
+        if task_id not in self.strangers:
+            return False
+        self.strangers.discard(task_id)
+        return self.settled
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more will become known of what the inventory lacks."""
+        return not self._sure and not self._waiting and not self.strangers
+
+    def inventory(self) -> Inventory:
+        """The inventory, still empty."""
+        return Inventory(self._generation, self._boot_id, self._sure, [], True, self._why, self.settled)
