@@ -148,7 +148,7 @@ TASK: Final[tuple[Transition, ...]] = (
     Transition(_T.LEASED, _T.ACCEPTED, "endpoint", "its journal write done"),
     Transition(_T.ACCEPTED, _T.RUNNING, "endpoint", "START journaled before the manager starts it"),
     Transition(_T.ACCEPTED, _T.QUEUED, "endpoint", "drain, walltime, or its manager lost before START"),
-    Transition(_T.RUNNING, _T.QUEUED, "endpoint", "given back: it had its START, waited in a worker, and was not begun"),
+    Transition(_T.RUNNING, _T.QUEUED, "endpoint", "given back: START was written ahead and it was not begun"),
     Transition(_T.RUNNING, _T.SUCCEEDED, "endpoint", "result journaled, sent, committed, acknowledged"),
     Transition(_T.RUNNING, _T.FAILED, "endpoint", "the code raised; refused before start (mismatch); or TaskTimeout"),
     Transition(_T.LEASED, _T.FAILED, "endpoint", "refused before start with a reason that no other try can cure"),

@@ -122,7 +122,8 @@ def _phase(core: Core, task: Task, update: Update) -> None:
 def _give_back(core: Core, task: Task, back: list[Task]) -> None:
     """It was not started: cancelled or expired if that was wanted, else queued again.
 
-    A RUNNING one waited behind another in its worker: START is written ahead, and the endpoint says that it was not used.
+    A RUNNING one waited behind another in its worker: START is written ahead, and its endpoint says that it was not
+    used.
     """
     if task.state is _RUNNING:
         task.starts -= 1
