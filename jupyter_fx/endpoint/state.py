@@ -145,9 +145,9 @@ class AgentState:
             Acked: self._acked,
             Back: self._back,
             CancelTasks: self._cancel,
+            Keep: self._keep,
             Functions: self._take_functions,
             Demand: self._demand,
-            Keep: self._keep,
             SessionLease: self._lease,
             CloseSession: self._close_session,
             SessionUp: self._session_up,
@@ -191,13 +191,13 @@ class AgentState:
     def sent(self, number: int, marks: list[str]) -> None:
         """The link has numbered a message: its ack ends these tasks, unless a later one tells of them, too."""
         self._sent.append((number, marks))
+        for task_id in marks:
+            self.tasks[task_id].number = number
 
     def held(self) -> int:
         """Tasks that have no result yet."""
         return sum(1 for entry in self.tasks.values() if entry.phase != FINISHED)
 
-        for task_id in marks:
-            self.tasks[task_id].number = number
     def records(self) -> Iterator[Record]:
         """What a new journal must hold."""
         entries = list(self.tasks.values())
@@ -206,12 +206,12 @@ class AgentState:
             yield Record(kinds.ACCEPT, [entry.task for entry in part])
             yield Record(kinds.START, [entry.task.task_id for entry in part if entry.phase == STARTED])
             yield Record(kinds.RESULT, [(entry.result, entry.upload) for entry in part if entry.result is not None])
+            yield Record(kinds.KEEP, [entry.task.task_id for entry in part if entry.kept])
         for spec, owner in self.sessions.opened():
             yield Record(kinds.SESSION, (spec, owner))
 
     def validate(self) -> None:
         """Raise AssertionError when the books contradict each other (called by tests after every event)."""
-            yield Record(kinds.KEEP, [entry.task.task_id for entry in part if entry.kept])
         held = 0
         for task_id, entry in self.tasks.items():
             assert task_id == entry.task.task_id
@@ -256,13 +256,13 @@ class AgentState:
 
     def _refusal(self, task: LeasedTask) -> tuple[ErrorInfo, bool] | None:
         """Why a task is not taken, and whether no other try can cure that."""
+        if task.task_id in self._trust.strangers:
+            return ErrorInfo("InfrastructureError", "an earlier run of it is being ended here"), False
         if self.draining:
             return ErrorInfo("InfrastructureError", f"the endpoint takes no more tasks: {self.draining}"), False
         if self.user and task.owner and task.owner != self.user:
             return ErrorInfo("UsageError", "this endpoint runs its owner's tasks only"), True
         if task.session:
-        if task.task_id in self._trust.strangers:
-            return ErrorInfo("InfrastructureError", "an earlier run of it is being ended here"), False
             if self.sessions.takes_cells(task.session):
                 return None
             return ErrorInfo(
@@ -291,12 +291,12 @@ class AgentState:
             entry.k = 0
         old.attempt, old.fence = task.attempt, task.fence
         entry.told = 0
+        entry.kept = entry.spared = False
         out: list[Any] = [Write(Record(kinds.LEASE, [old]), [])]
         if result is not None:
             outcome.restamped(result, old)
             return out + (self._answer(entry) if entry.sent else [])
         return out + self._tell_steps([entry])
-        entry.kept = entry.spared = False
 
     def _dispatch_anew(self, task: LeasedTask, now: float) -> list[Any]:
         self.books.seen -= 1
@@ -344,9 +344,12 @@ class AgentState:
         go: list[str] = []
         fresh: list[str] = []
         steps: list[Entry] = []
+        told: list[Any] = []
         for task_id in message.tasks:
             entry = self.tasks.get(task_id)
             if entry is None or entry.phase == FINISHED:
+                if self._trust.gone(task_id):
+                    told += self._settled()
                 continue
             go.append(task_id)
             if entry.phase == ACCEPTED:
@@ -354,12 +357,9 @@ class AgentState:
                 entry.started = t
                 fresh.append(task_id)
                 if entry.told and task_id not in self._fresh:
-        told: list[Any] = []
                     steps.append(entry)
         if steps:
             self._note_steps(steps, now)
-                if self._trust.gone(task_id):
-                    told += self._settled()
         said = Tell(Go(message.ticket, go))
         return [*told, Write(Record(kinds.START, fresh), [said]) if fresh else said]
 
@@ -396,6 +396,8 @@ class AgentState:
         for ended in message.results:
             entry = self.tasks.get(ended.task_id)
             if entry is None or entry.phase == FINISHED:
+                if self._trust.gone(ended.task_id):
+                    out += self._settled()
                 continue
             result = outcome.result_of(entry, ended)
             self._finished(entry, result, ended.t1 - ended.t0)
@@ -406,8 +408,6 @@ class AgentState:
         return out + self._send_results(ready)
 
     def _finished(self, entry: Entry, result: Result, seconds: float) -> None:
-                if self._trust.gone(ended.task_id):
-                    out += self._settled()
         self._fresh.pop(entry.task.task_id, None)
         if not self._fresh:
             self._fresh_due = _NO_TIME
@@ -472,16 +472,6 @@ class AgentState:
             out.append(Write(Record(kinds.FORGET, done), []))
         return out
 
-    def _forget(self, entry: Entry) -> None:
-        task = entry.task
-        if entry.phase != FINISHED:
-            self.books.ended(entry.shape, entry.size, 0.0)
-        del self.tasks[task.task_id]
-        self._fresh.pop(task.task_id, None)
-        if not self._fresh:
-            self._fresh_due = _NO_TIME
-        gone = self._gone
-        gone[task.task_id] = task.fence
     def _keep(self, message: Keep, _now: float) -> list[Any]:
         """The hub does not know these: their results outlast the ack that follows."""
         kept: list[str] = []
@@ -492,6 +482,16 @@ class AgentState:
                 kept.append(task_id)
         return [Write(Record(kinds.KEEP, kept), [])] if kept else []
 
+    def _forget(self, entry: Entry) -> None:
+        task = entry.task
+        if entry.phase != FINISHED:
+            self.books.ended(entry.shape, entry.size, 0.0)
+        del self.tasks[task.task_id]
+        self._fresh.pop(task.task_id, None)
+        if not self._fresh:
+            self._fresh_due = _NO_TIME
+        gone = self._gone
+        gone[task.task_id] = task.fence
         if len(gone) > _GONE:
             for task_id in list(gone)[: _GONE // 4]:
                 del gone[task_id]
@@ -646,6 +646,7 @@ class AgentState:
                 out.append(Upload(entry.task.task_id, entry.upload))
             elif entry.result is not None:
                 entry.upload = ""
+        self._trust.began(adopting=event.adopting)
         if event.adopting:
             self._restored = {*self.tasks, *(spec.session_id for spec, _ in sessions)}
             return out
@@ -656,7 +657,6 @@ class AgentState:
         held = set(message.tasks)
         t = now + self.wall
         ended: list[Entry] = []
-        self._trust.began(adopting=event.adopting)
         runnable: list[Entry] = []
         for entry in list(self.tasks.values()):
             task = entry.task
@@ -676,6 +676,8 @@ class AgentState:
                 entry.placed = False
                 entry.needs.clear()
                 runnable.append(entry)
+        settled = self._trust.reported(message.tasks, self.tasks)
+        told = [Tell(CancelWork(task_id, CancelMode.KILL)) for task_id in sorted(self._trust.strangers)]
         self._note_steps(runnable, now)
         lost = self.sessions.lost_but(message.sessions, None if message.gone else self._restored)
         self._restored = set()
@@ -685,5 +687,3 @@ class AgentState:
     def _settled(self) -> list[Any]:
         """What the inventory lacks will not be found any more."""
         return batches.of_inventory(self._trust.inventory(), self.tasks.values()) if self.open else []
-        settled = self._trust.reported(message.tasks, self.tasks)
-        told = [Tell(CancelWork(task_id, CancelMode.KILL)) for task_id in sorted(self._trust.strangers)]
