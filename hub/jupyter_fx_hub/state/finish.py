@@ -197,7 +197,7 @@ def _result(core: Core, task: Task, result: Result) -> None:
         return
     if state is _T.CANCELLED:
         if task.expiring and task.cancelling is None and not times[1]:
-            end(core, task, _T.EXPIRED, error=_error(task, _T.EXPIRED, "it waited longer than its `expires`"))
+            _give_back(core, task, [])
             return
         if error is None:
             error = _error(task, state, task.cancelling[1] if task.cancelling else "cancelled at its endpoint")
