@@ -8,6 +8,8 @@ from jupyter_fx.protocol.shapes import session_of, session_shape, shape_of
 
 __all__ = ["Books"]
 
+CROWD = 8
+"""Tasks per slot from which on short ones count as a crowd."""
 _HOST = frozenset(("", "host"))
 
 
@@ -74,6 +76,11 @@ class Books:
         if backlog is not None:
             backlog.ended(seconds)
         self._bytes -= size
+
+    def crowd(self, shape: str) -> bool:
+        """Whether many short tasks of this shape are here, so that one more will be over in a moment."""
+        backlog = self._shapes.get(shape)
+        return backlog is not None and backlog.short and backlog.held > CROWD * self._slots
 
     def held(self) -> int:
         """Tasks that have not ended."""

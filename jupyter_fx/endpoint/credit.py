@@ -50,6 +50,11 @@ class Backlog:
         if seconds > 0.0:
             self.mean = self.mean + _WEIGHT * (seconds - self.mean) if self.mean else seconds
 
+    @property
+    def short(self) -> bool:
+        """Whether its tasks are known to be short."""
+        return 0.0 < self.mean < _SHORT
+
     def target(self, cores: int, rtt: float) -> int:
         """How many tasks should be here, with so many cores and this round trip to the hub (seconds)."""
         if self.fixed:

@@ -30,6 +30,7 @@ class Entry:
         "spared",
         "started",
         "task",
+        "tell_at",
         "told",
         "upload",
         "upload_size",
@@ -42,6 +43,8 @@ class Entry:
         self.accepted = accepted
         self.started = 0.0
         self.told = 0
+        self.tell_at = 0.0
+        """Until when the hub need not know the rest (monotonic)."""
         self.k = 0
         """The number of its next output."""
         self.size = len(task.payload)

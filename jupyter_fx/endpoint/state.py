@@ -89,6 +89,8 @@ __all__ = ["AgentState"]
 
 UPDATE_DELAY: Final = 0.02
 """Seconds that a step may wait for the result that makes it needless."""
+UPDATE_DELAY_CROWD: Final = 0.25
+"""The same for one of a crowd of short tasks: each would else cost the hub a row or two more than its result does."""
 _GONE: Final = 20_000
 _TEXT: Final = frozenset((int(EventKind.STDOUT), int(EventKind.STDERR)))
 _NO_TIME: Final = float("inf")
@@ -186,7 +188,10 @@ class AgentState:
         """Tell the steps that no result has made needless."""
         if now < self._fresh_due:
             return []
-        return self._tell_steps(list(self._fresh.values()))
+        due = [entry for entry in self._fresh.values() if entry.tell_at <= now]
+        out = self._tell_steps(due) if due else []
+        self._fresh_due = min((entry.tell_at for entry in self._fresh.values()), default=_NO_TIME)
+        return out
 
     def sent(self, number: int, marks: list[str]) -> None:
         """The link has numbered a message: its ack ends these tasks, unless a later one tells of them, too."""
@@ -319,10 +324,14 @@ class AgentState:
 
     def _note_steps(self, entries: list[Entry], now: float) -> None:
         """Something is to be told of these, unless a result comes first."""
+        soon, later = now + UPDATE_DELAY, now + UPDATE_DELAY_CROWD
+        crowd = self.books.crowd
+        first = self._fresh_due
         for entry in entries:
             self._fresh[entry.task.task_id] = entry
-        if self._fresh_due == _NO_TIME and self._fresh:
-            self._fresh_due = now + UPDATE_DELAY
+            entry.tell_at = at = later if crowd(entry.shape) else soon
+            first = min(first, at)
+        self._fresh_due = first
 
     def _tell_steps(self, entries: list[Entry]) -> list[Any]:
         updates: list[Update] = []

@@ -186,6 +186,7 @@ def _take(core: Core, link: int, owner: str, spec: TaskSpec, fresh: bool) -> Non
             "" if options is None else options.name,
             "" if options is None else options.group,
             expires_at,
+            plain=options is None,
         )
     )
     if not fresh:

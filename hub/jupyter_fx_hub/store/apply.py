@@ -14,6 +14,7 @@ from jupyter_fx_hub.store.ops import AddEvents, DeleteFinished, DeleteTasks, Fin
 from jupyter_fx_hub.store.schema import SPEC_INLINE
 from jupyter_fx_hub.store.sqlite import (
     EVENT_COLUMNS,
+    MOVE_COLUMNS,
     TASK_COLUMNS,
     UPDATE_COLUMNS,
     insert_sql,
@@ -47,6 +48,8 @@ _NOTHING: Final = _Needs([], [])
 
 def _needs(op: InsertTask) -> _Needs | None:
     """What a new task reaches; None for nothing, as most do."""
+    if op.plain:
+        return None
     try:
         options = _SPEC.decode(op.spec).options
     except msgspec.MsgspecError:
@@ -160,24 +163,31 @@ class Applier:
     def _update(self, items: list[tuple[str, Pending]]) -> None:
         self._revision += 1
         revision = self._revision
-        rows: list[tuple[Any, ...]] = []
+        moves: list[tuple[Any, ...]] = []
+        ends: list[tuple[Any, ...]] = []
+        linked: list[tuple[str, Pending]] = []
         for task_id, entry in items:
             end = entry.finish
             boot, fence = entry.fence
-            rows.append(
-                (
-                    *(bytes.fromhex(task_id), entry.owner, entry.state, entry.attempt, boot, fence, revision),
-                    *(entry.endpoint_id, entry.history, entry.started, end.finished if end else 0.0),
-                    *(encode_outcome(end) if end else None, end.payload if end else None),
-                )
+            move = (
+                *(bytes.fromhex(task_id), entry.owner, entry.state, entry.attempt, boot, fence, revision),
+                *(entry.endpoint_id, entry.history, entry.started),
             )
-        if write_rows(self._cursor, update_tasks_sql, "tasks", UPDATE_COLUMNS, rows) != len(rows):
+            if end is None:
+                # Not the columns of an end: each that is named costs, changed or not.
+                moves.append(move)
+                continue
+            ends.append((*move, end.finished, encode_outcome(end), end.payload))
+            if end.blob is not None:
+                linked.append((task_id, entry))
+        changed = write_rows(self._cursor, update_tasks_sql, "tasks", MOVE_COLUMNS, moves)
+        changed += write_rows(self._cursor, update_tasks_sql, "tasks", UPDATE_COLUMNS, ends)
+        if changed != len(items):
             self._refused_updates(items, revision)
-        for task_id, entry in items:
-            if entry.finish is not None and entry.finish.blob is not None:
-                self._find(task_id, entry)
-                if entry.pk > 0:
-                    self._link(entry, _NOTHING)
+        for task_id, entry in linked:
+            self._find(task_id, entry)
+            if entry.pk > 0:
+                self._link(entry, _NOTHING)
 
     def _refused_updates(self, items: list[tuple[str, Pending]], revision: int) -> None:
         for task_id, entry in items:

@@ -61,6 +61,8 @@ class InsertTask(msgspec.Struct, gc=False):
     expires_at: float = 0.0
     blobs: list[str] = []
     """Digests of blobs that the task needs besides its payload's; collection leaves both while the task exists."""
+    plain: bool = False
+    """Whether the spec is known to name neither a blob nor inputs, so that it need not be looked into."""
 
 
 class MoveTask(msgspec.Struct, gc=False):

@@ -20,6 +20,7 @@ from jupyter_fx.errors import UsageError
 
 __all__ = [
     "EVENT_COLUMNS",
+    "MOVE_COLUMNS",
     "TASK_COLUMNS",
     "UPDATE_COLUMNS",
     "connect",
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 _OLDEST: Final = (3, 33, 0)  # UPDATE … FROM
-_CHUNKS: Final = (64, 8, 1)
+_CHUNKS: Final = (256, 32, 4, 1)
 _PAGE: Final = 8192
 _CACHE_KIB: Final = 32 * 1024
 _WAL_LIMIT: Final = 64 * 1024 * 1024
@@ -43,10 +44,10 @@ TASK_COLUMNS: Final = (
     *("function", "name", "grp", "submitted", "started", "finished", "expires_at", "hash", "history", "outcome"),
     *("spec", "payload"),
 )
-UPDATE_COLUMNS: Final = (
-    *("task_id", "owner", "state", "attempt", "boot", "fence", "revision", "endpoint_id", "history"),
-    *("started", "finished", "outcome", "payload"),
+MOVE_COLUMNS: Final = (
+    *("task_id", "owner", "state", "attempt", "boot", "fence", "revision", "endpoint_id", "history", "started"),
 )
+UPDATE_COLUMNS: Final = (*MOVE_COLUMNS, "finished", "outcome", "payload")
 EVENT_COLUMNS: Final = ("task", "n", "attempt", "k", "kind", "t", "segment", "place", "length", "data")
 
 
@@ -85,7 +86,7 @@ def insert_sql(table: str, columns: tuple[str, ...], rows: int) -> str:
 
 @cache
 def update_tasks_sql(_table: str, columns: tuple[str, ...], rows: int) -> str:
-    """UPDATE of up to `rows` tasks by `UPDATE_COLUMNS`; terminal ones and those of another owner are not counted."""
+    """UPDATE of up to `rows` tasks by these columns. Terminal ones and those of another owner are not counted."""
     row = "(" + ",".join("?" * len(columns)) + ")"
     at = {name: f"v.column{i}" for i, name in enumerate(columns, 1)}
     plain = ", ".join(f"{name}={at[name]}" for name in columns[2:] if name != "started")

@@ -18,13 +18,14 @@ from sqlalchemy.pool import StaticPool
 from jupyter_fx.errors import HubUnavailable, UsageError
 from jupyter_fx_hub.store import queries
 from jupyter_fx_hub.store.apply import Applier
+from jupyter_fx_hub.store.gather import HOLD, Gatherer
 from jupyter_fx_hub.store.guard import HubLock, check_file_system
 from jupyter_fx_hub.store.migrate import upgrade
 from jupyter_fx_hub.store.ops import DeleteFinished, Op, Problem
 from jupyter_fx_hub.store.space import Space
 from jupyter_fx_hub.store.sqlite import connect, is_locked
 from jupyter_fx_hub.store.streams import Streams
-from jupyter_fx_hub.store.writer import BATCH, HOLD, Read, Writer
+from jupyter_fx_hub.store.writer import BATCH, Read, Writer
 
 __all__ = ["RETENTION", "Store"]
 
@@ -84,9 +85,9 @@ class Store:
             self.space,
             committed=self._in_writer_committed,
             failed=self._in_writer_failed,
-            hold=hold,
             batch=batch,
         )
+        self._gatherer = Gatherer(loop, self._writer.put, hold)
         self._writer.start()
 
     @classmethod
@@ -132,7 +133,7 @@ class Store:
                 f"the fx hub's database {self.path} takes nothing any more: {self.failure or 'it is closed'}"
             )
         self._written += 1
-        self._writer.put(op)
+        self._gatherer.add(op)
         return self._written
 
     def read(self, name: str, *args: Any, **more: Any) -> asyncio.Future[Any]:
@@ -149,6 +150,7 @@ class Store:
         def answer(value: Any, error: BaseException | None) -> None:
             self._call(_settle, future, value, error)
 
+        self._gatherer.release()
         self._writer.put(Read(lambda: function(reader, *args, **more), answer))
         return future
 
@@ -174,6 +176,7 @@ class Store:
         if self._closed:
             return
         self._closed = True
+        self._gatherer.release()
         self._writer.end(patience)
         self._deliver()
         self.streams.close()

@@ -1,10 +1,7 @@
 """The one thread that writes: it takes ops off a queue, puts many into one transaction, and says when they are on disk.
 
-* **Group commit.** Whatever waits goes into one transaction, up to `BATCH` tasks; while it is synced, the next ones
+* **Group commit.** Whatever waits goes into one transaction, up to `BATCH` ops; while it is synced, the next ones
   gather.
-* **Hold.** A batch of nothing but new tasks waits up to `HOLD` seconds for their results: then each is one row,
-  inserted as terminal already, and one sync. Anything else that waits (a result of an older task, a read) ends the
-  hold at once.
 * **Reads** stand in the same queue and run on the same connection: they see everything that was written before them.
 * **A full disk** loses nothing: the batch is rolled back, the ballast is given up, and the same batch is tried again
   until it lands. Until then reads are answered from what is committed.
@@ -25,22 +22,17 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from jupyter_fx_hub.store.apply import Applier
-from jupyter_fx_hub.store.ops import AddEvents, FinishTask, InsertTask, MoveTask, Op, Problem
+from jupyter_fx_hub.store.ops import Op, Problem
 from jupyter_fx_hub.store.sqlite import is_full, is_transient
 from jupyter_fx_hub.store.streams import Streams
 
-__all__ = ["BATCH", "HOLD", "HOLD_OUTPUT", "Read", "Writer"]
+__all__ = ["BATCH", "Read", "Writer"]
 
 log = logging.getLogger(__name__)
 
-BATCH: Final = 500
-"""Tasks (more exactly: ops that cannot merge into another one) in one transaction."""
-HOLD: Final = 0.001
-"""Seconds that a new task waits for its result."""
-HOLD_OUTPUT: Final = 0.01
-"""Seconds that output waits for more output: nobody waits for its commit."""
+BATCH: Final = 1000
+"""Ops in one transaction: those of about 500 tasks."""
 _RETRY_FIRST, _RETRY_LAST = 0.05, 1.0
-_MERGING: Final = frozenset({MoveTask, FinishTask})
 
 
 class Read:
@@ -87,7 +79,6 @@ class Writer:
         *,
         committed: Callable[[int, list[Problem]], None],
         failed: Callable[[BaseException], None],
-        hold: float = HOLD,
         batch: int = BATCH,
     ) -> None:
         self._cursor = cursor
@@ -96,17 +87,16 @@ class Writer:
         self._space = space
         self._committed = committed
         self._failed = failed
-        self._hold = hold
         self._batch = batch
-        self._queue: queue.SimpleQueue[Op | Read | None] = queue.SimpleQueue()
-        self._later: deque[Op | Read | None] = deque()
+        self._queue: queue.SimpleQueue[list[Op] | Read | None] = queue.SimpleQueue()
+        self._later: deque[list[Op] | Read | None] = deque()
         self._position = 0
         self._give_up = math.inf
         self._asked: Read | None = None
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="fx-hub-store", daemon=True)
-        self.put: Callable[[Op | Read | None], None] = self._queue.put
-        """Queue an op, a read, or None: the end."""
+        self.put: Callable[[list[Op] | Read | None], None] = self._queue.put
+        """Queue ops, a read, or None: the end."""
         self.commits = 0
         """Transactions so far."""
 
@@ -134,18 +124,16 @@ class Writer:
         if self._asked is not None:
             self._asked.answer(None, error)
         while not self._ending:
-            item = self._take(None)
+            item = self._take(wait=True)
             if isinstance(item, Read):
                 item.answer(None, error)
             self._ending = item is None
 
-    def _take(self, timeout: float | None) -> Op | Read | None:
-        """The next item; raises queue.Empty after `timeout` seconds (0: at once, None: never)."""
+    def _take(self, *, wait: bool) -> list[Op] | Read | None:
+        """The next item; raises queue.Empty when there is none, unless it is to be waited for."""
         if self._later:
             return self._later.popleft()
-        if timeout == 0:
-            return self._queue.get_nowait()
-        return self._queue.get(timeout=timeout)
+        return self._queue.get(wait)
 
     def _step(self) -> bool:
         """One transaction and what ended it; False at the end."""
@@ -166,26 +154,20 @@ class Writer:
 
     def _gather(self) -> tuple[list[Op], Read | object]:
         """Ops for one transaction, and the read or end (or nothing) that stands behind them."""
-        batch = _Batch()
-        wait: float | None = None
+        ops: list[Op] = []
         while True:
             try:
-                item = self._take(wait)
+                item = self._take(wait=not ops)
             except queue.Empty:
-                # Nothing more is there: go on waiting, or commit.
-                wait = batch.may_wait(self._hold) if wait == 0 else 0
-                if wait <= 0:
-                    return batch.ops, _NOTHING
-                continue
+                return ops, _NOTHING
             if item is None:
-                return batch.ops, _END
+                return ops, _END
             if isinstance(item, Read):
-                return batch.ops, item
-            if batch.rows >= self._batch and not batch.is_free(item):
-                self._later.appendleft(item)
-                return batch.ops, _NOTHING
-            batch.add(item)
-            wait = 0
+                return ops, item
+            ops += item
+            if len(ops) > self._batch:
+                self._later.appendleft(ops[self._batch :])
+                return ops[: self._batch], _NOTHING
 
     # --- committing ---
 
@@ -257,50 +239,6 @@ class Writer:
                 item.run()
             else:
                 self._later.append(item)
-
-
-class _Batch:
-    """Ops for one transaction, and whether they may wait for more."""
-
-    __slots__ = ("calm", "deadline", "fresh", "ops", "rows", "waiting")
-
-    def __init__(self) -> None:
-        self.ops: list[Op] = []
-        self.rows = 0
-        self.fresh: set[str] = set()
-        """New tasks of this batch …"""
-        self.waiting: set[str] = set()
-        """… and those of them that have not ended in it."""
-        self.calm = True
-        """Nothing but new tasks, what merges into them, and output."""
-        self.deadline = 0.0
-
-    def is_free(self, op: Op) -> bool:
-        """Whether `op` merges into a row that is to be written anyhow."""
-        return type(op) in _MERGING and op.task_id in self.fresh  # type: ignore[union-attr]
-
-    def add(self, op: Op) -> None:
-        """Add an op."""
-        self.ops.append(op)
-        if self.is_free(op):
-            if isinstance(op, FinishTask):
-                self.waiting.discard(op.task_id)
-            return
-        self.rows += 1
-        if isinstance(op, InsertTask):
-            self.fresh.add(op.task_id)
-            if op.state < 10:
-                self.waiting.add(op.task_id)
-        elif not isinstance(op, AddEvents):
-            self.calm = False
-
-    def may_wait(self, hold: float) -> float:
-        """Seconds that the batch may go on gathering; 0 or less: commit it."""
-        if not self.calm or not hold or (self.fresh and not self.waiting):
-            return 0
-        now = time.monotonic()
-        self.deadline = self.deadline or now + (hold if self.fresh else HOLD_OUTPUT)
-        return self.deadline - now
 
 
 _NOTHING: Final = object()
