@@ -16,24 +16,30 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 # Random bytes are fetched for many ids at once: the system call costs ten times what the rest of an id does. A forked
 # child must not use its parent's.
-_random: list[bytes] = []
+_tails: list[str] = []
 _BATCH = 256
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_random.clear)
+    os.register_at_fork(after_in_child=_tails.clear)
 
 
 def new_id() -> str:
     """A UUIDv7 (RFC 9562 §5.7) as 32 lower-case hexadecimal digits. An id, never an order."""
-    head = (time.time_ns() // 1_000_000) & 0xFFFF_FFFF_FFFF
     try:
-        drawn = _random.pop()
+        tail = _tails.pop()
     except IndexError:
-        fresh = os.urandom(10 * _BATCH)
-        _random.extend(fresh[at : at + 10] for at in range(10, len(fresh), 10))
-        drawn = fresh[:10]
-    tail = int.from_bytes(drawn, "big")
-    rand_a, rand_b = tail >> 68, tail & 0x3FFF_FFFF_FFFF_FFFF
-    return f"{(head << 80) | (0x7 << 76) | (rand_a << 64) | (0b10 << 62) | rand_b:032x}"
+        fresh = _fresh_tails()
+        tail = fresh.pop()
+        _tails.extend(fresh)
+    return f"{(time.time_ns() // 1_000_000) & 0xFFFF_FFFF_FFFF:012x}{tail}"
+
+
+def _fresh_tails() -> list[str]:
+    """What follows the time in an id: version 7, 12 random bits, variant 0b10, 62 random bits."""
+    drawn = os.urandom(10 * _BATCH).hex()
+    return [
+        f"7{drawn[at : at + 3]}{'89ab'[int(drawn[at + 3], 16) & 3]}{drawn[at + 4 : at + 19]}"
+        for at in range(0, len(drawn), 20)
+    ]
 
 
 def is_id(text: str) -> bool:

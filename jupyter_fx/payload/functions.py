@@ -42,11 +42,14 @@ class EncodedFunction(NamedTuple):
 
 
 class _Cached(NamedTuple):
+    function: weakref.ref[types.FunctionType]
     identity: tuple[Any, ...]
+    witnesses: list[_Witness] | None
     encoded: EncodedFunction
 
 
-_cache: weakref.WeakKeyDictionary[Any, _Cached] = weakref.WeakKeyDictionary()
+# By id of the function: looking up a weak key costs as much as the rest of it.
+_cache: dict[int, _Cached] = {}
 _lock = threading.RLock()
 _builtins: dict[int, EncodedFunction] = {}
 
@@ -69,15 +72,32 @@ def encode_function(function: Callable[..., Any]) -> EncodedFunction:
         return known
     if type(function) is not types.FunctionType:
         return _encode(function)
+    key = id(function)
+    cached = _cache.get(key)
+    if cached is not None and cached.function() is not function:
+        cached = None
+    if cached is not None and cached.witnesses is not None and _unchanged(function, cached.witnesses):
+        return cached.encoded
     identity = _identity(function)
     if identity is None:
         return _encode(function)
-    cached = _cache.get(function)
-    if cached is not None and cached.identity == identity:
-        return cached.encoded
-    encoded = _encode(function)
-    _cache[function] = _Cached(identity, encoded)
+    encoded = cached.encoded if cached is not None and cached.identity == identity else _encode(function)
+    _cache[key] = _Cached(weakref.ref(function, _Forget(key)), identity, _witnesses(function), encoded)
     return encoded
+
+
+class _Forget:
+    """Drops the cache's entry of a function that is gone, unless another one has its id by now."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: int) -> None:
+        self.key = key
+
+    def __call__(self, gone: weakref.ref[Any]) -> None:
+        cached = _cache.get(self.key)
+        if cached is not None and cached.function is gone:
+            _cache.pop(self.key, None)
 
 
 class _Unstable(Exception):
@@ -119,6 +139,79 @@ def _stamp(value: Any, seen: frozenset[int]) -> Any:
         return id(value)
     # An array, a list, an object: it may have changed in place since, so that the function is encoded anew.
     raise _Unstable
+
+
+class _Witness(NamedTuple):
+    """What one function's identity was made from. What could lead back to the function is held weakly."""
+
+    function: weakref.ref[types.FunctionType] | None
+    """None: the function that is asked for itself."""
+    code: types.CodeType
+    defaults: tuple[Any, ...] | None
+    cells: list[tuple[types.CellType, Any]]
+    names: list[tuple[str, Any]]
+
+
+class _Absent:
+    """Stands for the value of a name or cell that has none."""
+
+
+def _witnesses(function: types.FunctionType) -> list[_Witness] | None:
+    """What must still be the same *objects* for the identity to be the same; None when looking would not be cheaper."""
+    found: list[_Witness] = []
+    seen: set[int] = set()
+    todo = [function]
+    while todo:
+        one = todo.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        space = one.__globals__
+        cells = [(cell, _content(cell)) for cell in one.__closure__ or ()]
+        names = [(name, space.get(name, _Absent)) for name in _global_names(one.__code__)]
+        values = [*(one.__defaults__ or ()), *(value for _, value in cells), *(value for _, value in names)]
+        if any(type(value) is tuple for value in values) or (
+            one.__defaults__ and not _SCALARS.issuperset(map(type, one.__defaults__))
+        ):
+            return None
+        todo += [value for value in values if type(value) is types.FunctionType]
+        found.append(
+            _Witness(
+                None if one is function else weakref.ref(one),
+                one.__code__,
+                one.__defaults__,
+                [(cell, _held(value)) for cell, value in cells],
+                [(name, _held(value)) for name, value in names],
+            )
+        )
+    return found
+
+
+def _held(value: Any) -> Any:
+    return value if type(value) in _SCALARS or value is _Absent else weakref.ref(value)
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _Absent
+
+
+def _unchanged(function: types.FunctionType, witnesses: list[_Witness]) -> bool:
+    """Whether everything is the same as when the witnesses were taken. Scalars cannot change in place."""
+    for witness in witnesses:
+        one = function if witness.function is None else witness.function()
+        if one is None or one.__code__ is not witness.code or one.__defaults__ is not witness.defaults:
+            return False
+        for cell, value in witness.cells:
+            if _content(cell) is not (value() if type(value) is weakref.ref else value):
+                return False
+        space = one.__globals__
+        for name, value in witness.names:
+            if space.get(name, _Absent) is not (value() if type(value) is weakref.ref else value):
+                return False
+    return True
 
 
 _SCALARS = frozenset((int, float, str, bytes, bool, type(None), complex))
