@@ -159,7 +159,7 @@ class Manager:
         while queue:
             first = queue[0]
             estimate = self._times.estimate(first.key)
-            short = estimate is not None and estimate < SHORT and first.work.kind == Kind.CALL
+            short = estimate is not None and estimate < SHORT and first.work.kind == Kind.CALL and _first(first)
             worker = self.pool.pick(first.work.cores, depth(estimate) // 2 if short else 0)
             if worker is None:
                 return
@@ -173,7 +173,7 @@ class Manager:
         room = max(1, min(deep - len(worker.in_hand) - worker.asked, max(share, 1)))
         key, width = queue[0].key, queue[0].work.cores
         batch: list[Job] = []
-        while queue and len(batch) < room and queue[0].key == key and queue[0].work.cores == width:
+        while queue and len(batch) < room and queue[0].key == key and queue[0].work.cores == width and _first(queue[0]):
             batch.append(queue.popleft())
         return batch
 
@@ -366,14 +366,18 @@ class Manager:
         started, in_hand = worker.counters.started, list(worker.in_hand)
         worker.in_hand.clear()
         took_up = max(0, started - worker.reported)
-        for job in in_hand[:took_up]:
-            self._finish(job, self._crashed(worker, job, status, rss, cpu))
+        over = worker.counters.finished - worker.reported
+        for at, job in enumerate(in_hand[:took_up]):
+            self._finish(job, self._crashed(worker, job, status, rss, cpu, over=at < over))
         self._return(in_hand[took_up:])
         if worker.session:
             self._session_gone(worker, status, rss)
         self.schedule()
 
-    def _crashed(self, worker: WorkerProc, job: Job, status: int | None, rss: int, cpu: float) -> Ended:
+    def _crashed(
+        self, worker: WorkerProc, job: Job, status: int | None, rss: int, cpu: float, *, over: bool = False
+    ) -> Ended:
+        """`over`: it had ended; one that was taken up after it killed the worker before its result was told."""
         work = job.work
         usage = {"rss": rss, "cpu": cpu}
         now = time.time()
@@ -386,7 +390,13 @@ class Manager:
             extra = {"finished": job.items, "in_hand": int(worker.counters.item)}
             doing = f"it ran item {extra['in_hand']} of this chunk"
         error = lost_error(
-            doing=doing, status=status, rss=rss, last_words=worker.last_words, why=job.why_killed, extra=extra
+            doing=doing,
+            status=status,
+            rss=rss,
+            last_words=worker.last_words,
+            why=job.why_killed,
+            extra=extra,
+            over=over,
         )
         end = Ended(work.task_id, "lost", t0=begun, t1=now, error=error, usage=usage)
         self._explain(job, end)
@@ -516,6 +526,13 @@ class Manager:
             job.settle()
         self.pool.close()
         self.logs.close()
+
+
+def _first(job: Job) -> bool:
+    """Whether it is tried for the first time. One that comes again may have killed its worker: it runs by itself, for
+    what ended just before it there would be lost with it.
+    """
+    return job.work.attempt <= 1
 
 
 def _no_session(session: str) -> ErrorInfo:

@@ -385,7 +385,12 @@ class Proxy:
 
     def cut(self) -> None:
         """Reset every connection; what was under way is lost."""
-        self._do(lambda: [relay.abort() for relay in list(self._relays)] and None)
+
+        def abort() -> None:
+            for relay in list(self._relays):
+                relay.abort()
+
+        self._do(abort)
 
     @contextmanager
     def stalled(self) -> Iterator[None]:

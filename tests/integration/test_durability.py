@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from chaos import CutLinks, History, KillAgent, KillHub, KillWorkers, Repeatedly, Site, until
 
 from jupyter_fx.client import core as client_core
-from jupyter_fx.errors import TaskPoisoned, UsageError, WorkerLost
+from jupyter_fx.errors import TaskLost, TaskPoisoned, UsageError, WorkerLost
 from jupyter_fx.ids import new_id
 from jupyter_fx.payload import encode_args
 from jupyter_fx.protocol.lifecycle import SessionState, TaskState
@@ -219,8 +219,8 @@ def test_workers_that_are_shot_at_random_take_only_what_they_had_in_hand() -> No
         for deed in history.deeds.values():
             error = deed.future.exception()
             if error is not None:
-                assert isinstance(error, WorkerLost)
-                assert error.details["signal"] == "SIGKILL"
+                assert isinstance(error, WorkerLost | TaskLost)
+                assert "SIGKILL" in str(error)
         assert ended["LOST"] <= 3 * kills.times, ended
         print(ended, kills.times)
 
