@@ -35,9 +35,8 @@ def replay(records: Iterable[Record], t: float) -> tuple[list[Entry], list[tuple
 def _step(tasks: dict[str, Entry], kind: int, data: Any, t: float) -> None:
     if kind == kinds.ACCEPT:
         tasks.update({task.task_id: Entry(task, "", t) for task in data})
-    elif kind == kinds.FORGET:
-        for task_id in data:
-            tasks.pop(task_id, None)
+    elif kind == kinds.DOUBT:
+        _doubt(tasks)
     elif kind == kinds.RESULT:
         for result, path in data:
             if (entry := tasks.get(result.task_id)) is not None:
@@ -48,14 +47,22 @@ def _step(tasks: dict[str, Entry], kind: int, data: Any, t: float) -> None:
             entry.kept = False
             if entry.result is not None:
                 restamped(entry.result, task)
+    else:
+        for entry in [tasks[task_id] for task_id in data if task_id in tasks]:
+            _of_one(tasks, kind, entry)
+
+
+def _of_one(tasks: dict[str, Entry], kind: int, entry: Entry) -> None:
+    if kind == kinds.FORGET:
+        del tasks[entry.task.task_id]
     elif kind == kinds.KEEP:
-        for entry in [tasks[task_id] for task_id in data if task_id in tasks]:
-            entry.kept = True
-    elif kind == kinds.DOUBT:
-        for entry in tasks.values():
-            if entry.phase == ACCEPTED:
-                entry.phase = STARTED
-    elif kind in _PHASES:
-        for entry in [tasks[task_id] for task_id in data if task_id in tasks]:
-            if entry.result is None:
-                entry.phase = _PHASES[kind]
+        entry.kept = True
+    elif kind in _PHASES and entry.result is None:
+        entry.phase = _PHASES[kind]
+
+
+def _doubt(tasks: dict[str, Entry]) -> None:
+    """The START of what had not started may be among what was lost."""
+    for entry in tasks.values():
+        if entry.phase == ACCEPTED:
+            entry.phase = STARTED

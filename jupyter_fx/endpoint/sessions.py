@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from jupyter_fx.endpoint import journal_kinds as kinds
 from jupyter_fx.endpoint.events import Record, Send, Tell, Write
@@ -11,6 +11,9 @@ from jupyter_fx.protocol.lifecycle import SessionState, move
 from jupyter_fx.protocol.messages import SessionClosed, SessionEvent, SessionSpec
 
 __all__ = ["SessionBook"]
+
+
+_OVER: Final = 10_000
 
 
 class _Session:
@@ -34,6 +37,8 @@ class SessionBook:
         self._use_cwd = use_cwd
         self._cores = cores
         self._sessions: dict[str, _Session] = {}
+        self._over: dict[str, None] = {}
+        """Those that ended here: a demand that was on its way does not open them once more, with nothing in them."""
         self.why = ""
         """Why a session that has something to do is not open."""
 
@@ -49,16 +54,29 @@ class SessionBook:
         one = self._sessions.get(session_id)
         return one is not None and one.state in {SessionState.OPENING, SessionState.OPEN}
 
-    def leased(self, spec: SessionSpec, owner: str) -> None:
-        """The hub says that it exists."""
-        if spec.session_id not in self._sessions:
-            self._sessions[spec.session_id] = _Session(spec, owner)
+    def leased(self, spec: SessionSpec, owner: str, *, opened: bool = False) -> list[Any]:
+        """The hub says that it exists; `opened`: that it was open here."""
+        session_id = spec.session_id
+        if session_id in self._sessions or session_id in self._over:
+            return []
+        if opened:
+            self._end(session_id)
+            reason = "the endpoint died and lost what it knew of the session, and its worker"
+            return [Send(SessionClosed(session_id, reason, lost=True), keep=True)]
+        self._sessions[session_id] = _Session(spec, owner)
+        return []
+
+    def _end(self, session_id: str) -> _Session | None:
+        self._over[session_id] = None
+        if len(self._over) > _OVER:
+            del self._over[next(iter(self._over))]
+        return self._sessions.pop(session_id, None)
 
     def wanted(self, spec: SessionSpec, owner: str) -> list[Any]:
         """It has cells that wait: open it if there is room."""
         self.leased(spec, owner)
-        one = self._sessions[spec.session_id]
-        if one.state is not SessionState.REQUESTED:
+        one = self._sessions.get(spec.session_id)
+        if one is None or one.state is not SessionState.REQUESTED:
             return []
         one.waits = len(self) >= self.most
         if one.waits:
@@ -77,7 +95,7 @@ class SessionBook:
 
     def not_journaled(self, session_id: str, why: str) -> list[Any]:
         """The journal did not take its beginning: it is not opened."""
-        self._sessions.pop(session_id, None)
+        self._end(session_id)
         return [Send(SessionClosed(session_id, f"the endpoint's disk is full: {why}", lost=True), keep=True)]
 
     def up(self, message: SessionUp) -> list[Any]:
@@ -92,7 +110,7 @@ class SessionBook:
         """The hub asks for its end."""
         one = self._sessions.get(session_id)
         if one is None or one.state is SessionState.REQUESTED:
-            self._sessions.pop(session_id, None)
+            self._end(session_id)
             return [Send(SessionClosed(session_id, reason, lost=False), keep=True)]
         if one.state is not SessionState.CLOSING:
             one.state = move(one.state, SessionState.CLOSING)
@@ -100,7 +118,7 @@ class SessionBook:
 
     def gone(self, message: SessionGone) -> list[Any]:
         """Its worker is not there any more."""
-        one = self._sessions.pop(message.session_id, None)
+        one = self._end(message.session_id)
         if one is not None:
             if one.state is not SessionState.CLOSING and not message.lost:
                 one.state = move(one.state, SessionState.CLOSING)

@@ -553,8 +553,7 @@ class AgentState:
         return out + self._tell_status()
 
     def _lease(self, message: SessionLease, _now: float) -> list[Any]:
-        self.sessions.leased(message.session, message.owner)
-        return []
+        return self.sessions.leased(message.session, message.owner, opened=message.opened)
 
     def _close_session(self, message: CloseSession, _now: float) -> list[Any]:
         return self.sessions.close(message.session_id, message.reason, kill=message.kill)

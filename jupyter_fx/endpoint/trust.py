@@ -20,6 +20,7 @@ class Trust:
     def __init__(self, generation: str, boot_id: str, *, sure: bool, why: str) -> None:
         self._generation, self._boot_id, self._sure, self._why = generation, boot_id, sure, why
         self._waiting = False
+        self._ended: set[str] = set()
         self.strangers: set[str] = set()
         """Tasks in a manager that outlived an agent whose journal was lost: nobody can be told of them."""
 
@@ -31,12 +32,15 @@ class Trust:
         """The manager holds these; whether the inventory is settled by that."""
         before = self.settled
         self._waiting = False
-        self.strangers = {task_id for task_id in held if task_id not in known}
+        self.strangers = {task_id for task_id in held if task_id not in known and task_id not in self._ended}
+        self._ended.clear()
         return self.settled and not before
 
     def gone(self, task_id: str) -> bool:
-        """The manager does not have this task any more; whether the inventory is settled by that."""
+        """The manager will not have this task any more; whether the inventory is settled by that."""
         if task_id not in self.strangers:
+            if self._waiting:
+                self._ended.add(task_id)
             return False
         self.strangers.discard(task_id)
         return self.settled

@@ -167,7 +167,7 @@ class ErrorInfo(_Part):
     details: dict[str, Any] = {}
 
 
-class TaskOptions(msgspec.Struct, array_like=True):
+class TaskOptions(_Part):
     """What most tasks leave at its default, so that it need not travel. Durations are seconds; 0 means none."""
 
     name: str = ""
@@ -189,7 +189,7 @@ class TaskOptions(msgspec.Struct, array_like=True):
     """The map or submission that the task belongs to."""
 
 
-class TaskSpec(msgspec.Struct, array_like=True):
+class TaskSpec(_Part):
     """One task as its author submitted it."""
 
     task_id: str
@@ -377,7 +377,7 @@ class Events(msgspec.Struct, array_like=True, tag=33):
     events: list[Event]
 
 
-class Outcome(msgspec.Struct, array_like=True):
+class Outcome(_Part):
     """How a task ended. Sent once its commit is on disk, after all of its events that are told."""
 
     task_id: str
@@ -420,7 +420,7 @@ class Input(_Part):
     ref: RefInfo | None = None
 
 
-class LeasedTask(msgspec.Struct, array_like=True):
+class LeasedTask(_Part):
     """A task with its lease."""
 
     task_id: str
@@ -549,7 +549,7 @@ class Outputs(msgspec.Struct, array_like=True, tag=67):
     outputs: list[Output]
 
 
-class Result(msgspec.Struct, array_like=True):
+class Result(_Part):
     """How an attempt ended. `lost` says that the worker died (attested); the hub then retries, or records LOST /
     FAILED.
     """
@@ -593,6 +593,8 @@ class SessionLease(msgspec.Struct, array_like=True, tag=71):
 
     session: SessionSpec
     owner: str
+    opened: bool = False
+    """The agent has told that it opened it: one that does not have it now has lost it, and never opens it again."""
 
 
 class SessionClosed(msgspec.Struct, array_like=True, tag=72):

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jupyter_fx.protocol.lifecycle import EndpointState, TaskState, move
+from jupyter_fx.protocol.lifecycle import EndpointState, SessionState, TaskState, move
 from jupyter_fx.protocol.messages import (
     ErrorInfo,
     Event,
@@ -24,10 +24,12 @@ from jupyter_fx_hub.state.io import Instruction, ToClient, Writes
 from jupyter_fx_hub.state.records import Endpoint, Queue, Session, Task
 from jupyter_fx_hub.store.ops import MoveTask, Op, PutEndpoint
 
-__all__ = ["MESSAGE_BYTES", "Core", "pack"]
+__all__ = ["LIVE", "MESSAGE_BYTES", "Core", "pack"]
 
 MESSAGE_BYTES: Final = 640 * 1024
 """A message to an agent or a client is closed when it has this much payload: the next one is at most 256 KiB more."""
+LIVE: Final = frozenset((SessionState.REQUESTED, SessionState.OPENING, SessionState.OPEN))
+"""A session in one of these states takes cells."""
 DONE_KEEP: Final = 120.0
 """Seconds for which a finished task stays in memory: duplicates and late results are answered without a look at the
 store.
@@ -72,6 +74,8 @@ class Core:
         self._timers: list[tuple[float, int, str, str]] = []
         self._timer_no = 0
         self.touched: dict[str, Endpoint] = {}
+        self.stranded: list[Task] = []
+        """Cells that came into a queue from which no session will take them."""
         self.writes: list[Op] = []
         self.confirm: list[str] = []
         self.first: list[Instruction] = []
@@ -199,6 +203,13 @@ class Core:
         """Append it to its queue; endpoints that may take it get a look."""
         self.queue_of(task).push(task)
         self.touch(task)
+        if task.spec is not None and task.spec.session:
+            self._strand(task, task.spec.session)
+
+    def _strand(self, task: Task, session_id: str) -> None:
+        session = self.sessions.get(session_id)
+        if session is None or session.state not in LIVE:
+            self.stranded.append(task)
 
     def touch(self, task: Task) -> None:
         """Let the endpoints that could take it look at their queues at the end of this event."""
@@ -227,6 +238,8 @@ class Core:
                 queue = self.queue_of(task)
                 queues.setdefault(id(queue), (queue, []))[1].append(task)
                 self.touch(task)
+                if task.spec is not None and task.spec.session:
+                    self._strand(task, task.spec.session)
         for queue, again in queues.values():
             queue.push_front(again)
 

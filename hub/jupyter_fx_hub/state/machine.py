@@ -66,6 +66,8 @@ class HubState:
             self._message(event)
         else:
             _EVENTS[kind](core, event)
+        if core.stranded:
+            sessions.strand(core)
         if core.touched:
             touched, core.touched = core.touched, {}
             for endpoint in touched.values():

@@ -21,7 +21,7 @@ from jupyter_fx_hub.state.records import Endpoint, Session
 from jupyter_fx_hub.state.tasks import nearest
 from jupyter_fx_hub.store.ops import PutSession
 
-__all__ = ["close", "close_asked", "closed", "known", "lost", "offer", "opens", "told"]
+__all__ = ["close", "close_asked", "closed", "known", "lost", "offer", "opens", "strand", "told"]
 
 _S = SessionState
 _ENDED = (_S.CLOSED, _S.LOST)
@@ -78,7 +78,8 @@ def offer(core: Core, endpoint: Endpoint) -> None:
             message = CloseSession(session.spec.session_id, session.reason, session.kill)
             core.first.append(ToAgent(endpoint.endpoint_id, message))
         else:
-            core.first.append(ToAgent(endpoint.endpoint_id, SessionLease(session.spec, session.owner)))
+            opened = session.state is not _S.REQUESTED
+            core.first.append(ToAgent(endpoint.endpoint_id, SessionLease(session.spec, session.owner, opened)))
 
 
 def told(core: Core, endpoint: Endpoint, message: SessionEvent) -> None:
@@ -146,6 +147,16 @@ def _drop_cells(core: Core, session: Session, reason: str) -> None:
             asked.append((task.task_id, task.attempt))
     if asked and endpoint.ready:
         core.first.append(ToAgent(endpoint.endpoint_id, CancelTasks(asked, 0), after=True))
+
+
+def strand(core: Core) -> None:
+    """Cells that came back, or came late, from or for a session that is over: cancelled."""
+    stranded, core.stranded = core.stranded, []
+    for task in stranded:
+        if task.state is TaskState.QUEUED and task.spec is not None:
+            session = core.sessions.get(task.spec.session)
+            reason = (session.reason if session is not None else "") or "it was closed or lost"
+            finish.drop(core, task, TaskState.CANCELLED, f"session {task.spec.session[-8:]} is gone: {reason}")
 
 
 def closed(core: Core, endpoint: Endpoint, message: SessionClosed) -> None:
