@@ -17,7 +17,6 @@ class Entry:
     __slots__ = (
         "accepted",
         "cancelled",
-        "k",
         "kept",
         "needs",
         "number",
@@ -45,8 +44,6 @@ class Entry:
         self.told = 0
         self.tell_at = 0.0
         """Until when the hub need not know the rest (monotonic)."""
-        self.k = 0
-        """The number of its next output."""
         self.size = len(task.payload)
         self.needs: set[str] = set()
         """Digests of blobs that must come before it can be placed."""

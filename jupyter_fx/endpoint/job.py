@@ -30,6 +30,7 @@ class Job:
         "no",
         "progressed",
         "rows",
+        "said",
         "sample_at",
         "text",
         "timed_out",
@@ -58,6 +59,8 @@ class Job:
         self.rows: Rows | None = None
         """Those results."""
         self.progressed = 0.0
+        self.said = 0
+        """Pieces of its story that were told."""
         self.text: Coalescer | None = None
         self.flushing: asyncio.TimerHandle | None = None
         self.timers: list[asyncio.TimerHandle] = []

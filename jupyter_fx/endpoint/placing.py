@@ -25,10 +25,18 @@ class Placing:
         self._functions = functions
         self._fetching: dict[str, list[str]] = {}
         self._files: dict[str, str] = {}
+        self._blobs_of: dict[str, BlobRef] = {}
+        """The blobs of functions that came as one: asked for again when a fetch has failed."""
 
     def waiting(self, digest: str) -> list[str]:
         """The tasks that wait for bytes that will not come; they are forgotten here."""
-        return [one for one in self._fetching.pop(digest, ()) if not one.startswith(_FUNCTION_BLOB)]
+        found: list[str] = []
+        for one in self._fetching.pop(digest, ()):
+            if one.startswith(_FUNCTION_BLOB):
+                found += self._fetching.pop(one.removeprefix(_FUNCTION_BLOB), ())
+            else:
+                found.append(one)
+        return found
 
     def fetched(self, event: Fetched) -> list[Any]:
         """A file came."""
@@ -67,6 +75,7 @@ class Placing:
             if task.function and task.function not in self._functions:
                 entry.needs.add(task.function)
                 self._fetching.setdefault(task.function, []).append(task.task_id)
+                out += self._fetch_function(task.function)
             if not entry.needs:
                 placed = self._assembled(entry)
                 if isinstance(placed, Work):
@@ -118,11 +127,22 @@ class Placing:
             if function.digest in self._functions:
                 continue
             if function.blob is not None:
-                out.append(Fetch(function.blob))
-                self._fetching.setdefault(function.blob.digest, []).append(_FUNCTION_BLOB + function.digest)
+                self._blobs_of[function.digest] = function.blob
+                out += self._fetch_function(function.digest)
                 continue
             out += self._have_function(function.digest, function.payload)
         return out
+
+    def _fetch_function(self, digest: str) -> list[Any]:
+        """Ask for a function that is a blob, unless that is under way."""
+        blob = self._blobs_of.get(digest)
+        if blob is None:
+            return []
+        waiting = self._fetching.setdefault(blob.digest, [])
+        if _FUNCTION_BLOB + digest in waiting:
+            return []
+        waiting.append(_FUNCTION_BLOB + digest)
+        return [Fetch(blob)]
 
     def _have_function(self, digest: str, payload: bytes) -> list[Any]:
         self._functions.add(digest)

@@ -139,6 +139,12 @@ class SessionBook:
         one = self._sessions[spec.session_id]
         one.state = move(move(one.state, SessionState.OPENING), SessionState.OPEN)
 
+    def strange(self, alive: list[str]) -> list[Any]:
+        """Sessions of a manager that outlived the journal that knew of them: nobody will use them again."""
+        known = {spec.session_id for spec, _ in self.opened()}
+        reason = "the endpoint died and lost what it knew of the session"
+        return [Tell(CloseWorker(one, reason, kill=True)) for one in alive if one not in known]
+
     def lost_but(self, alive: list[str], among: set[str] | None) -> list[Any]:
         """The manager holds these sessions and no others `among` those (None: all)."""
         known = [spec.session_id for spec, _ in self.opened()]

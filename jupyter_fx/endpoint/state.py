@@ -30,7 +30,9 @@ from jupyter_fx.endpoint.events import (
     Acked,
     DiskState,
     Draining,
+    Fetch,
     Fetched,
+    FindRef,
     KeepRef,
     Opened,
     Record,
@@ -62,6 +64,7 @@ from jupyter_fx.endpoint.talk import (
     Want,
 )
 from jupyter_fx.endpoint.trust import Trust
+from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.limits import RESULT_HOME_MAX
 from jupyter_fx.protocol.messages import (
     AgentStatus,
@@ -292,8 +295,6 @@ class AgentState:
             # The loss was attested and the hub leases it anew: its author declared retries.
             self._forget(entry)
             return [Write(Record(kinds.FORGET, [task.task_id]), []), *self._dispatch_anew(task, now)]
-        if task.attempt != old.attempt:
-            entry.k = 0
         old.attempt, old.fence = task.attempt, task.fence
         entry.told = 0
         entry.kept = entry.spared = False
@@ -510,7 +511,7 @@ class AgentState:
     def _said(self, message: Said, _now: float) -> list[Any]:
         outputs: list[Output] = []
         untold: dict[str, Entry] = {}
-        for task_id, kind, t, data in message.pieces:
+        for task_id, kind, t, data, k in message.pieces:
             entry = self.tasks.get(task_id)
             if entry is None:
                 continue
@@ -519,8 +520,7 @@ class AgentState:
                 continue
             if entry.told < 2:
                 untold[task_id] = entry
-            outputs.append(Output(task_id, entry.task.attempt, entry.k, kind, t, data))
-            entry.k += 1
+            outputs.append(Output(task_id, entry.task.attempt, k, kind, t, data))
         out = batches.of_outputs(outputs)
         return self._tell_steps(list(untold.values())) + out if untold else out
 
@@ -613,21 +613,12 @@ class AgentState:
         record = event.record
         out: list[Any] = []
         if record.kind == kinds.ACCEPT:
-            error = ErrorInfo("StorageFull", self.disk_full)
-            nacked = []
-            for task in record.data:
-                entry = self.tasks.get(task.task_id)
-                if entry is not None:
-                    self._forget(entry)
-                    self._gone.pop(task.task_id, None)
-                    nacked.append((task.task_id, task.attempt))
-            if nacked:
-                out.append(Send(Nack(nacked, error), keep=True))
+            out += self._not_accepted([task for task in record.data if task.task_id in self.tasks], event.then)
         elif record.kind == kinds.START:
-            # They go home; the manager lets go of them because its `Go` does not name them.
-            out += self._back(Back(record.data, home=True, reason=self.disk_full), now)
+            out += self._not_started(record.data, now)
+            held = self.tasks
             for go in (one.message for one in event.then if isinstance(one, Tell)):
-                out.append(Tell(Go(go.ticket, [one for one in go.tasks if one in self.tasks])))
+                out.append(Tell(Go(go.ticket, [one for one in go.tasks if one in held and not held[one].result])))
         elif record.kind == kinds.RESULT:
             entries = [self.tasks[result.task_id] for result, _path in record.data if result.task_id in self.tasks]
             results = [entry.result for entry in entries if entry.result is not None]
@@ -636,13 +627,39 @@ class AgentState:
             out += self.sessions.not_journaled(record.data[0].session_id, event.why)
         return out + self._tell_status()
 
+    def _not_accepted(self, tasks: list[LeasedTask], then: list[Any]) -> list[Any]:
+        """A cell fails: one that waited for room would be overtaken by those behind it."""
+        error = ErrorInfo("StorageFull", self.disk_full)
+        out: list[Any] = []
+        for task in tasks:
+            self._forget(self.tasks[task.task_id])
+        for final in (False, True):
+            nacked = [(task.task_id, task.attempt) for task in tasks if bool(task.session) is final]
+            if nacked:
+                out.append(Send(Nack(nacked, error, final), keep=True))
+        # Others may wait for the same bytes by now.
+        return out + [one for one in then if isinstance(one, Fetch | FindRef)]
+
+    def _not_started(self, task_ids: list[str], now: float) -> list[Any]:
+        """They go home, but for cells (see above). The manager lets go of all: its `Go` does not name them."""
+        out = self._back(Back([one for one in task_ids if not self._session(one)], True, self.disk_full), now)
+        cells: list[Entry] = []
+        for entry in [self.tasks[one] for one in task_ids if self._session(one)]:
+            result = outcome.cancelled(entry, now + self.wall)
+            result.state, result.error = int(TaskState.FAILED), ErrorInfo("StorageFull", self.disk_full)
+            self._finished(entry, result, 0.0)
+            cells.append(entry)
+        return out + self._send_results(cells)
+
+    def _session(self, task_id: str) -> str:
+        entry = self.tasks.get(task_id)
+        return entry.task.session if entry is not None else ""
+
     def _replayed(self, event: Replayed, now: float) -> list[Any]:
         """Begin with what an earlier agent left."""
         entries, sessions = replay(event.records, now + self.wall)
         for entry in entries:
             self.tasks[entry.task.task_id] = entry
-            # How far an earlier agent had counted is not known: go on well beyond it.
-            entry.k = int((now + self.wall) * 1000)
             entry.shape = self.books.arrived(entry.task)
             if entry.result is not None:
                 self.books.ended(entry.shape, entry.size, 0.0)
@@ -686,6 +703,7 @@ class AgentState:
                 runnable.append(entry)
         settled = self._trust.reported(message.tasks, self.tasks)
         told = [Tell(CancelWork(task_id, CancelMode.KILL)) for task_id in sorted(self._trust.strangers)]
+        told += self.sessions.strange(message.sessions)
         self._note_steps(runnable, now)
         lost = self.sessions.lost_but(message.sessions, None if message.gone else self._restored)
         self._restored = set()

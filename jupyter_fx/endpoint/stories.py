@@ -26,7 +26,7 @@ class Stories:
         self._send = send
         self._logs = logs
         self._loop = loop
-        self._pieces: list[tuple[str, int, float, Any]] = []
+        self._pieces: list[tuple[str, int, float, Any, int]] = []
         self._armed = False
 
     def text(self, job: Job, stream: int, text: bytes) -> None:
@@ -55,7 +55,8 @@ class Stories:
             self._put(job, stream, data)
 
     def _put(self, job: Job, kind: int, data: Any) -> None:
-        self._pieces.append((job.work.task_id, kind, time.time(), data))
+        self._pieces.append((job.work.task_id, kind, time.time(), data, job.said))
+        job.said += 1
         if not self._armed:
             self._armed = True
             self._loop.call_soon(self.flush)

@@ -149,9 +149,11 @@ class Done(msgspec.Struct, array_like=True, tag=18):
 
 
 class Said(msgspec.Struct, array_like=True, tag=19):
-    """Pieces of stories, in order per task: [[task_id, EventKind, t, data], …]."""
+    """Pieces of stories, in order per task: [[task_id, EventKind, t, data, k], …]. `k` counts the pieces of a task from
+    0: a manager that outlives its agent may tell the last ones twice.
+    """
 
-    pieces: list[tuple[str, int, float, Any]]
+    pieces: list[tuple[str, int, float, Any, int]]
 
 
 class SessionUp(msgspec.Struct, array_like=True, tag=20):

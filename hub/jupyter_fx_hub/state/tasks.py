@@ -79,6 +79,7 @@ def submit(core: Core, event: FromClient, message: Submit) -> None:
         return
     link, owner, fresh = event.link, event.owner, event.fresh
     refused: dict[str, tuple[ErrorInfo, list[str]]] = {}
+    doubted: list[TaskSpec] = []
     for spec in message.tasks:
         try:
             known = core.tasks.get(spec.task_id)
@@ -87,7 +88,14 @@ def submit(core: Core, event: FromClient, message: Submit) -> None:
             else:
                 _again(core, link, owner, spec, known)
         except _Refusal as refusal:
-            refused.setdefault(refusal.info.message, (refusal.info, []))[1].append(spec.task_id)
+            if not fresh and not event.looked:
+                doubted.append(spec)
+            else:
+                refused.setdefault(refusal.info.message, (refusal.info, []))[1].append(spec.task_id)
+    if doubted:
+        # What would be refused now may have been taken before, and have its outcome: the store knows.
+        need = Need([spec.task_id for spec in doubted], [], FromClient(link, owner, Submit(doubted)))
+        core.last.append(need)
     for info, task_ids in refused.values():
         core.reject(link, task_ids, info)
 
@@ -108,7 +116,11 @@ def _unknown(core: Core, event: FromClient, message: Submit) -> Need | None:
                 found = core.tasks.get(task_id)
                 if task_id not in own and (found is None or (found.state.terminal and found.outcome is None)):
                     inputs.add(task_id)
-    return Need(sorted(inputs), lacking, event) if lacking or inputs else None
+    if not lacking and not inputs:
+        return None
+    if not event.fresh:
+        inputs |= {spec.task_id for spec in message.tasks if spec.task_id not in core.tasks}
+    return Need(sorted(inputs), lacking, event)
 
 
 def _digest_of(spec: TaskSpec) -> tuple[bytes, bytes]:

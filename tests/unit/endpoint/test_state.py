@@ -321,8 +321,8 @@ def test_outputs_are_numbered_and_go_after_the_step_that_they_belong_to() -> Non
     shell = Shell()
     shell.handle(Dispatch([task()]))
     shell.start(ONE)
-    shell.handle(Said([(ONE, 1, 1.0, b"a"), (ONE, 2, 1.0, b"b")]))
-    shell.handle(Said([(ONE, 1, 1.0, b"c")]))
+    shell.handle(Said([(ONE, 1, 1.0, b"a", 0), (ONE, 2, 1.0, b"b", 1)]))
+    shell.handle(Said([(ONE, 1, 1.0, b"c", 2)]))
     kinds_sent = [type(one) for one in shell.sent if isinstance(one, Updates | Outputs)]
     assert kinds_sent == [Updates, Outputs, Outputs]
     assert [(o.k, o.data) for message in shell.of(Outputs) for o in message.outputs] == [
@@ -336,7 +336,9 @@ def test_a_congested_link_drops_text_and_keeps_displays() -> None:
     shell = Shell()
     shell.handle(Dispatch([task()]))
     shell.state.congested = True
-    shell.handle(Said([(ONE, EventKind.STDOUT, 1.0, b"a\n"), (ONE, EventKind.DISPLAY, 1.0, {"kind": "display_data"})]))
+    shell.handle(
+        Said([(ONE, EventKind.STDOUT, 1.0, b"a\n", 0), (ONE, EventKind.DISPLAY, 1.0, {"kind": "display_data"}, 1)])
+    )
     assert [o.kind for message in shell.of(Outputs) for o in message.outputs] == [EventKind.DISPLAY]
 
 
