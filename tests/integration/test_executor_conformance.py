@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import sysconfig
 import types
 import unittest
 from collections.abc import Iterator
@@ -31,13 +32,15 @@ def load() -> types.ModuleType | None:
         package = types.ModuleType("test")
         package.__path__ = [str(HERE.parent)]
         sys.modules["test"] = package
-    spec = importlib.util.spec_from_file_location("cpython_test_concurrent_futures", HERE)
+    # As a file of a user's own it travels by value; as part of this Python's library the workers have it, by this name.
+    own = Path(sysconfig.get_path("stdlib")) not in HERE.parents
+    name = "cpython_test_concurrent_futures" if own else "test.test_concurrent_futures"
+    spec = importlib.util.spec_from_file_location(name, HERE)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    # The suite's file is no module that a worker has: what it defines travels by value, as that of a user's own file.
     return module
 
 

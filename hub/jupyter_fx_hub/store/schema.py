@@ -183,7 +183,7 @@ tasks = Table(
 )
 for _name, _columns, _where in (
     ("ix_tasks_unfinished", ("endpoint_id", "pk"), "state < 10"),
-    ("ix_tasks_session", ("session_id",), "session_id <> ''"),
+    ("ix_tasks_session", ("owner", "session_id"), "session_id <> ''"),
     ("ix_tasks_group", ("owner", "grp"), "grp <> ''"),
     ("ix_tasks_name", ("owner", "name"), "name <> ''"),
 ):

@@ -185,7 +185,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_tasks_session",
         "tasks",
-        ["session_id"],
+        ["owner", "session_id"],
         unique=False,
         sqlite_where=sa.text("session_id <> ''"),
         postgresql_where=sa.text("session_id <> ''"),
