@@ -28,6 +28,10 @@ class Placing:
         self._blobs_of: dict[str, BlobRef] = {}
         """The blobs of functions that came as one: asked for again when a fetch has failed."""
 
+    def lacks(self, task: LeasedTask) -> bool:
+        """Whether the function of a task is not here, so that only another lease can bring it."""
+        return bool(task.function) and task.function not in self._functions
+
     def waiting(self, digest: str) -> list[str]:
         """The tasks that wait for bytes that will not come; they are forgotten here."""
         found: list[str] = []

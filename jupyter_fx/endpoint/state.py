@@ -374,7 +374,11 @@ class AgentState:
         return [*told, Write(Record(kinds.START, fresh), [said]) if fresh else said]
 
     def _back(self, message: Back, now: float) -> list[Any]:
-        """These did not start after all."""
+        """These did not start after all.
+
+        While it drains and the hub is away nobody could be told: then they stay in the journal, for the next agent.
+        """
+        home = message.home and (self.open or not self.draining)
         updates = []
         undone = []
         for task_id in message.tasks:
@@ -385,13 +389,14 @@ class AgentState:
                 entry.phase = ACCEPTED
                 entry.started = 0.0
                 undone.append(task_id)
-            if message.home:
+            entry.placed = entry.placed and not message.home
+            if home:
                 task = entry.task
                 updates.append(Update(task_id, task.attempt, task.fence, "requeue", now + self.wall, message.reason))
                 self._forget(entry)
                 self._gone.pop(task_id, None)
         out: list[Any] = []
-        if undone and not message.home:
+        if undone and not home:
             out.append(Write(Record(kinds.UNSTART, undone), []))
         if updates:
             out.append(Send(Updates(updates), keep=True))
@@ -618,7 +623,8 @@ class AgentState:
             out += self._not_started(record.data, now)
             held = self.tasks
             for go in (one.message for one in event.then if isinstance(one, Tell)):
-                out.append(Tell(Go(go.ticket, [one for one in go.tasks if one in held and not held[one].result])))
+                may = [one for one in go.tasks if one in held and not held[one].result and one not in record.data]
+                out.append(Tell(Go(go.ticket, may)))
         elif record.kind == kinds.RESULT:
             entries = [self.tasks[result.task_id] for result, _path in record.data if result.task_id in self.tasks]
             results = [entry.result for entry in entries if entry.result is not None]
@@ -683,6 +689,7 @@ class AgentState:
         t = now + self.wall
         ended: list[Entry] = []
         runnable: list[Entry] = []
+        lacking: list[str] = []
         for entry in list(self.tasks.values()):
             task = entry.task
             if entry.phase == FINISHED or not (message.gone or task.task_id in self._restored):
@@ -697,6 +704,8 @@ class AgentState:
                 result.error = ErrorInfo("RefLost", "this cell's session ended before it started")
                 self._finished(entry, result, 0.0)
                 ended.append(entry)
+            elif self._placing.lacks(task):
+                lacking.append(task.task_id)
             else:
                 entry.placed = False
                 entry.needs.clear()
@@ -707,7 +716,9 @@ class AgentState:
         self._note_steps(runnable, now)
         lost = self.sessions.lost_but(message.sessions, None if message.gone else self._restored)
         self._restored = set()
-        out = self._send_results(ended) + self._placing.place(runnable) + lost + told
+        # The hub sends functions with the tasks that it leases: so it is asked to lease these again.
+        back = self._back(Back(lacking, home=True, reason="its function had not reached the endpoint"), now)
+        out = self._send_results(ended) + back + self._placing.place(runnable) + lost + told
         return out + self._settled() if settled else out
 
     def _settled(self) -> list[Any]:

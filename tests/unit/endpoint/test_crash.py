@@ -9,7 +9,8 @@ from jupyter_fx.endpoint.crash import lost_error
 
 
 def test_who_killed_the_worker_and_who_only_lost_its_result_are_told_apart() -> None:
-    died: dict[str, Any] = {"doing": "it ran this task", "status": int(signal.SIGKILL), "rss": 1 << 20, "last_words": b"on my way\n"}
+    died: dict[str, Any] = {"doing": "it ran this task", "status": int(signal.SIGKILL), "rss": 1 << 20}
+    died["last_words"] = b"on my way\n"
     killer, other = lost_error(**died), lost_error(**died, over=True)
     assert killer.etype == "WorkerLost"
     assert killer.message.startswith("the worker process died while it ran this task: it was ended by SIGKILL")

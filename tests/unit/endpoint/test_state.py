@@ -395,6 +395,33 @@ def test_draining_gives_back_what_has_not_started_and_takes_nothing() -> None:
     assert TWO not in shell.state.tasks
 
 
+def test_draining_while_the_hub_is_away_keeps_what_has_not_started_for_the_next_agent() -> None:
+    shell = Shell()
+    shell.handle(Dispatch([task(1), task(2)]))
+    shell.start(TWO)
+    shell.state.closed()
+    shell.handle(Draining("it is being stopped"))
+    shell.handle(Back([ONE, TWO], home=True, reason="it is being stopped"))
+    assert not [u for message in shell.of(Updates) for u in message.updates if u.phase == "requeue"]
+    after = Shell(shell.journal)
+    assert [work.task_id for place in after.of(Place) for work in place.work] == [ONE, TWO]
+    assert {held.phase for held in after.of(Inventory)[0].held} == {"accepted"}
+
+
+def test_a_task_whose_function_did_not_come_before_the_agent_ended_is_leased_again() -> None:
+    shell = Shell()
+    waiting = task()
+    waiting.function = "g"
+    shell.handle(Dispatch([waiting]))
+    after = Shell(shell.journal)
+    assert [u.phase for message in after.of(Updates) for u in message.updates] == ["requeue"]
+    assert not after.of(Inventory)[0].held
+    waiting.attempt, waiting.fence = 2, (2, 1)
+    after.handle(Functions([Function("g", b"code")]))
+    after.handle(Dispatch([waiting]))
+    assert [work.task_id for work in after.of(Place)[0].work] == [ONE]
+
+
 SESSION = "5" * 32
 SPEC = SessionSpec(SESSION, "local", "kernel", "epoch", cwd="/work")
 WAITS = Demand([DemandItem("s:" + SESSION, 1, Resources(), SPEC, "me")])
