@@ -254,7 +254,12 @@ class AgentState:
             entry = Entry(task, shape, t)
             self.tasks[task_id] = entry
             taken.append(task)
-            entries.append(entry)
+            if task.session and self._restored:
+                # Cells that came before it may have to be placed again: that is decided by the manager's report.
+                self._restored.add(task_id)
+                self._note_steps([entry], now)
+            else:
+                entries.append(entry)
         for (_, final), (error, tasks) in refused.items():
             out.append(Send(Nack(tasks, error, final), keep=True))
         if taken:
@@ -533,9 +538,9 @@ class AgentState:
 
     def _cancel(self, message: CancelTasks, now: float) -> list[Any]:
         out: list[Any] = []
-        for task_id, _attempt in message.tasks:
+        for task_id, attempt in message.tasks:
             entry = self.tasks.get(task_id)
-            if entry is None or entry.phase == FINISHED:
+            if entry is None or entry.phase == FINISHED or attempt < entry.task.attempt:
                 continue
             entry.cancelled = True
             if entry.placed:

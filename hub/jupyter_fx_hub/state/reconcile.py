@@ -122,6 +122,9 @@ def _match(core: Core, endpoint: Endpoint, held: list[Held], message: Inventory)
         core.counts["stale"] += len(stale)
         core.first.append(ToAgent(endpoint.endpoint_id, CancelTasks(stale, 2)))
     missing = [task for task in endpoint.leases.values() if task.task_id not in there]
+    if endpoint.ready:
+        # Told again: leases that went out since the first one may have been on their way when it was written.
+        missing = [task for task in missing if task.task_id in endpoint.unsure]
     _settle(core, endpoint, missing, message)
 
 
