@@ -208,3 +208,5 @@ class Session(msgspec.Struct, eq=False):
     reason: str = ""
     info: dict[str, Any] = {}
     kill: bool = False
+    unsure: int = 0
+    """Cells whose insertion the store has yet to confirm: later ones wait behind them."""

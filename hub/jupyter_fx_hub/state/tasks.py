@@ -146,6 +146,7 @@ def _take(core: Core, link: int, owner: str, spec: TaskSpec, fresh: bool) -> Non
     options = spec.options
     _check(core, owner, spec)
     session = _session_of(core, owner, spec)
+    fresh = fresh and (session is None or not session.unsure)
     endpoint = _endpoint_of(core, owner, spec, session)
     if session is not None:
         shape = session_shape(session.spec.session_id)
@@ -203,6 +204,8 @@ def _take(core: Core, link: int, owner: str, spec: TaskSpec, fresh: bool) -> Non
     )
     if not fresh:
         core.confirm.append(spec.task_id)
+        if session is not None:
+            session.unsure += 1
     if fresh and spec.watch:
         core.tell_state(task, 0, state, wall, "")
     if missing:
@@ -307,6 +310,7 @@ def confirmed(core: Core, task_ids: list[str]) -> None:
         task = core.tasks.get(task_id)
         if task is not None and task.unsure:
             task.unsure = False
+            _known_now(core, task)
             if task.watch or task.more:
                 for n, state, at, reason in task.hist:
                     core.tell_state(task, n, state, at, reason)
@@ -320,6 +324,12 @@ def confirmed(core: Core, task_ids: list[str]) -> None:
                     finish.claim(core, task)
 
 
+def _known_now(core: Core, task: Task) -> None:
+    """The store has said about it what it had to say."""
+    if task.spec is not None and task.spec.session and (session := core.sessions.get(task.spec.session)) is not None:
+        session.unsure -= 1
+
+
 def refused(core: Core, task_id: str, kind: str) -> None:
     """The store knew it already: what this submission put into memory was wrong; the service loads or answers from
     the store.
@@ -327,6 +337,7 @@ def refused(core: Core, task_id: str, kind: str) -> None:
     task = core.tasks.get(task_id)
     if task is None or not task.unsure:
         return
+    _known_now(core, task)
     del core.tasks[task_id]
     core.unfinished -= 1
     core.counts["submitted"] -= 1
