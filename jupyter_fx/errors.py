@@ -32,6 +32,8 @@ The docstring of a class is its default message. ``retry_is_safe`` says whether 
 
 from __future__ import annotations
 
+import sys
+from types import TracebackType
 from typing import Any, ClassVar
 
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "VersionMismatch",
     "WorkerLost",
     "by_name",
+    "notebook_lines",
 ]
 
 
@@ -76,9 +79,40 @@ class FxError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.message, self.task_id, self.details)
 
+    def _render_traceback_(self) -> list[str]:
+        # IPython asks for it.
+        return notebook_lines(self)
+
 
 def _rebuild(cls: type[FxError], message: str, task_id: str | None, details: dict[str, Any]) -> FxError:
     return cls(message, task_id=task_id, **details)
+
+
+def notebook_lines(error: BaseException) -> list[str]:
+    """How IPython shows `error`: with the frames of whoever called us, and none of ours."""
+    shell = sys.modules["IPython"].get_ipython()
+    cause, suppressed = error.__cause__, error.__suppress_context__
+    if isinstance(cause, RemoteError):
+        # The note with the remote traceback says the same.
+        error.__cause__, error.__suppress_context__ = None, True
+    try:
+        found: list[str] = shell.InteractiveTB.structured_traceback(type(error), error, _callers(error.__traceback__))
+    finally:
+        error.__cause__, error.__suppress_context__ = cause, suppressed
+    return found
+
+
+def _callers(traceback: TracebackType | None) -> TracebackType | None:
+    kept = []
+    while traceback is not None:
+        if str(traceback.tb_frame.f_globals.get("__name__", "")).startswith("jupyter_fx"):
+            break
+        kept.append(traceback)
+        traceback = traceback.tb_next
+    made: TracebackType | None = None
+    for one in reversed(kept):
+        made = TracebackType(made, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    return made
 
 
 class UsageError(FxError, ValueError):

@@ -13,10 +13,11 @@ from typing import Any, Final
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
-from traitlets import Bool, Enum, Float, Int, List, Unicode
+from traitlets import Bool, Enum, Float, Int, List, TraitError, Unicode
 from traitlets.config import Application
 
 from jupyter_fx import __version__
+from jupyter_fx.config import bad_value, check_config, check_options, read_config
 from jupyter_fx.errors import FxError, HubUnavailable, UsageError
 from jupyter_fx.paths import config_dir, hub_dir, runtime_dir
 from jupyter_fx.transport import SystemClock
@@ -286,13 +287,22 @@ class HubApp(Application):
 
     def initialize(self, argv: list[str] | None = None) -> None:
         """Command line, then configuration file, then command line again: the latter wins."""
-        self.parse_command_line(argv)
+        words = sys.argv[1:] if argv is None else argv
+        check_options(self, words)
+        try:
+            self.parse_command_line(words)
+        except TraitError as error:
+            raise UsageError(str(error)) from None
         line = self.cli_config
         path = Path(self.config_file) if self.config_file else config_dir() / "hub_config.py"
         if self.config_file and not path.exists():
             raise UsageError(f"there is no configuration file {path}")
-        if path.exists():
-            self.load_config_file(path.name, str(path.parent))
+        found = read_config(path)
+        check_config(found, path, [HubApp, Application])
+        try:
+            self.update_config(found)
+        except TraitError as error:
+            raise bad_value(found, path, error) from None
         self.update_config(line)
 
     def start(self) -> None:

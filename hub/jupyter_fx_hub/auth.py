@@ -105,10 +105,14 @@ def authenticate(token: str, found: TokenRow | None, now: float) -> Identity:
 
     Unknown, revoked and expired tokens are told apart only as far as helps their owner.
     """
-    if not token or found is None or found.revoked:
-        raise AuthError("the fx hub does not know this token, or it was revoked: get a new one with `jupyter fx login`")
+    if not token:
+        raise AuthError("the fx hub asks for a token and none was given: keep one with `jupyter fx login`")
+    if found is None or found.revoked:
+        raise AuthError(
+            "the fx hub does not know this token, or it was revoked: get a new one and keep it with `jupyter fx login`"
+        )
     if found.expires and found.expires <= now:
-        raise AuthError("this token has expired: get a new one with `jupyter fx login`")
+        raise AuthError("this token has expired: get a new one and keep it with `jupyter fx login`")
     return Identity(found.owner, frozenset(found.scopes), found.token_id, found.expires)
 
 
@@ -131,7 +135,7 @@ def enrol(
     if found is None or (name and name != found[1]):
         raise AuthError(
             "this enrolment code is unknown, used, expired (they last 15 minutes) or was made for another name: "
-            "get a new one with `jupyter fx endpoint add`"
+            "get a new one from the fx hub (POST /api/v1/endpoints)"
         )
     owner, meant = found
     credential = make_credential()

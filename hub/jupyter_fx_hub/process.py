@@ -43,8 +43,8 @@ class HubFiles:
             os.close(file)
             who = f"pid {holder}" if holder.isdigit() else "another process"
             raise UsageError(
-                f"an fx hub of yours runs on this host already ({who}): use it, stop it with `jupyter fx hub --stop`, "
-                "or set JUPYTER_FX_RUNTIME_DIR and JUPYTER_FX_STATE_DIR to run a second one"
+                f"an fx hub of yours runs on this host already ({who}): use it, end that process (what it acknowledged "
+                "is on its disk), or set JUPYTER_FX_RUNTIME_DIR and JUPYTER_FX_STATE_DIR to run a second one"
             ) from error
         os.ftruncate(file, 0)
         os.write(file, f"{os.getpid()}\n".encode())

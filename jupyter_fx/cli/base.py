@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from traitlets import Bool, Unicode
@@ -13,33 +12,10 @@ from traitlets.config import Application, boolean_flag
 from traitlets.config.loader import ConfigFileNotFound
 
 from jupyter_fx import __version__
+from jupyter_fx.config import check_options, nearest
 from jupyter_fx.errors import ConfigError, FxError, UsageError
 
 __all__ = ["ClientCommand", "Command", "name_of_task", "nearest", "run", "table"]
-
-_BUILT_IN = (
-    "help",
-    "help-all",
-    "version",
-    "debug",
-    "show-config",
-    "show-config-json",
-    "generate-config",
-    "log-level",
-    "config",
-)
-
-
-_RARE = {"show-config-json", "generate-config"}
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`": did you mean 'x'?"` for the nearest of the known words, or a list of them all."""
-    names = sorted(known)
-    near = difflib.get_close_matches(word, names, 3, 0.5)
-    if near:
-        return ": did you mean " + " or ".join(repr(name) for name in near) + "?"
-    return f"; there are {', '.join(names)}" if names else ""
 
 
 class Command(Application):
@@ -54,7 +30,7 @@ class Command(Application):
         if argv and not argv[0].startswith("-") and self.subcommands and argv[0] not in self.subcommands:
             raise UsageError(f"there is no command {argv[0]!r}{nearest(argv[0], self.subcommands)}")
         if not (argv and argv[0] in self.subcommands):
-            self._check_options(argv)
+            check_options(self, argv)
         super().parse_command_line(argv)
         if not self.subapp and len(self.extra_args) > len(self.arguments) and not self._many:
             raise UsageError(
@@ -76,37 +52,8 @@ class Command(Application):
             raise UsageError(f"{self.name} needs {self.arguments[at]}: {self.name} {' '.join(self.arguments)}")
         return default
 
-    def _check_options(self, argv: Sequence[str]) -> None:
-        simple = {
-            *(name for key in self.aliases for name in _names(key)),
-            *(name for key in self.flags for name in _names(key)),
-            *_BUILT_IN,
-        }
-        classes = {cls.__name__: cls for cls in self._classes_with_config_traits()}
-        classes.setdefault(type(self).__name__, type(self))
-        for word in argv:
-            if word == "--":
-                return
-            if not word.startswith("-") or word == "-" or word[1:2].isdigit():
-                continue
-            name = word.lstrip("-").partition("=")[0]
-            if "." not in name:
-                if word.startswith("--") and name not in simple:
-                    raise UsageError(f"{self.name} has no option --{name}{nearest(name, simple - _RARE)}")
-                continue
-            owner, _, trait = name.partition(".")
-            if owner not in classes:
-                raise UsageError(f"{self.name} has no configurable {owner!r}{nearest(owner, classes)}")
-            known = classes[owner].class_trait_names(config=True)
-            if trait.partition(".")[0] not in known:
-                raise UsageError(f"{owner} has no option {trait!r}{nearest(trait, known)}")
-
     def load_config_environ(self) -> None:
         """Nothing: variables of the environment that happen to begin with our name are not configuration."""
-
-
-def _names(key: Any) -> tuple[str, ...]:
-    return key if isinstance(key, tuple) else (key,)
 
 
 class ClientCommand(Command):

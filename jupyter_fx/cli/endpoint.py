@@ -235,7 +235,7 @@ class DeleteApp(_Command):
             print("Nothing was deleted.")
             return
         launch.delete(name)
-        print(f"Endpoint {name} is deleted here; the hub forgets it with: jupyter fx endpoints delete {name}")
+        print(f"Endpoint {name} is deleted here; the hub forgets it with DELETE /api/v1/endpoints/{name}")
 
 
 _COMMANDS: tuple[tuple[str, type[_Command]], ...] = (

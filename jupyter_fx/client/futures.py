@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
+import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import _base
 from typing import TYPE_CHECKING, Any
 
 from jupyter_fx import payload
-from jupyter_fx.errors import FxError, PayloadError
+from jupyter_fx.errors import FxError, PayloadError, notebook_lines
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import BlobRef, CancelMode, Event, EventKind, Kind, Outcome
 
@@ -22,6 +24,20 @@ if TYPE_CHECKING:
     from jupyter_fx.client.hub import HubClient
 
 __all__ = ["OnEvent", "TaskFuture", "as_completed", "wait"]
+
+
+class _Shown:
+    """Renders a task's error for IPython without the frames that fetched it."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __call__(self) -> list[str]:
+        return notebook_lines(self._error)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Shown, (self._error,)
+
 
 OnEvent = Callable[[Event], None]
 _POLL = 0.2  # seconds between looks at a task's events by `events()`
@@ -65,6 +81,12 @@ class TaskFuture(concurrent.futures.Future[Any]):
             value = super().result(timeout)
         except concurrent.futures.CancelledError:
             raise self._cancelled() from None
+        except BaseException as error:  # noqa: BLE001 it is raised again
+            if not isinstance(error, FxError) and "IPython" in sys.modules:
+                with contextlib.suppress(AttributeError):
+                    error._render_traceback_ = _Shown(error)  # type: ignore[attr-defined]
+            # Where in concurrent.futures it was raised again tells nobody anything.
+            raise error.with_traceback(None)  # noqa: B904 it is the error itself
         if type(value) is Outcome and self.kind != Kind.CELL:
             return self._open()
         return value

@@ -108,7 +108,7 @@ def lost_error(
     elif name is not None:
         how = f"it was ended by {name}" + (f" ({_HINTS[name]})" if name in _HINTS else "")
     elif code is not None:
-        how = f"it exited with code {code}"
+        how = f"it exited with code {code} (os._exit, or compiled code that ends its process)"
     else:
         how = "its end was not seen"
     message = f"the worker process died while {doing}: {how}"

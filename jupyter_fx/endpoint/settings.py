@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from pathlib import Path
 from typing import Any
 
 from traitlets import Bool, Dict, Enum, Float, Int, List, Unicode
 from traitlets.config import Config, Configurable
-from traitlets.config.loader import ConfigFileNotFound, PyFileConfigLoader
 
-from jupyter_fx.errors import ConfigError
+from jupyter_fx.config import bad_value, check_config, read_config
 from jupyter_fx.paths import config_dir, private_dir
 
 __all__ = ["TEMPLATE", "Endpoint", "config_path", "load_settings"]
@@ -66,54 +63,11 @@ def load_settings(path: Path, **overrides: Any) -> Endpoint:
     """The settings in a file (defaults when there is none). ConfigError names what is wrong, its line and what may
     have been meant.
     """
-    try:
-        config = PyFileConfigLoader(path.name, path=str(path.parent)).load_config()
-    except ConfigFileNotFound:
-        config = Config()
-    except Exception as error:  # the file is a person's Python: whatever it raises is told
-        line = getattr(error, "lineno", None) or _line_of(error, path)
-        raise ConfigError(f"{path}{f', line {line}' if line else ''}: {type(error).__name__}: {error}") from error
-    _check(config, path)
+    config = read_config(path)
+    check_config(config, path, [Endpoint])
     for key, value in overrides.items():
         config.Endpoint[key] = value
     try:
         return Endpoint(config=Config({"Endpoint": config.Endpoint}))
-    except Exception as error:  # traitlets' own sentence names trait and value
-        name = next((key for key in config.Endpoint if key in str(error)), "")
-        line = _find(path, f"Endpoint.{name}") if name else 0
-        raise ConfigError(f"{path}{f', line {line}' if line else ''}: {error}") from error
-
-
-def _check(config: Config, path: Path) -> None:
-    """A misspelt name is an error, not a setting that silently does nothing."""
-    for section in config:
-        if section != "Endpoint":
-            line = _find(path, section)
-            raise ConfigError(
-                f"{path}, line {line}: there is no c.{section} here; settings are written c.Endpoint.NAME"
-            )
-    names = Endpoint.class_trait_names(config=True)
-    for key in config.Endpoint:
-        if key not in names:
-            near = difflib.get_close_matches(key, names, 3, 0.5)
-            hint = f"; nearest: {', '.join(near)}" if near else f"; there are: {', '.join(sorted(names))}"
-            raise ConfigError(f"{path}, line {_find(path, f'Endpoint.{key}')}: Endpoint has no setting {key!r}{hint}")
-
-
-def _find(path: Path, text: str) -> int:
-    pattern = re.compile(rf"\b{re.escape(text)}\b")
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return 0
-    return next((number for number, line in enumerate(lines, 1) if pattern.search(line)), 0)
-
-
-def _line_of(error: BaseException, path: Path) -> int:
-    found = 0
-    traceback = error.__traceback__
-    while traceback is not None:
-        if Path(traceback.tb_frame.f_code.co_filename).name == path.name:
-            found = traceback.tb_lineno
-        traceback = traceback.tb_next
-    return found
+    except Exception as error:
+        raise bad_value(config, path, error) from error

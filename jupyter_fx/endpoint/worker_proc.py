@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from jupyter_fx.endpoint.counters import Counters
+from jupyter_fx.endpoint.crash import Dump
 from jupyter_fx.endpoint.cutter import Cutter
 from jupyter_fx.endpoint.job import VERBS, Job
 from jupyter_fx.endpoint.wire import FrameSocket
@@ -76,6 +77,7 @@ class WorkerProc:
         """Of each stream what is not told yet: (marker that ends it or 0, start number of the task that ran, text)."""
         self._waiting = array.array("i", [0])
         self._cutters = (Cutter(), Cutter())
+        self._dump = Dump()
         self.counters = Counters()
         ours, theirs = socket.socketpair()
         out_read, out_write = os.pipe2(os.O_CLOEXEC)
@@ -132,6 +134,7 @@ class WorkerProc:
                 pass
             self._advance(stream, sys.maxsize, job)
             self._tell(stream, job, self._cutters[stream].rest())
+        self._tell(1, job, self._dump.rest())
 
     def close(self) -> None:
         """Let go of everything."""
@@ -280,6 +283,8 @@ class WorkerProc:
         if not data:
             self._close_pipe(stream)
             return False
+        if stream == 1:
+            data = self._dump.feed(data)
         for text, mark in self._cutters[stream].feed(data):
             self._text[stream].append((mark, owner, text))
             if mark:

@@ -10,7 +10,7 @@ from typing import Any
 
 from jupyter_fx.errors import PayloadError
 from jupyter_fx.payload.outcomes import decode_error
-from jupyter_fx.payload.values import too_big
+from jupyter_fx.payload.sizes import too_big
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.limits import BLOB_MAX, HOME_LIMIT
 from jupyter_fx.protocol.messages import Outcome
@@ -44,16 +44,13 @@ class CellHome:
 def pickled(
     value: Any, namespace: dict[str, Any], found: list[types.FunctionType] | None = None
 ) -> tuple[bytes, list[memoryview], bool]:
-    """(pickle, its out-of-band buffers, whether it holds code). PayloadError above the limit of a blob.
+    """(pickle, its out-of-band buffers, whether it holds code). envelope.TooBig above the limit of a blob.
 
     Functions that live in `namespace`, the notebook's, travel without their globals, and are appended to `found`:
     what they read has to travel too.
     """
-    try:
-        with envelope.sharing(namespace) as met:
-            done = envelope.pickled(value, BLOB_MAX)
-    except envelope.TooBig:
-        raise too_big("this value", value, BLOB_MAX) from None
+    with envelope.sharing(namespace) as met:
+        done = envelope.pickled(value, BLOB_MAX)
     if found is not None:
         found += met
     return done
@@ -71,16 +68,16 @@ def encode_cell(
     silent: bool = False,
 ) -> Sequence[envelope.Buffer]:
     """A `cell` envelope in pieces; large buffers are not copied. Names that share objects go on sharing them there."""
-    data, buffers, code = pickled(dict(values), namespace)
+    try:
+        data, buffers, code = pickled(dict(values), namespace)
+    except envelope.TooBig:
+        raise too_big("what this cell takes along", dict(values)) from None
     header = {"source": source, "filename": filename, "count": count, "want": list(want), "home_limit": home_limit}
     header |= {"silent": silent, "bind": [], **({"code": True} if code else {})}
     pieces = envelope.assemble(data, buffers, "cell", header)
     size = envelope.size_of(pieces)
     if size > BLOB_MAX:
-        raise PayloadError(
-            f"what this cell takes along has {size >> 20:,} MiB, the limit is {BLOB_MAX >> 20:,} MiB: "
-            "make the data there, or read it from a file at the endpoint"
-        )
+        raise too_big("what this cell takes along", dict(values), size)
     return pieces
 
 

@@ -7,6 +7,7 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
+from jupyter_fx.payload.sizes import known_size, too_big
 from jupyter_fx_worker import envelope
 
 __all__ = ["culprit", "diagnose"]
@@ -30,12 +31,24 @@ _CURES = {
 
 def diagnose(name: str, value: Any, error: BaseException) -> str:
     """One sentence: which value, which part of it, why, and what to do."""
+    if isinstance(error, envelope.TooBig):
+        return _too_large(name, value)
     path, part, reason = culprit(value, error)
     kind = f"{type(part).__module__}.{type(part).__qualname__}".removeprefix("builtins.")
     cure = next((text for known, text in _CURES.items() if kind == known or kind.endswith("." + known)), None)
     where = f"{name}{path}" if path else name
     tail = f"; {cure}" if cure else "; pass plain data made from it"
     return f"{name} cannot be pickled: {where} is of type {kind}, and {_short(reason)}{tail}"
+
+
+def _too_large(name: str, value: Any) -> str:
+    """The sentence for a value above the limit of a blob; for a function: which value of its makes it so large."""
+    if isinstance(value, types.FunctionType):
+        parts = [(known_size(part, depth=6), step, part) for step, part in _parts(value)]
+        size, step, part = max(parts, key=lambda found: found[0], default=(0, "", value))
+        if size:
+            return too_big(f"{name}{step}", part).message
+    return too_big(name, value).message
 
 
 def culprit(value: Any, error: BaseException) -> tuple[str, Any, BaseException]:

@@ -27,7 +27,7 @@ from jupyter_fx.digest import digest, digest_parts
 from jupyter_fx.errors import PayloadError
 from jupyter_fx.payload.diagnose import diagnose
 from jupyter_fx.payload.values import join
-from jupyter_fx.protocol.limits import NAME_MAX
+from jupyter_fx.protocol.limits import BLOB_MAX, NAME_MAX
 from jupyter_fx_worker import envelope
 
 __all__ = ["EncodedFunction", "encode_function", "normalised_source", "version_of"]
@@ -246,13 +246,19 @@ def _dumps(function: Any, name: str, extra: dict[str, Any]) -> Any:
     if modules:
         try:
             with _by_value(modules):
-                return envelope.dumps(function, "fn", **extra)
+                return _assembled(function, extra)
         except Exception:  # noqa: BLE001, S110 by name is the second best, and its error is told below
             pass
     try:
-        return envelope.dumps(function, "fn", **extra)
-    except Exception as error:
-        raise PayloadError(diagnose(f"the function {name}", function, error)) from error
+        return _assembled(function, extra)
+    except Exception as error:  # noqa: BLE001 a value's own pickling may raise anything
+        raise PayloadError(diagnose(f"the function {name}", function, error)) from None
+
+
+def _assembled(function: Any, extra: dict[str, Any]) -> Any:
+    """The envelope in pieces; TooBig before memory is spent on what could not travel."""
+    data, buffers, _code = envelope.pickled(function, BLOB_MAX)
+    return envelope.assemble(data, buffers, "fn", {**extra, "code": True} if _code else extra)
 
 
 def name_of(function: Any) -> str:

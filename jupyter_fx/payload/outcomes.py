@@ -161,6 +161,8 @@ def _raised(original: Any, record: dict[str, Any], task_id: str | None) -> BaseE
     lines = record.get("traceback") or []
     text = "\n".join(lines) if isinstance(lines, list) else str(lines)
     etype, message = str(record.get("etype", "Exception")), str(record.get("message", ""))
+    if etype == PayloadError.__name__ and record.get("module") == PayloadError.__module__:
+        return PayloadError(message, task_id=task_id)
     remote = RemoteError(
         f"{etype}: {message}" if message else etype,
         task_id=task_id,
@@ -169,6 +171,12 @@ def _raised(original: Any, record: dict[str, Any], task_id: str | None) -> BaseE
         remote_traceback=text,
         frames=record.get("frames") or [],
     )
+    if isinstance(original, SystemExit):
+        # It ended its task; raised here it would end a program that never called sys.exit.
+        called = "sys.exit()" if original.code is None else f"sys.exit({original.code!r})"
+        remote.message = f"the remote code called {called}, which ended its task; return a value or raise an exception"
+        remote.args = (remote.message,)
+        original = None
     if not isinstance(original, BaseException):
         if text:
             remote.add_note(f"It was raised there:\n{text}")

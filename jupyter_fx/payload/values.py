@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 from jupyter_fx.errors import PayloadError
 from jupyter_fx.payload import inputs
 from jupyter_fx.payload.diagnose import diagnose
+from jupyter_fx.payload.sizes import CURE, PLAIN, known_size, mib, too_big
 from jupyter_fx.protocol.limits import BLOB_MAX
 from jupyter_fx_worker import envelope
 
 __all__ = ["Encoded", "encode_args", "encode_items", "join"]
-
-_PLAIN = frozenset((int, float, bool, type(None), complex))
 
 
 class Encoded(NamedTuple):
@@ -38,7 +37,7 @@ def encode_args(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Encoded:
     arguments stands for its value, which the hub fetches before the task starts.
     """
     pieces: Sequence[envelope.Buffer]
-    if not kwargs and _PLAIN.issuperset(map(type, args)):
+    if not kwargs and PLAIN.issuperset(map(type, args)):
         # Most calls: nothing to measure, nothing to refer to.
         pieces = envelope.dumps((args, kwargs), "args")
         return Encoded(pieces, len(pieces[0]), [])
@@ -48,11 +47,11 @@ def encode_args(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Encoded:
             raise too_big(name, value, size)
     try:
         pieces, wanted = _pieces((args, kwargs), "args", {})
-    except Exception as error:
-        raise _refusal(_named(args, kwargs), error) from error
+    except Exception as error:  # noqa: BLE001 a value's own pickling may raise anything
+        raise _refusal(_named(args, kwargs), error) from None
     size = envelope.size_of(pieces)
     if size > BLOB_MAX:
-        raise PayloadError(f"the arguments have {_mib(size)} together, the limit is {_mib(BLOB_MAX)}: {_CURE}")
+        raise PayloadError(f"the arguments have {mib(size)} together, the limit is {mib(BLOB_MAX)}: {CURE}")
     return Encoded(pieces, size, wanted)
 
 
@@ -63,12 +62,12 @@ def encode_items(items: Sequence[Any], *, star: bool) -> Encoded:
         extra["star"] = True
     try:
         pieces, wanted = _pieces(items, "items", extra)
-    except Exception as error:
-        raise _refusal([(f"item {at} of the chunk", item) for at, item in enumerate(items)], error) from error
+    except Exception as error:  # noqa: BLE001 the same
+        raise _refusal([(f"item {at} of the chunk", item) for at, item in enumerate(items)], error) from None
     size = envelope.size_of(pieces)
     if size > BLOB_MAX:
         raise PayloadError(
-            f"a chunk of {len(items)} items has {_mib(size)}, the limit is {_mib(BLOB_MAX)}: use a smaller chunksize"
+            f"a chunk of {len(items)} items has {mib(size)}, the limit is {mib(BLOB_MAX)}: use a smaller chunksize"
         )
     return Encoded(pieces, size, wanted)
 
@@ -77,48 +76,12 @@ def _pieces(value: Any, kind: str, extra: dict[str, Any]) -> tuple[Sequence[enve
     if envelope.is_plain(value):
         return envelope.dumps(value, kind, **extra), []
     with inputs.collecting() as wanted:
-        data, buffers, code = envelope.pickled(value)
+        data, buffers, code = envelope.pickled(value, BLOB_MAX)
     if code:
         extra["code"] = True
     if wanted:
         extra["refs"] = len(wanted)
     return envelope.assemble(data, buffers, kind, extra), wanted
-
-
-_CURE = (
-    "keep the data there (make it in a remote cell, or read it from a file at the endpoint) and pass a reference to it"
-)
-
-
-def known_size(value: Any, depth: int = 2) -> int:
-    """Bytes of `value` as far as they can be told without pickling it: buffers, arrays, frames, text, one or two
-    levels of containers."""
-    kind = type(value)
-    if kind in _PLAIN:
-        return 0
-    if kind in {bytes, bytearray, str}:
-        return len(value)
-    if kind is memoryview:
-        return int(value.nbytes)
-    if depth and kind in {list, tuple, set, frozenset}:
-        return sum(known_size(item, depth - 1) for item in value) if len(value) <= 10_000 else 0
-    if depth and kind is dict:
-        return sum(known_size(item, depth - 1) for item in value.values()) if len(value) <= 10_000 else 0
-    return _own_size(value)
-
-
-def _own_size(value: Any) -> int:
-    # Only types of libraries known to mean bytes by nbytes: asking an arbitrary object could run anything.
-    module = type(value).__module__.partition(".")[0]
-    if module in {"numpy", "pandas", "torch", "cupy", "xarray", "pyarrow", "polars", "array"}:
-        try:
-            if module == "pandas" and hasattr(value, "memory_usage"):
-                used = value.memory_usage()
-                return int(used.sum() if hasattr(used, "sum") else used)
-            return int(getattr(value, "nbytes", 0))
-        except Exception:  # noqa: BLE001 a size is only a hint; pickling will tell
-            return 0
-    return 0
 
 
 def _named(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -127,18 +90,12 @@ def _named(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[tuple[str, An
     ]
 
 
-def too_big(name: str, value: Any, size: int) -> PayloadError:
-    """The refusal of a value above the limit of a blob."""
-    return PayloadError(f"{name} ({type(value).__name__}) has {_mib(size)}, the limit is {_mib(BLOB_MAX)}: {_CURE}")
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:,.0f} MiB" if size >= 1 << 20 else f"{size:,} bytes"
-
-
 def _refusal(named: Sequence[tuple[str, Any]], error: BaseException) -> PayloadError:
     if isinstance(error, PayloadError):
         return error
+    if isinstance(error, envelope.TooBig):
+        name, value = max(named, key=lambda pair: known_size(pair[1], depth=6))
+        return PayloadError(diagnose(name, value, error))
     return PayloadError(explain(named, error, envelope.pickled))
 
 

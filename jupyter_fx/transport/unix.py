@@ -84,7 +84,8 @@ async def connect(path: str | Path) -> Channel:
     try:
         _, channel = await loop.create_unix_connection(lambda: StreamChannel(f"unix:{path}"), str(path))
     except OSError as error:
-        raise HubUnavailable(f"nobody serves {path}: {error.strerror or error}") from error
+        why = error.strerror or error
+        raise HubUnavailable(f"nobody serves {path} ({why}): `jupyter fx up` starts an fx hub") from error
     uid, pid = peer_of(channel.known("socket"))
     if uid not in {os.getuid(), 0}:
         channel.abort()

@@ -222,15 +222,27 @@ async def connect(
             f"the certificate of {url} is not trusted ({error.verify_message}): set SSL_CERT_FILE to its authority's"
         ) from error
     except (InvalidHandshake, OSError, TimeoutError, EOFError) as error:
-        raise HubUnavailable(f"{url} cannot be reached: {str(error) or type(error).__name__}") from error
+        raise HubUnavailable(
+            f"the fx hub at {url} cannot be reached ({str(error) or type(error).__name__}): check the address, and "
+            "that it runs"
+        ) from error
     assert isinstance(connection, _Connection)
     return _WebSocketChannel(url, connection)
+
+
+def _said(response: Response) -> str:
+    """The sentence of a refusal, where a hub wrote one; nothing that could be a proxy's page."""
+    if not response.headers.get("Content-Type", "").startswith("text/plain"):
+        return ""
+    text = bytes(response.body or b"")[:400].decode("utf-8", "replace").strip()
+    return text if text.isprintable() else ""
 
 
 def _refusal(url: str, response: Response) -> FxError:
     status = response.status_code
     if status in {301, 302, 303, 307, 308, 401, 403}:
-        return AuthError(f"the fx hub at {url} does not take this token (HTTP {status}): see `jupyter fx login`")
+        said = _said(response) or "it does not take this token: get a new one and keep it with `jupyter fx login`"
+        return AuthError(f"{said} ({url}, HTTP {status})")
     if status == 404:
         return HubUnavailable(f"there is no fx hub at {url} (HTTP 404): check the address")
     if status >= 500 or status == 429:

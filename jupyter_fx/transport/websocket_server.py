@@ -139,7 +139,11 @@ class LinkHandler(WebSocketHandler):
             if inspect.isawaitable(info):
                 info = await info
         except AuthError as error:
-            raise HTTPError(401, error.message, reason="Unauthorized") from error
+            # The page that Tornado makes of an HTTPError would not tell a client why.
+            self.set_status(401)
+            self.set_header("Content-Type", "text/plain; charset=utf-8")
+            self.finish(error.message)
+            return
         if info is None:
             raise HTTPError(401, reason="Unauthorized")
         self._info = info

@@ -51,7 +51,7 @@ class Card:
             words.append(f"· {self.note}")
         if self.why:
             words.append(f"· {self.why}")
-        if self.state != "succeeded":
+        if self.state != "succeeded" and self.task_id:
             words.append(f"· task {self.task_id[-8:]}")
         return " ".join(words)
 

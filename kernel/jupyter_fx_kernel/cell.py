@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import concurrent.futures
 import re
 import sys
@@ -12,7 +13,8 @@ from typing import Any
 
 from jupyter_fx import payload
 from jupyter_fx.digest import digest
-from jupyter_fx.errors import FxError, InfrastructureError, RemoteError, UsageError
+from jupyter_fx.errors import FxError, InfrastructureError, PayloadError, RemoteError, UsageError
+from jupyter_fx.ids import new_id
 from jupyter_fx.payload.cells import CellHome, bind, decode_cell, encode_cell, pickled
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.limits import HOME_LIMIT
@@ -24,7 +26,7 @@ from jupyter_fx_kernel.mentions import Mentions, mentions
 from jupyter_fx_kernel.modules import come_home
 from jupyter_fx_kernel.options import Options
 from jupyter_fx_kernel.outputs import Replay, value_of
-from jupyter_fx_kernel.refs import Place, RemoteValue, size_text
+from jupyter_fx_kernel.refs import LARGER, Place, RemoteValue, size_text
 from jupyter_fx_kernel.running import Follower
 from jupyter_fx_kernel.session import Notebook, Session
 
@@ -33,6 +35,7 @@ __all__ = ["BackgroundCell", "RemoteCell", "plan_text"]
 VALUE = "_remote_value_"
 """The name under which the value of `%remote expression` comes home."""
 _MISSING = object()
+_FILE = re.compile(r'File "(<fx-cell:[^>"]*>)"')
 _SAID_THERE = "It was raised there:"
 """How the note begins that holds the remote traceback as text; here the traceback is shown instead."""
 
@@ -64,12 +67,27 @@ class RemoteCell:
         first, _, body = self.source.partition("\n")
         text, before = (body, 1) if first.lstrip().startswith("%%remote") else (self.source, 0)
         try:
+            if self._value_only:
+                self._check_expression()
             found = mentions(text, self.shell.transform_cell)
         except SyntaxError as error:
             name = f"In[{self.count}]"
             raise tracebacks.syntax_error(error, before, name, self.source) from None
         self.stores = found.stores
         return found
+
+    def _check_expression(self) -> None:
+        """Raise CellSyntaxError that shows the line of `%remote` as it was typed."""
+        expression = self.source.removeprefix(f"{VALUE} = (").removesuffix(")")
+        try:
+            ast.parse(expression, mode="eval")
+        except SyntaxError as error:
+            before = "%remote "
+            text = error.text if error.text is not None else expression
+            error.text = before + text
+            error.offset = (error.offset or 1) + len(before)
+            error.end_offset = None if error.end_offset is None else error.end_offset + len(before)
+            raise tracebacks.syntax_error(error, 0, f"In[{self.count}]", before + expression) from None
 
     def plan(self, ledger: Ledger) -> Capture:
         """Choose what travels. Raises UsageError and PayloadError."""
@@ -113,7 +131,8 @@ class RemoteCell:
         )
         lines = [f"%remote {options.name}"] if self._value_only else self.source.rstrip().split("\n")
         notebook.cells[self.filename] = (self.count, lines)
-        card = Card("", self.place)
+        task_id = new_id()
+        card = Card(task_id, self.place)
         follower = Follower(self.shell, card, rich=is_rich(self.shell))
         card.notices += notebook.notices
         notebook.notices.clear()
@@ -124,6 +143,7 @@ class RemoteCell:
             pieces,
             on_event=follower.put,
             endpoint=self.place,
+            task_id=task_id,
             options=TaskOptions(
                 name=options.name or _title(lines),
                 timeout=options.timeout,
@@ -132,7 +152,6 @@ class RemoteCell:
                 origin={"kernel_id": notebook.kernel_id, "cell": self.count},
             ),
         )
-        card.task_id = future.task_id
         if self._session is not None:
             ledger.sent(plan.digests)
             self._session.names |= set(plan.values)
@@ -159,6 +178,8 @@ class RemoteCell:
         home = decode_cell(outcome)
         if home.error is None or home.record is not None:
             self._settle(home, follower.card, background=background)
+            if home.record is not None and "stay" not in home.record:
+                self._forget()  # what was sent could not be opened there
         else:
             self._forget()
         state = TaskState(outcome.state)
@@ -184,9 +205,13 @@ class RemoteCell:
             error = error if isinstance(error, KeyboardInterrupt) else KeyboardInterrupt(reason)
         else:
             follower.end(outcome, state.name.lower())
+        if isinstance(error, InfrastructureError):
+            self._in_cells_words(error)
         if home.record is not None:
             error.__cause__ = None
             error.__notes__ = [note for note in getattr(error, "__notes__", ()) if not note.startswith(_SAID_THERE)]
+            if home.record.get("etype") == "SystemExit":
+                return tracebacks.as_exit(self.shell, str(home.record.get("message", "")))
             if isinstance(error, RemoteError):
                 error = self._of_its_type(error)
             said = dict(home.record)
@@ -195,6 +220,18 @@ class RemoteCell:
             lines = tracebacks.render(said, self._lines_of, self._place_of)
             return tracebacks.show_as(error, lines + self._hint(error))
         return self._as_shown(error)
+
+    def _in_cells_words(self, error: InfrastructureError) -> None:
+        """Call cells by their numbers in what is said about a crash."""
+
+        def said(text: str) -> str:
+            return _FILE.sub(lambda found: self._place_of(found[1]) or found[0], text)
+
+        error.message = said(error.message)
+        error.args = (error.message,)
+        lines = error.details.get("last_lines")
+        if isinstance(lines, list):
+            error.details["last_lines"] = [said(str(line)) for line in lines]
 
     def _of_its_type(self, error: RemoteError) -> BaseException:
         """An exception whose pickle does not open, as one of its class all the same, where that is known here."""
@@ -216,7 +253,14 @@ class RemoteCell:
 
     def _value(self, home: CellHome, follower: Follower) -> Any:
         if self._value_only:
-            return self.shell.user_ns.pop(VALUE, None)
+            value = self.shell.user_ns.pop(VALUE, None)
+            if isinstance(value, RemoteValue):
+                raise PayloadError(
+                    f"the value of the expression cannot be pickled ({home.why.get(VALUE, 'it is too large')}): "
+                    "make plain data from it there, or assign it in a %%remote cell and use it in remote cells",
+                    task_id=follower.card.task_id,
+                )
+            return value
         content = follower.outputs.result
         if content is None:
             return None
@@ -281,8 +325,11 @@ class RemoteCell:
         )
         self.shell.user_ns[name] = RemoteValue(place, described, why)
         if name != VALUE:
-            reason = _in_units(why)
-            card.notices.append(f"{name} stays on {session.endpoint} ({reason}); {name}.get() brings it here")
+            if why.startswith(LARGER):
+                said = f"({_in_units(why)}); {name}.get() brings it here"
+            else:
+                said = f"because it cannot be pickled ({why}): use it in remote cells"
+            card.notices.append(f"{name} stays on {session.endpoint} {said}")
 
     def _changed_here(self, name: str) -> bool:
         """Whether the notebook's variable is another one, or has another value, than when the cell was submitted."""

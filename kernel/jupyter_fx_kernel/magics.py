@@ -26,7 +26,7 @@ def _in_one_sentence() -> Iterator[None]:
     try:
         yield
     except FxError as error:
-        if not hasattr(error, "_render_traceback_"):
+        if "_render_traceback_" not in vars(error):
             tracebacks.show_as(error, tracebacks.plain(error))
         raise
 

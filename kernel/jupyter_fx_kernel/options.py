@@ -7,6 +7,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from jupyter_fx.config import nearest
 from jupyter_fx.errors import UsageError
 from jupyter_fx.ids import check_name
 
@@ -35,7 +36,14 @@ class _Parser(argparse.ArgumentParser):
     """Raises instead of leaving the process."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; {self.format_usage().strip()}")
+        unknown = message.removeprefix("unrecognized arguments: ")
+        if unknown == message:
+            raise UsageError(f"{self.prog}: {message.removeprefix('argument ')}")
+        word = unknown.split()[0].partition("=")[0]
+        if word.startswith("-"):
+            known = [option for option in self._option_string_actions if option.startswith("--")]
+            raise UsageError(f"{self.prog} has no option {word}{nearest(word, known)}")
+        raise UsageError(f"{unknown.split()[0]!r} is one word too many on the line of {self.prog}")
 
 
 def _seconds(text: str) -> float:

@@ -8,9 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jupyter_fx.errors import RefLost
+from jupyter_fx.errors import FxError, PayloadError, RefLost
+from jupyter_fx_kernel import tracebacks
 
-__all__ = ["Place", "RemoteValue"]
+__all__ = ["LARGER", "Place", "RemoteValue"]
+
+LARGER = "larger than"
+"""How the reason begins that a value which can travel stayed where it is."""
 
 
 @dataclass
@@ -71,8 +75,23 @@ class RemoteValue:
 
     def get(self) -> Any:
         """Bring the value home. Raises RefLost when its session is gone, PayloadError when it cannot be pickled."""
-        self._fx_place_.check()
-        return self._fx_place_.fetch(self._fx_place_.name)
+        place = self._fx_place_
+        try:
+            place.check()
+            if not self._can_travel:
+                raise PayloadError(
+                    f"{place.name} cannot come home because it cannot be pickled ({self._why}): use it in remote "
+                    "cells, or make plain data from it there"
+                )
+            return place.fetch(place.name)
+        except FxError as error:
+            if "_render_traceback_" not in vars(error):
+                tracebacks.show_as(error, tracebacks.plain(error))
+            raise
+
+    @property
+    def _can_travel(self) -> bool:
+        return not self._why or self._why.startswith(LARGER)
 
     def __reduce__(self) -> tuple[Any, ...]:
         self._fx_place_.check()
@@ -88,7 +107,8 @@ class RemoteValue:
         words.append(size_text(self.nbytes))
         place = self._fx_place_
         gone = "" if place.alive() else " (lost)"
-        return f"<remote {place.name}: {', '.join(words)}, on {place.endpoint}{gone}; .get() brings it here>"
+        how = ".get() brings it here" if self._can_travel else "it cannot be pickled: use it in remote cells"
+        return f"<remote {place.name}: {', '.join(words)}, on {place.endpoint}{gone}; {how}>"
 
 
 def size_text(size: int) -> str:

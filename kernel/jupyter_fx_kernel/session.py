@@ -156,4 +156,9 @@ def _obituary(session: Session) -> str:
     what = f"{len(names)} variables are gone there: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}"
     if not names:
         what = "it held no variables"
-    return f"a new session on {session.endpoint}: the one before ended ({session.gone}); {what}"
+    how = (
+        session.gone.removeprefix("the worker process died while it ran this task: ")
+        .partition("; ")[0]
+        .partition(" (")[0]
+    )
+    return f"a new session on {session.endpoint}: the one before ended ({how}); {what}"

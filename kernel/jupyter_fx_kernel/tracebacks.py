@@ -45,6 +45,29 @@ def show_as(error: BaseException, lines: Sequence[str]) -> BaseException:
     return error
 
 
+def as_exit(shell: Any, message: str) -> SystemExit:
+    """A remote `sys.exit`, told as what it ended and what it did not; IPython's hint how to leave IPython is kept back.
+
+    `message` is the text of the SystemExit there: its code.
+    """
+    import warnings
+
+    code = int(message) if message.lstrip("-").isdigit() else None if message in {"", "None"} else message
+    called = "sys.exit()" if code is None else f"sys.exit({code!r})"
+    error = SystemExit(f"the remote cell called {called}, which ended the cell; its session goes on with its variables")
+    error.code = code
+    warnings.filterwarnings("ignore", message="To exit: use", category=UserWarning)
+    ours = warnings.filters[0]
+
+    def after(*_told: Any) -> None:
+        shell.events.unregister("post_run_cell", after)
+        if ours in warnings.filters:
+            warnings.filters.remove(ours)  # type: ignore[attr-defined]
+
+    shell.events.register("post_run_cell", after)
+    return error
+
+
 def render(record: Mapping[str, Any], source: Source, place: Place) -> list[str]:
     """Lines for an error record (docs/worker-protocol.md): its frames with their context, causes first.
 

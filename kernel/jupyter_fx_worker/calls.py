@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import random
 import sys
 import time
@@ -38,15 +37,14 @@ class Broken:
         self.error = error
 
 
-def describe_unpicklable(value: object, error: BaseException, what: str) -> pickle.PicklingError:
+def describe_unpicklable(value: object, error: BaseException, what: str) -> errors.PayloadError:
     """Return the error for a value that cannot travel: which, why, and what to do."""
     reason = f"{type(error).__name__}: {errors.message_of(error)}"
-    refusal = pickle.PicklingError(
-        f"{what} (of type {type(value).__module__}.{type(value).__qualname__}) cannot be pickled, because {reason}; "
-        "return plain data made from it, or keep it on the remote side"
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    return errors.PayloadError(
+        f"{what} (of type {kind.removeprefix('builtins.')}) cannot be pickled, "
+        f"because {reason}; return plain data made from it, or keep it on the remote side"
     )
-    refusal.__cause__ = error
-    return refusal
 
 
 def leave_if_forked(pid: int, code: int = 0) -> None:

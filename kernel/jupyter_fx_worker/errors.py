@@ -9,21 +9,30 @@ from __future__ import annotations
 import linecache
 import os
 import pickle
+import sys
 import traceback
 from types import TracebackType
 from typing import Any
 
 from jupyter_fx_worker import envelope
 
-__all__ = ["Record", "dumps_error", "exception_bytes", "record"]
+__all__ = ["PayloadError", "Record", "dumps_error", "exception_bytes", "record"]
 
 Record = dict[str, Any]
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 # Frames of these in front of the user's first frame ran the cell; further down they are part of the story.
 _MACHINERY = ("interactiveshell.py", "async_helpers.py", "base_events.py", "events.py", "runners.py", "tasks.py")
+_PICKLES = os.sep + "cloudpickle" + os.sep
 _MAX_FRAMES = 60
 _MAX_TEXT = 64 * 1024
 _MAX_CAUSES = 8
+
+
+class PayloadError(Exception):
+    """A value cannot travel. Known over there as `jupyter_fx.errors.PayloadError`; the record is enough to make one."""
+
+
+PayloadError.__module__ = "jupyter_fx.errors"
 
 
 def _short(text: str, limit: int = _MAX_TEXT) -> str:
@@ -40,6 +49,9 @@ def message_of(error: BaseException) -> str:
 
 def _user_frames(tb: TracebackType | None) -> list[tuple[Any, int]]:
     frames = [(frame, line) for frame, line in traceback.walk_tb(tb) if not frame.f_code.co_filename.startswith(_OURS)]
+    if frames and _PICKLES in frames[0][0].f_code.co_filename:
+        # What travelled could not be opened: no frame of the user's has been reached.
+        frames = [pair for pair in frames if _PICKLES not in pair[0].f_code.co_filename]
     first = 0
     while first < len(frames):
         path = frames[first][0].f_code.co_filename
@@ -76,8 +88,30 @@ def _own(error: BaseException) -> Record:
         "message": message_of(error),
         "traceback": _text(error, summary),
         "frames": [[f.filename, f.lineno, f.name, _short(f.line or "", 500)] for f in summary],
+        "notes": _notes(error),
         "cause": None,
     }
+
+
+def _notes(error: BaseException) -> list[str]:
+    notes = getattr(error, "__notes__", None)
+    return [_short(str(note), 4096) for note in notes[:20]] if isinstance(notes, list) else []
+
+
+def explain(error: BaseException) -> None:
+    """Say more about an error that ends a task: which package is missing where, and how it gets there."""
+    top = str(getattr(error, "name", None) or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or not top or top == "__main__" or top in sys.modules:
+        return
+    version = ".".join(map(str, sys.version_info[:3]))
+    note = (
+        f"{top} is not installed where this ran (Python {version}, {sys.executable}): install it there with "
+        f"`{sys.executable} -m pip install {top}`, or choose an endpoint that has it"
+    )
+    if hasattr(error, "add_note"):
+        error.add_note(note)
+    else:  # Python before 3.11 shows no notes, and keeps these all the same
+        error.__notes__ = [note]
 
 
 def record(error: BaseException, _depth: int = 0) -> Record:
@@ -106,6 +140,8 @@ def exception_bytes(error: BaseException) -> bytes | None:
 
     An `__init__` with two arguments makes an exception that pickles but does not open.
     """
+    if isinstance(error, PayloadError):
+        return None
     try:
         data, buffers, _code = envelope.pickled(error, limit=1 << 20)
         opened = pickle.loads(data, buffers=[bytearray(b) for b in buffers])
@@ -118,6 +154,7 @@ def exception_bytes(error: BaseException) -> bytes | None:
 
 def item_record(error: BaseException) -> Record:
     """Return the record of one failed item of a map: `record`, and the pickled exception (or None) as `exception`."""
+    explain(error)
     return {**record(error), "exception": exception_bytes(error)}
 
 
@@ -127,6 +164,7 @@ def dumps_error(error: BaseException, names: dict[str, Any] | None = None, **ext
     For a cell, `names` is what it had assigned: the value is then `(exception, names)`.
     """
     linecache.checkcache()
+    explain(error)
     described = {**record(error), **extra}
     travels: Any = error if exception_bytes(error) is not None else None
     value = travels if names is None else (travels, names)

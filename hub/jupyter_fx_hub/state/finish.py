@@ -20,6 +20,7 @@ from jupyter_fx.protocol.messages import (
 from jupyter_fx_hub.state.core import Core, pack
 from jupyter_fx_hub.state.io import FromAgent, Need, ToAgent
 from jupyter_fx_hub.state.records import Endpoint, Task
+from jupyter_fx_hub.state.why import why_waiting
 from jupyter_fx_hub.store.ops import FinishTask
 
 __all__ = ["arrive", "ask_again", "claim", "drop", "end", "holds", "lose", "nack", "resolve", "results", "updates"]
@@ -286,6 +287,8 @@ def drop(core: Core, task: Task, state: TaskState, reason: str, error: ErrorInfo
                 waiting.remove(task)
                 if not waiting:
                     del core.dependents[waited]
+    if state is _T.EXPIRED and (waited_for := why_waiting(core, task)):
+        reason = f"{reason}: {waited_for}"
     end(core, task, state, error=error or _error(task, state, reason))
 
 

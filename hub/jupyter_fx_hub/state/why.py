@@ -7,7 +7,7 @@ from jupyter_fx.protocol.shapes import session_of
 from jupyter_fx_hub.state.core import Core
 from jupyter_fx_hub.state.records import Endpoint, Task
 
-__all__ = ["span", "why_endpoint", "why_task"]
+__all__ = ["span", "why_endpoint", "why_task", "why_waiting"]
 
 
 def span(seconds: float) -> str:
@@ -51,6 +51,11 @@ def why_task(core: Core, task: Task) -> str:
     if text and task.expires and task.state in {TaskState.WAITING, TaskState.QUEUED}:
         text += f" (expires in {span(task.expires - core.now)})"
     return text
+
+
+def why_waiting(core: Core, task: Task) -> str:
+    """What a task that has not started waits for, without the time that it has left."""
+    return _why(core, task).removesuffix("; the task waits")
 
 
 def _why(core: Core, task: Task) -> str:

@@ -156,7 +156,7 @@ def test_a_result_that_cannot_be_pickled_says_which_and_why(worker):
     assert outcome == "error"
     assert "the result of" in error["message"]
     assert "cannot be pickled, because" in error["message"]
-    assert error["etype"] == "PicklingError"
+    assert error["etype"] == "PayloadError"
 
 
 def test_a_map_reports_its_items_and_keeps_failures_apart(worker):
@@ -184,7 +184,7 @@ def test_a_starred_map_and_values_that_cannot_travel(worker):
     no = worker.map(lambda x: x or (y for y in ()), [1, 0, 2])
     assert worker.wait(no)[0] == "ok"
     values = worker.item_values(no)
-    assert (values[0], values[2], values[1]["etype"]) == (1, 2, "PicklingError")
+    assert (values[0], values[2], values[1]["etype"]) == (1, 2, "PayloadError")
 
 
 def test_finished_items_arrive_before_a_slow_one_ends(worker):

@@ -86,11 +86,11 @@ class FakeHub:
         return self.opened[-1]
 
     def submit_cell(
-        self, session: Any, pieces: Any, *, on_event: Any, endpoint: str, options: TaskOptions
+        self, session: Any, pieces: Any, *, on_event: Any, endpoint: str, options: TaskOptions, task_id: str
     ) -> FakeFuture:
         handle = session if session != "" else FakeHandle(SessionSpec(new_id(), endpoint, "k", "e"))
         future = FakeFuture()
-        future.task_id = new_id()
+        future.task_id = task_id
         number = 0
 
         def tell(kind: int, data: Any) -> None:
