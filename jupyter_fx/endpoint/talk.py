@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-class Work(msgspec.Struct, array_like=True):
+class Work(msgspec.Struct, array_like=True, gc=False):
     """One task as a manager sees it. `path`: the payload is in this file instead. `cores`: slots that it takes.
 
     `timeout`: seconds that it may run, 0 for ever. `items`: items of a map chunk.
@@ -125,7 +125,7 @@ class Back(msgspec.Struct, array_like=True, tag=17):
     reason: str = ""
 
 
-class Ended(msgspec.Struct, array_like=True):
+class Ended(msgspec.Struct, array_like=True, gc=False):
     """How a task ended: `outcome` is `ok`, `error`, `cancelled`, `timeout` or `lost`.
 
     `t0`, `t1`: seconds since the epoch, 0.0 when it never started. `path`: the result is in this file of `size` bytes.
