@@ -70,6 +70,15 @@ class Books:
         self._bytes += size
         return shape
 
+    def spent(self, task: LeasedTask) -> None:
+        """One task came that is not taken, or is here already: the hub has counted it all the same."""
+        if task.session:
+            shape = session_shape(task.session)
+        else:
+            shape = "" if task.options is None else shape_of(task.options.resources)
+        if (backlog := self._shapes.get(shape)) is not None:
+            backlog.given_at += 1
+
     def ended(self, shape: str, size: int, seconds: float) -> None:
         """One is over."""
         backlog = self._shapes.get(shape)

@@ -109,7 +109,7 @@ class ManagerProgram:
         if self._mail.greeted and not before and self._mail.other != self._agent:
             self._agent = self._mail.other
             self.manager.tell_again()
-            self._post(Report(list(self.manager.jobs), list(self.manager.pool.sessions)))
+            self._post(Report(list(self.manager.jobs), list(self.manager.pool.sessions), to=self._agent))
             self._post(self.manager.capacity())
         for message in messages:
             self.manager.receive(message)

@@ -50,12 +50,17 @@ class Placing:
             if one.startswith(_FUNCTION_BLOB):
                 digest = one.removeprefix(_FUNCTION_BLOB)
                 self._functions.add(digest)
-                out += [LoadFunction(digest, event.path), *self._arrived(digest)]
-        out += self._arrived(event.digest)
+                out += [LoadFunction(digest, event.path), *self.arrived(digest)]
+        out += self.arrived(event.digest)
         if event.digest.startswith(_REF):
             # A ref may be dropped between two tasks: each asks anew.
             del self._files[event.digest]
         return out
+
+    def wait(self, entry: Entry, key: str) -> None:
+        """It must not be placed before `key` has arrived."""
+        entry.needs.add(key)
+        self._fetching.setdefault(key, []).append(entry.task.task_id)
 
     def place(self, entries: list[Entry]) -> list[Any]:
         """Give to the manager what has all its bytes; ask for the rest."""
@@ -151,10 +156,10 @@ class Placing:
     def _have_function(self, digest: str, payload: bytes) -> list[Any]:
         self._functions.add(digest)
         out: list[Any] = [KeepFunction(digest, payload), Tell(Code(digest, payload))]
-        return out + self._arrived(digest)
+        return out + self.arrived(digest)
 
-    def _arrived(self, digest: str) -> list[Any]:
-        """Bytes came that tasks were waiting for."""
+    def arrived(self, digest: str) -> list[Any]:
+        """Bytes (or whatever it was) came that tasks were waiting for."""
         ready = []
         for task_id in self._fetching.pop(digest, ()):
             entry = self._tasks.get(task_id)

@@ -43,7 +43,8 @@ class RemoteManager:
         self._capacity = Capacity(spec.slots, False, {"slots": spec.slots, "why": "its manager is starting"})
         self._functions: dict[str, Code] = {}
         self._keys = new_keys()
-        self._mail = Mailbox(new_id(), FromManager)
+        self._me = new_id()
+        self._mail = Mailbox(self._me, FromManager)
         self._channel: Any = None
         self._armed = False
         self._halted = False
@@ -88,7 +89,8 @@ class RemoteManager:
         log.error("the manager (pid %d) has died; another one is started", known.pid)
         self._block.delete()
         self._block = Block(self._block.folder.with_name(new_id()))
-        self._mail = Mailbox(new_id(), FromManager)
+        self._me = new_id()
+        self._mail = Mailbox(self._me, FromManager)
         self._capacity = Capacity(self.spec.slots, False, {"slots": self.spec.slots, "why": "its manager is starting"})
         for code in self._functions.values():
             self._mail.post(code)
@@ -123,7 +125,8 @@ class RemoteManager:
         for message in messages:
             if type(message) is Capacity:
                 self._capacity = message
-            self._send(message)
+            if type(message) is not Report or message.to == self._me:
+                self._send(message)
         if messages or self._mail.size:
             self._arm()
 

@@ -95,6 +95,8 @@ UPDATE_DELAY: Final = 0.02
 UPDATE_DELAY_CROWD: Final = 0.25
 """The same for one of a crowd of short tasks: each would else cost the hub a row or two more than its result does."""
 _GONE: Final = 20_000
+_RUN: Final = "run:"
+"""What a task waits for while an earlier run of it is being ended here."""
 _TEXT: Final = frozenset((int(EventKind.STDOUT), int(EventKind.STDERR)))
 _NO_TIME: Final = float("inf")
 
@@ -140,6 +142,8 @@ class AgentState:
         """Fences of what was here: a lease that is not later is an old message."""
         self._restored: set[str] = set()
         """Tasks and sessions of an earlier agent, until the manager that outlived it has reported."""
+        self._unforgotten: list[str] = []
+        """Tasks that are gone, but stand in a journal that was too full to say so."""
         self._dropped = 0
         self._told_status: dict[str, Any] | None = None
         self._handlers: dict[type, Callable[[Any, float], list[Any]]] = {
@@ -148,7 +152,7 @@ class AgentState:
             Want: self._want,
             Said: self._said,
             Acked: self._acked,
-            Back: self._back,
+            Back: self._given_back,
             CancelTasks: self._cancel,
             Keep: self._keep,
             Functions: self._take_functions,
@@ -244,9 +248,11 @@ class AgentState:
                 out += self._again(old, task, now)
                 continue
             if task_id in self._gone and task.fence <= self._gone[task_id]:
+                self.books.spent(task)
                 continue
             refusal = self._refusal(task)
             if refusal is not None:
+                self.books.spent(task)
                 error, final = refusal
                 refused.setdefault((error.message, final), (error, []))[1].append((task_id, task.attempt))
                 continue
@@ -257,6 +263,9 @@ class AgentState:
             if task.session and self._restored:
                 # Cells that came before it may have to be placed again: that is decided by the manager's report.
                 self._restored.add(task_id)
+                self._note_steps([entry], now)
+            elif task_id in self._trust.strangers:
+                self._placing.wait(entry, _RUN + task_id)
                 self._note_steps([entry], now)
             else:
                 entries.append(entry)
@@ -269,8 +278,6 @@ class AgentState:
 
     def _refusal(self, task: LeasedTask) -> tuple[ErrorInfo, bool] | None:
         """Why a task is not taken, and whether no other try can cure that."""
-        if task.task_id in self._trust.strangers:
-            return ErrorInfo("InfrastructureError", "an earlier run of it is being ended here"), False
         if self.draining:
             return ErrorInfo("InfrastructureError", f"the endpoint takes no more tasks: {self.draining}"), False
         if self.user and task.owner and task.owner != self.user:
@@ -290,16 +297,18 @@ class AgentState:
     def _again(self, entry: Entry, task: LeasedTask, now: float) -> list[Any]:
         """A task that is here comes again: the same lease, or a later one."""
         old = entry.task
+        result = entry.result
+        lost = result is not None and result.lost and not entry.kept
+        if lost and task.attempt > old.attempt and old.owner == task.owner:
+            # The loss was attested and the hub leases it anew: its author declared retries.
+            self._forget(entry)
+            return [Write(Record(kinds.FORGET, [task.task_id]), []), *self._dispatch_anew(task, now)]
+        self.books.spent(task)
         if old.owner != task.owner:
             error = ErrorInfo("UsageError", "a task of somebody else has this id")
             return [Send(Nack([(task.task_id, task.attempt)], error, final=True), keep=True)]
         if task.fence <= old.fence:
             return self._answer(entry) if entry.sent else []
-        result = entry.result
-        if result is not None and result.lost and task.attempt > old.attempt and not entry.kept:
-            # The loss was attested and the hub leases it anew: its author declared retries.
-            self._forget(entry)
-            return [Write(Record(kinds.FORGET, [task.task_id]), []), *self._dispatch_anew(task, now)]
         old.attempt, old.fence = task.attempt, task.fence
         entry.told = 0
         entry.kept = entry.spared = False
@@ -362,9 +371,8 @@ class AgentState:
         told: list[Any] = []
         for task_id in message.tasks:
             entry = self.tasks.get(task_id)
-            if entry is None or entry.phase == FINISHED:
-                if self._trust.gone(task_id):
-                    told += self._settled()
+            if entry is None or entry.phase == FINISHED or task_id in self._trust.strangers:
+                told += self._let_go(task_id)
                 continue
             go.append(task_id)
             if entry.phase == ACCEPTED:
@@ -377,6 +385,13 @@ class AgentState:
             self._note_steps(steps, now)
         said = Tell(Go(message.ticket, go))
         return [*told, Write(Record(kinds.START, fresh), [said]) if fresh else said]
+
+    def _given_back(self, message: Back, now: float) -> list[Any]:
+        """The manager gives back what did not start."""
+        strange = self._trust.strangers.intersection(message.tasks)
+        out = [one for task_id in sorted(strange) for one in self._let_go(task_id)] if message.home else []
+        message.tasks = [task_id for task_id in message.tasks if task_id not in strange]
+        return out + self._back(message, now)
 
     def _back(self, message: Back, now: float) -> list[Any]:
         """These did not start after all.
@@ -415,9 +430,8 @@ class AgentState:
         ready: list[Entry] = []
         for ended in message.results:
             entry = self.tasks.get(ended.task_id)
-            if entry is None or entry.phase == FINISHED:
-                if self._trust.gone(ended.task_id):
-                    out += self._settled()
+            if entry is None or entry.phase == FINISHED or ended.task_id in self._trust.strangers:
+                out += self._let_go(ended.task_id)
                 continue
             result = outcome.result_of(entry, ended)
             self._finished(entry, result, ended.t1 - ended.t0)
@@ -523,7 +537,7 @@ class AgentState:
         untold: dict[str, Entry] = {}
         for task_id, kind, t, data, k in message.pieces:
             entry = self.tasks.get(task_id)
-            if entry is None:
+            if entry is None or task_id in self._trust.strangers:
                 continue
             if self.congested and kind in _TEXT:
                 self._dropped += data.count(b"\n")
@@ -605,7 +619,9 @@ class AgentState:
 
     def _disk(self, event: DiskState, _now: float) -> list[Any]:
         self.disk_full = event.why
-        return self._tell_status()
+        forgotten, self._unforgotten = ([], self._unforgotten) if event.why else (self._unforgotten, [])
+        gone = [task_id for task_id in forgotten if task_id not in self.tasks]
+        return [*self._tell_status(), *([Write(Record(kinds.FORGET, gone), [])] if gone else [])]
 
     def _drain(self, event: Draining, _now: float) -> list[Any]:
         self.draining = event.reason
@@ -634,6 +650,8 @@ class AgentState:
             entries = [self.tasks[result.task_id] for result, _path in record.data if result.task_id in self.tasks]
             results = [entry.result for entry in entries if entry.result is not None]
             out += [Send(Results([result]), keep=True, marks=[result.task_id]) for result in results]
+        elif record.kind == kinds.FORGET:
+            self._unforgotten += record.data
         elif record.kind == kinds.SESSION:
             out += self.sessions.not_journaled(record.data[0].session_id, event.why)
         return out + self._tell_status()
@@ -724,6 +742,12 @@ class AgentState:
         # The hub sends functions with the tasks that it leases: so it is asked to lease these again.
         back = self._back(Back(lacking, home=True, reason="its function had not reached the endpoint"), now)
         out = self._send_results(ended) + back + self._placing.place(runnable) + lost + told
+        return out + self._settled() if settled else out
+
+    def _let_go(self, task_id: str) -> list[Any]:
+        """The manager has done with what nobody here knows of, or not under this lease."""
+        settled = self._trust.gone(task_id)
+        out = self._placing.arrived(_RUN + task_id)
         return out + self._settled() if settled else out
 
     def _settled(self) -> list[Any]:

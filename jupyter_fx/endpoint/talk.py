@@ -189,6 +189,8 @@ class Report(msgspec.Struct, array_like=True, tag=23):
     tasks: list[str]
     sessions: list[str]
     gone: bool = False
+    to: str = ""
+    """The agent (its mailbox's process) that it was made for. A later one may get it all the same, too old by then."""
 
 
 ToManager = Code | Place | Go | CancelWork | OpenWorker | CloseWorker | Drain | Halt

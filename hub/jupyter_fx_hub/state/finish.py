@@ -23,7 +23,7 @@ from jupyter_fx_hub.state.records import Endpoint, Task
 from jupyter_fx_hub.state.why import why_waiting
 from jupyter_fx_hub.store.ops import FinishTask
 
-__all__ = ["arrive", "ask_again", "claim", "drop", "end", "holds", "lose", "nack", "resolve", "results", "updates"]
+__all__ = ["arrive", "ask_again", "claim", "drop", "end", "holds", "lose", "nack", "resolve", "results", "unheard", "updates"]
 
 INPUTS_INLINE_MAX: Final = 640 * 1024
 """Bytes of results that one task takes inside its message (results over 256 KiB are blobs and do not count)."""
@@ -72,6 +72,15 @@ def holds(core: Core, endpoint: Endpoint, task: Task, attempt: int, fence: tuple
         return False
     _adopt(core, endpoint, task, attempt, fence)
     return True
+
+
+def unheard(core: Core, endpoint: Endpoint, task: Task, fence: tuple[int, int]) -> bool:
+    """Whether this is a lease that an earlier hub could not write down, of a task that was leased once more since.
+
+    Its endpoint has the task still: it answers the later lease with that, so it must not let go of it.
+    """
+    here = task.pinned and task.endpoint_id == endpoint.endpoint_id and not task.state.terminal
+    return here and fence < task.fence and fence[0] < core.boot
 
 
 def _adopt(core: Core, endpoint: Endpoint, task: Task, attempt: int, fence: tuple[int, int]) -> None:
@@ -157,6 +166,7 @@ def nack(core: Core, endpoint: Endpoint, message: Nack) -> None:
 def results(core: Core, endpoint: Endpoint, event: FromAgent, message: Results) -> None:
     """How attempts ended. The first one counts; others have no effect (and are acknowledged)."""
     unknown: list[Result] = []
+    keep: list[tuple[str, int]] = []
     for result in message.results:
         task = core.tasks.get(result.task_id)
         if task is None or task.unsure:
@@ -164,8 +174,13 @@ def results(core: Core, endpoint: Endpoint, event: FromAgent, message: Results) 
             unknown.append(result)
         elif task.state >= 10 or not holds(core, endpoint, task, result.attempt, result.fence):
             core.counts["late_results"] += 1
+            # A loss may have been dealt with already, by a retry; what else a known lease can bring ends its task.
+            if unheard(core, endpoint, task, result.fence) and not (result.lost and task.starts):
+                keep.append((task.task_id, result.attempt))
         else:
             _result(core, task, result)
+    if keep:
+        core.first.append(ToAgent(endpoint.endpoint_id, Keep(keep)))
     if not unknown:
         return
     if not event.looked:

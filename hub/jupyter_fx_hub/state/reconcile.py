@@ -113,7 +113,7 @@ def _match(core: Core, endpoint: Endpoint, held: list[Held], message: Inventory)
         if item.phase == "finished" and task.state is _T.QUEUED:
             continue  # its result was told when nobody knew it: dispatched anew, the agent answers from its journal
         if task.state.terminal or not finish.holds(core, endpoint, task, item.attempt, item.fence):
-            if item.phase != "finished":
+            if item.phase != "finished" and not finish.unheard(core, endpoint, task, item.fence):
                 stale.append((item.task_id, item.attempt))
             continue
         there.add(item.task_id)
