@@ -297,7 +297,7 @@ class Core:
                 # Writable memory: arrays of the value live in it.
                 outcome.payload = await self.blobs.get(outcome.blob)  # type: ignore[assignment]
             for first, blob in future.unfetched():
-                future._runs[first] = await self.blobs.get(blob)  # noqa: SLF001
+                future._keep_run(first, await self.blobs.get(blob))  # noqa: SLF001
         except FxError as error:
             self.futures.pop(outcome.task_id, None)
             future._fail(error)  # noqa: SLF001

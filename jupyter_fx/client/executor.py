@@ -162,12 +162,11 @@ class Executor(concurrent.futures.Executor):
     def _send(self, client: HubClient, prepared: Prepared) -> TaskFuture:
         future: TaskFuture = prepared[0]
         self._pending.add(future)
+        future._owner = self._done  # noqa: SLF001
         if self._max_workers is None:
             client.push(prepared)
-            future.add_done_callback(self._done)
             return future
         future._bounded = True  # noqa: SLF001
-        future.add_done_callback(self._done)
         with self._lock:
             if self._free <= 0:
                 self._backlog.append(prepared)
@@ -178,8 +177,7 @@ class Executor(concurrent.futures.Executor):
         client.push(prepared)
         return future
 
-    def _done(self, future: concurrent.futures.Future[Any]) -> None:
-        assert isinstance(future, TaskFuture)
+    def _done(self, future: TaskFuture) -> None:
         self._pending.discard(future)
         if self._initializer is not None and not future.cancelled():
             error = concurrent.futures.Future.exception(future)

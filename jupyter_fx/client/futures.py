@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import logging
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import _base
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from jupyter_fx import payload
+from jupyter_fx.client.turns import Turn
 from jupyter_fx.errors import FxError, PayloadError, notebook_lines
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import BlobRef, CancelMode, Event, EventKind, Kind, Outcome
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from jupyter_fx.client.hub import HubClient
 
 __all__ = ["OnEvent", "TaskFuture", "as_completed", "wait"]
+
+
+log = logging.getLogger(__name__)
 
 
 class _Shown:
@@ -40,6 +46,11 @@ class _Shown:
 
 
 OnEvent = Callable[[Event], None]
+_NO_RUNS: Final[Mapping[int, Any]] = MappingProxyType({})
+_AS_KNOWN: Final = vars(concurrent.futures.Future()).keys() == {
+    *("_condition", "_state", "_result", "_exception", "_waiters", "_done_callbacks"),
+}
+"""Whether this Python's futures hold what they held when this was written, so that it can be put there directly."""
 _POLL = 0.2  # seconds between looks at a task's events by `events()`
 
 
@@ -58,18 +69,30 @@ class TaskFuture(concurrent.futures.Future[Any]):
     outcome: Outcome | None = None
     """How the task ended, as the hub told it; None before."""
 
+    # Thousands of futures are out at a time: what most of them never change is not stored in each.
+    _sent = False
+    _told = 0
+    _why = ""
+    _watch = 0
+    _next_event = 0
+    _on_event: OnEvent | None = None
+    _bounded = False
+    _owner: Callable[[TaskFuture], object] | None = None
+    """Called before the callbacks when it is done."""
+    _runs: Mapping[int, Any] = _NO_RUNS
+    """Of a map: index of the first item -> BlobRef, envelope, or error in words."""
+
     def __init__(self, client: HubClient, task_id: str) -> None:
-        super().__init__()
+        if _AS_KNOWN:
+            self._state: str = _base.PENDING
+            self._result = self._exception = None
+            self._waiters: list[Any] = []
+            self._done_callbacks: list[Any] = []
+        else:
+            super().__init__()
+        self._condition: Any = Turn()
         self.task_id = task_id
         self._client = client
-        self._sent = False
-        self._told = 0
-        self._why = ""
-        self._watch = 0
-        self._next_event = 0
-        self._on_event: OnEvent | None = None
-        self._bounded = False
-        self._runs: dict[int, Any] = {}  # of a map: index of the first item -> BlobRef, envelope, or error in words
 
     # --- what people ask ---
 
@@ -220,12 +243,17 @@ class TaskFuture(concurrent.futures.Future[Any]):
             self._on_event(event)
 
     def _take_items(self, data: dict[str, Any]) -> None:
+        run: Any
         if "blob" in data:
-            self._runs[data["first"]] = BlobRef(*data["blob"])
+            run = BlobRef(*data["blob"])
         else:
-            self._runs[data["first"]] = data.get("payload") or str(
-                data.get("error", "its results did not reach the hub")
-            )
+            run = data.get("payload") or str(data.get("error", "its results did not reach the hub"))
+        self._keep_run(data["first"], run)
+
+    def _keep_run(self, first: int, run: Any) -> None:
+        if type(self._runs) is not dict:
+            self._runs = {}
+        self._runs[first] = run
 
     def unfetched(self) -> list[tuple[int, BlobRef]]:
         """Of a chunk of a map: runs of results that are blobs at the hub still."""
@@ -250,6 +278,16 @@ class TaskFuture(concurrent.futures.Future[Any]):
     def _fail(self, error: BaseException) -> None:
         if self._state not in _DONE:
             self.set_exception(error)
+
+    def _invoke_callbacks(self) -> None:
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            try:
+                owner(self)
+            except Exception:
+                log.exception("the end of task %s could not be dealt with", self.task_id[-8:])
+        if self._done_callbacks:
+            super()._invoke_callbacks()  # type: ignore[misc]
 
     def _begin(self) -> bool:
         """Count as running from now on; False when it was cancelled before."""
@@ -276,7 +314,7 @@ class TaskFuture(concurrent.futures.Future[Any]):
                 self._result = self._client.result_ref(self.task_id, outcome.ref)
             elif self.kind == Kind.MAP and not outcome.payload:
                 self._result = self.finished_items()
-                self._runs = {}
+                self._runs = _NO_RUNS
             else:
                 try:
                     self._result = payload.decode_value(outcome.payload)

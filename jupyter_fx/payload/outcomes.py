@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from jupyter_fx.errors import (
@@ -206,7 +206,7 @@ def lost_item(outcome: Outcome | None) -> BaseException:
     return TaskLost(task_id=outcome.task_id if outcome is not None else None)
 
 
-def finished_items(runs: dict[int, Any], count: int, missing: Callable[[], BaseException]) -> Items:
+def finished_items(runs: Mapping[int, Any], count: int, missing: Callable[[], BaseException]) -> Items:
     """The items of a chunk of `count`, from its runs: {index of the first item: `results` envelope, or an error in
     words}.
 
