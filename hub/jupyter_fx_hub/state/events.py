@@ -24,6 +24,10 @@ def outputs(core: Core, endpoint: Endpoint, message: Outputs) -> None:
         if task is None or not _belongs(endpoint, task, output):
             core.counts["stale"] += 1
             continue
+        if task.unsure:
+            # The store may have a story of it, with other numbers.
+            task.early = [*(task.early or ()), output]
+            continue
         task.out_attempt, task.out_k = output.attempt, output.k
         kind, data = _bounded(output)
         n = task.n

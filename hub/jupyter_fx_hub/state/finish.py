@@ -23,7 +23,8 @@ from jupyter_fx_hub.state.records import Endpoint, Task
 from jupyter_fx_hub.state.why import why_waiting
 from jupyter_fx_hub.store.ops import FinishTask
 
-__all__ = ["arrive", "ask_again", "claim", "drop", "end", "holds", "lose", "nack", "resolve", "results", "unheard", "updates"]
+__all__ = ["arrive", "ask_again", "claim", "drop", "end", "holds", "lose", "nack", "resolve", "results", "unheard"]
+__all__ += ["updates"]
 
 INPUTS_INLINE_MAX: Final = 640 * 1024
 """Bytes of results that one task takes inside its message (results over 256 KiB are blobs and do not count)."""

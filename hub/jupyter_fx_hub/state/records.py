@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from jupyter_fx.protocol.lifecycle import EndpointState, SessionState, TaskState
-from jupyter_fx.protocol.messages import DemandItem, ErrorInfo, Held, Input, Outcome, SessionSpec, TaskSpec
+from jupyter_fx.protocol.messages import DemandItem, ErrorInfo, Held, Input, Outcome, Output, SessionSpec, TaskSpec
 
 __all__ = ["Endpoint", "Queue", "Session", "Task"]
 
@@ -59,6 +59,8 @@ class Task(msgspec.Struct, gc=False, eq=False):
     expires: float = 0.0
     note: str = ""
     """What its endpoint says about its waiting."""
+    early: list[Output] | None = None
+    """Told by its endpoint before the store has confirmed that it is new."""
     out_attempt: int = 0
     out_k: int = -1
     outcome: Outcome | None = None

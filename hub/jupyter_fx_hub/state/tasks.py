@@ -18,11 +18,12 @@ from jupyter_fx.protocol.messages import (
     ErrorInfo,
     Functions,
     Kind,
+    Outputs,
     Submit,
     TaskSpec,
 )
 from jupyter_fx.protocol.shapes import session_shape, shape_of
-from jupyter_fx_hub.state import finish
+from jupyter_fx_hub.state import events, finish
 from jupyter_fx_hub.state.core import Core, pack
 from jupyter_fx_hub.state.io import FromClient, Need, Replay, ToAgent
 from jupyter_fx_hub.state.records import Endpoint, Session, Task
@@ -314,6 +315,9 @@ def confirmed(core: Core, task_ids: list[str]) -> None:
             if task.watch or task.more:
                 for n, state, at, reason in task.hist:
                     core.tell_state(task, n, state, at, reason)
+            if task.early:
+                early, task.early = task.early, None
+                events.outputs(core, core.endpoints[task.endpoint_id], Outputs(early))
             if task.doom is not None:
                 if core.waits_in_queue(task):
                     core.enqueue(task)
