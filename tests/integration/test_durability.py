@@ -99,22 +99,21 @@ def test_an_agent_that_is_killed_again_and_again_starts_nothing_twice() -> None:
         client = site.up()
         history = History(site)
         with Repeatedly(KillAgent(site), 2.0) as kills:
-            for number in range(400):
+            for number in range(250):
                 history.submit(client, f"once-{number}", 0.02)
                 history.submit(client, f"again-{number}", 0.02, retries=20)
             history.drain(client)
-            until(lambda: kills.times >= 4, "four kills")
+            until(lambda: kills.times >= 3, "three kills")
         ended = history.check()
         starts = history.starts()
         lost = [deed for deed in history.deeds.values() if deed.future.outcome.state == TaskState.LOST]
-        assert sum(ended.values()) == 800
+        assert sum(ended.values()) == 500
         assert ended.keys() <= {"SUCCEEDED", "LOST"}
         # Only what was, or was about to be, in the hands of a worker can be in doubt: a few per kill.
         assert all(deed.key.startswith("once") for deed in lost)
         assert len(lost) <= 100, ended
         assert all("agent died" in str(deed.future.exception()) for deed in lost)
-        assert all(starts[f"once-{number}"] <= 1 for number in range(400))
-        print(ended, "never begun but in doubt:", sum(1 for deed in lost if not starts[deed.key]))
+        assert all(starts[f"once-{number}"] <= 1 for number in range(250))
 
 
 def test_a_managers_process_carries_its_tasks_over_the_agents_death() -> None:
@@ -149,18 +148,22 @@ def test_results_that_the_hub_never_got_outlive_the_agent(manager: str) -> None:
         assert history.check() == {"SUCCEEDED": 60}
 
 
-@both_managers
-def test_an_agent_that_is_stopped_gives_back_what_it_had_not_begun(manager: str) -> None:
+@pytest.mark.parametrize(("manager", "hub"), [("inline", "there"), ("inline", "away"), ("process", "away")])
+def test_an_agent_that_is_stopped_gives_back_what_it_had_not_begun(manager: str, hub: str) -> None:
     with Site(manager=manager) as site:
         client = site.up()
         history = History(site)
         for number in range(60):
             # The first ones are short, so that much is prefetched (with its START written) when it stops.
-            history.submit(client, str(number), 0.0 if number < 20 else 0.2)
+            history.submit(client, str(number), 0.0 if number < 20 else 0.1)
         history.drain(client)
         until(lambda: len(history.starts()) > 24, "the long ones")
+        if hub == "away":
+            site.hub.kill()
         site.agent.stop()
         assert len(history.starts()) < 60
+        if hub == "away":
+            site.start_hub()
         site.agent.start()
         assert history.check() == {"SUCCEEDED": 60}
         assert history.starts().total() == 60
@@ -213,7 +216,7 @@ def test_workers_that_are_shot_at_random_take_only_what_they_had_in_hand() -> No
             for number in range(500):
                 history.submit(client, str(number), 0.01)
             history.drain(client)
-            until(lambda: kills.times >= 8, "eight kills")
+            until(lambda: kills.times >= 6, "six kills")
         ended = history.check()
         assert ended.keys() <= {"SUCCEEDED", "LOST"}
         for deed in history.deeds.values():
@@ -222,7 +225,6 @@ def test_workers_that_are_shot_at_random_take_only_what_they_had_in_hand() -> No
                 assert isinstance(error, WorkerLost | TaskLost)
                 assert "SIGKILL" in str(error)
         assert ended["LOST"] <= 3 * kills.times, ended
-        print(ended, kills.times)
 
 
 # Clients and links.
@@ -307,7 +309,7 @@ def test_links_that_are_cut_lose_nothing_and_repeat_nothing(transport: str) -> N
                 if number % 50 == 49:
                     time.sleep(0.15)
             history.drain(client)
-            until(lambda: cuts.times >= 10, "ten faults")
+            until(lambda: cuts.times >= 8, "eight faults")
         assert history.check() == {"SUCCEEDED": 1000}
         assert near.connections + far.connections >= 6, faults.done
 
@@ -353,8 +355,12 @@ def test_when_cancel_races_the_result_everybody_sees_the_same_outcome() -> None:
         until(lambda: all(future.done() for future in attached.values()), "the same, asked for again")
         assert {task_id: future.outcome.state for task_id, future in attached.items()} == told
         ended = history.check()
-        assert ended.keys() == {"SUCCEEDED", "CANCELLED"}
-        print(ended)
+        odd = [
+            (deed.key, deed.future.outcome.error)
+            for deed in history.deeds.values()
+            if deed.future.outcome.state == TaskState.FAILED
+        ]
+        assert ended.keys() == {"SUCCEEDED", "CANCELLED"}, odd
 
 
 def test_the_same_task_submitted_again_has_no_effect_and_another_one_under_its_id_is_refused() -> None:
