@@ -91,11 +91,11 @@ def check_options(app: Application, argv: Sequence[str]) -> None:
         name = word.lstrip("-").partition("=")[0]
         if "." not in name:
             if word.startswith("--") and name not in simple:
-                raise UsageError(f"{app.name} has no option --{name}{nearest(name, simple - _RARE)}")
+                raise UsageError(f"{_called(app)} has no option --{name}{nearest(name, simple - _RARE)}")
             continue
         owner, _, trait = name.partition(".")
         if owner not in classes:
-            raise UsageError(f"{app.name} has no configurable {owner!r}{nearest(owner, classes)}")
+            raise UsageError(f"{_called(app)} has no configurable {owner!r}{nearest(owner, classes)}")
         known = classes[owner].class_trait_names(config=True)
         if trait.partition(".")[0] not in known:
             raise UsageError(f"{owner} has no option {trait!r}{nearest(trait, known)}")
@@ -127,3 +127,7 @@ def _raised_at(error: BaseException, path: Path) -> int:
             found = traceback.tb_lineno
         traceback = traceback.tb_next
     return found
+
+
+def _called(app: Application) -> str:
+    return app.name.replace("jupyter-fx-", "jupyter fx ")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import getpass
 import logging
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -314,6 +316,9 @@ class HubApp(Application):
             log.error("%s", error.message)
             print(f"jupyter fx hub: {error.message}", file=sys.stderr)  # noqa: T201 -- for whoever started it by hand
             status = 2
+        except (OSError, sqlite3.Error) as error:
+            print(f"jupyter fx hub: {_why(error)}", file=sys.stderr)  # noqa: T201 -- the same
+            status = 1
         self.exit(status)
 
     async def run(self) -> int:
@@ -331,6 +336,15 @@ class HubApp(Application):
         finally:
             await hub.stop()
         return hub.status
+
+
+def _why(error: OSError | sqlite3.Error) -> str:
+    """What an operating system or a database that refuses means, and what helps."""
+    if getattr(error, "errno", 0) in {errno.ENOSPC, errno.EDQUOT} or "disk is full" in str(error):
+        return f"the disk that holds {hub_dir()} is full: free space there, or set JUPYTER_FX_STATE_DIR to another disk"
+    if isinstance(error, PermissionError):
+        return f"{error.filename or hub_dir()} may not be written ({error.strerror}): make it yours"
+    return f"it cannot go on ({type(error).__name__}: {error}); its state is in {hub_dir()}"
 
 
 def _set_up_logging(level: str) -> None:

@@ -48,6 +48,7 @@ __all__ = ["AgentPort", "ClientPort", "Port", "Service"]
 FRESH_WITHIN: Final = 60.0
 """Seconds after its making in which a task id can be taken for new without asking the store."""
 BACKLOG_MAX: Final = 256
+FULL: Final = "the disk of the fx hub is nearly full, so it takes no new tasks: free space there and submit again"
 log = logging.getLogger(__name__)
 
 
@@ -262,7 +263,7 @@ class Service:
             return "the fx hub is starting or stopping"
         if self.store.failure is not None:
             return f"the fx hub's database has failed: {self.store.failure}"
-        return "the disk of the fx hub is nearly full, so it takes no new tasks" if self.store.storage_full else ""
+        return FULL if self.store.storage_full else ""
 
     def _refuse_full(self, port: Port, message: Submit) -> bool:
         """While the disk is nearly full only what is known already is taken; False when nothing is left of the
@@ -272,11 +273,7 @@ class Service:
         new = [spec.task_id for spec in message.tasks if spec.task_id not in known]
         if new:
             self.refused_full += len(new)
-            port.send(
-                Rejected(
-                    new, ErrorInfo("StorageFull", "the disk of the fx hub is nearly full, so it takes no new tasks")
-                )
-            )
+            port.send(Rejected(new, ErrorInfo("StorageFull", FULL)))
             message.tasks = [spec for spec in message.tasks if spec.task_id in known]
         return bool(message.tasks)
 

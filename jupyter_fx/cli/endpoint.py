@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from traitlets import Bool, Int, Unicode
-from traitlets.config import Application
 
 from jupyter_fx import paths
+from jupyter_fx.cli.base import Command
+from jupyter_fx.cli.token import CodeApp
 from jupyter_fx.endpoint import launch
 from jupyter_fx.errors import FxError, UsageError
 from jupyter_fx.ids import check_name
@@ -21,10 +22,10 @@ from jupyter_fx.ids import check_name
 __all__ = ["EndpointApp"]
 
 
-class _Command(Application):
+class _Command(Command):
     """A command about one endpoint."""
 
-    takes_name = True
+    arguments: tuple[str, ...] = ("NAME",)
 
     def start(self) -> None:
         """Do it; say in one line what is wrong with it."""
@@ -32,7 +33,7 @@ class _Command(Application):
         try:
             self.run()
         except FxError as error:
-            sys.stderr.write(f"{error}\n")
+            sys.stderr.write(f"jupyter fx: {error}\n")
             self.exit(1)
 
     def run(self) -> None:
@@ -160,6 +161,7 @@ class RunApp(_Command):
 class ListApp(_Command):
     """List the endpoints of this user on this host."""
 
+    arguments = ()
     name = "jupyter fx endpoint list"
     description = __doc__
 
@@ -238,7 +240,8 @@ class DeleteApp(_Command):
         print(f"Endpoint {name} is deleted here; the hub forgets it with DELETE /api/v1/endpoints/{name}")
 
 
-_COMMANDS: tuple[tuple[str, type[_Command]], ...] = (
+_COMMANDS: tuple[tuple[str, type[Command]], ...] = (
+    ("code", CodeApp),
     ("configure", ConfigureApp),
     ("start", StartApp),
     ("stop", StopApp),
@@ -251,7 +254,7 @@ _COMMANDS: tuple[tuple[str, type[_Command]], ...] = (
 )
 
 
-class EndpointApp(Application):
+class EndpointApp(Command):
     """Endpoints: places that run code. Each has an agent that links to the fx hub."""
 
     name = "jupyter fx endpoint"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sys
 from typing import Any
 
 from jupyter_fx.client.futures import TaskFuture
+from jupyter_fx.errors import FxError
 from jupyter_fx.protocol.messages import Event, EventKind
 
 __all__ = ["Screen"]
 
+_ASK_AFTER = 2.0  # seconds of silence after which the hub is asked what a task waits for
 _LIMIT = 10_000  # events that wait to be printed; of a flood the oldest are dropped, and that is said
 
 
@@ -21,6 +24,9 @@ class Screen:
     def __init__(self) -> None:
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._dropped = 0
+        self._begun = False
+        self._said = ""
+        self._pause = _ASK_AFTER
 
     def take(self, event: Event) -> None:
         """Take an event; never waits."""
@@ -35,7 +41,7 @@ class Screen:
         future.add_done_callback(lambda _done: self._events.put(None))
         future._client.flush()  # noqa: SLF001
         try:
-            while (event := self._events.get()) is not None:
+            while (event := self._next(future)) is not None:
                 self._show(event)
         except KeyboardInterrupt:
             future.cancel_running(reason="interrupted by its caller")
@@ -43,6 +49,21 @@ class Screen:
         if self._dropped:
             sys.stderr.write(f"[{self._dropped} pieces of output not shown here; the task's log has them: .logs()]\n")
         return future.result()
+
+    def _next(self, future: TaskFuture) -> Event | None:
+        """The next event; while the task waits, what it waits for is said on stderr, less often the longer it takes."""
+        while True:
+            try:
+                return self._events.get(timeout=None if self._begun else self._pause)
+            except queue.Empty:
+                self._begun = future.running() or future.done()
+                self._pause = min(60.0, 2 * self._pause)
+            with contextlib.suppress(FxError):
+                why = "" if self._begun else future.why.partition(" (expires in ")[0]
+                if why and why != self._said:
+                    self._said = why
+                    sys.stderr.write(f"[{why}]\n")
+                    sys.stderr.flush()
 
     def _show(self, event: Event) -> None:
         if event.kind == EventKind.DISPLAY:

@@ -139,12 +139,12 @@ def locked(name: str, timeout: float) -> Iterator[None]:
         yield
 
 
-def tail(path: Path, lines: int = 15) -> str:
-    """The last lines of a log."""
+def tail(path: Path, lines: int = 15, begin: int = 0) -> str:
+    """The last lines of a log, of what stands behind its first `begin` bytes."""
     try:
         with open(path, "rb") as file:
-            file.seek(max(0, path.stat().st_size - 16_384))
+            file.seek(max(begin, path.stat().st_size - 16_384))
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return "(no log)"
-    return "\n".join(text.rstrip().splitlines()[-lines:]) or "(the log is empty)"
+    return "\n".join(text.rstrip().splitlines()[-lines:]) or "(it wrote nothing)"

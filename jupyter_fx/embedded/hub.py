@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +22,10 @@ from jupyter_fx.paths import hub_dir
 __all__ = ["IDLE_SHUTDOWN", "ensure_hub", "find_hub", "hub_command", "stop_hub"]
 
 START_TIMEOUT = 60.0
+_ROOM = 1 << 20
+"""Free bytes that an empty database and a line in a log take at least."""
+SAYS = "jupyter fx hub: "
+"""How a line begins that the hub's program writes for people."""
 RACE = 2.0
 """Seconds that a hub which ended is given the benefit of the doubt: another one may be about to listen."""
 IDLE_SHUTDOWN = 1800
@@ -73,17 +78,25 @@ def _wait(child: subprocess.Popen[bytes], log: Path, begin: int, deadline: float
             # It may have lost the race against a hub that somebody started by hand: that one is about to listen.
             ended = ended or now
             if now - ended > RACE:
-                raise HubUnavailable(f"the embedded fx hub ended with status {child.returncode} {_why(log, begin)}")
+                raise HubUnavailable(f"the embedded fx hub did not start: {_why(log, begin, child.returncode)}")
         if now > deadline:
             child.kill()
             child.wait(5.0)
-            raise HubUnavailable(f"the embedded fx hub did not start in time {_why(log, begin)}")
+            raise HubUnavailable(f"the embedded fx hub did not start in time: {_why(log, begin)}")
         time.sleep(0.02)
 
 
-def _why(log: Path, begin: int) -> str:
+def _why(log: Path, begin: int, status: int | None = None) -> str:
     """Cause and cure for what the log says about a hub that did not start."""
-    said = tail(log) if log.exists() and log.stat().st_size > begin else "(it wrote nothing)"
+    said = tail(log, begin=begin)
+    # What it says for people is a sentence with cause and cure already.
+    sentences = [line.removeprefix(SAYS) for line in said.splitlines() if line.startswith(SAYS)]
+    if sentences:
+        return f"{sentences[-1]} (its log is {log})"
+    if shutil.disk_usage(log.parent).free < _ROOM:
+        # So full that not even the log could be written.
+        full = f"the disk that holds {log.parent} is full"
+        return f"{full}: free space there, or set JUPYTER_FX_STATE_DIR to another disk"
     lower = said.lower()
     cure = f"its log is {log}"
     if "no space left" in lower or "storagefull" in lower or "disk is full" in lower:
@@ -96,7 +109,8 @@ def _why(log: Path, begin: int) -> str:
         cure = f"make {log.parent} writable for you"
     elif "no module named" in lower:
         cure = f"install jupyter-fx in the environment of {sys.executable}"
-    return f"({cure}). The end of its log:\n{said}"
+    ended = "" if status is None else f" It ended with status {status}."
+    return f"{cure}.{ended} The end of its log:\n{said}"
 
 
 def stop_hub(timeout: float = 10.0) -> bool:

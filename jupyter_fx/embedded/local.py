@@ -61,18 +61,19 @@ def ensure_endpoint(hub: HubFile, timeout: float = 30.0) -> None:
         try:
             environment = _enrolment(client)
             log = endpoint_dir(NAME) / "agent.log"
+            begin = log.stat().st_size if log.exists() else 0
             child = spawn(agent_command(hub.address), log, clean_environment(scrub=True) | environment)
             write_private(agent_file(), {**identity(child.pid), "hub": hub.address, "started": time.time()})
             if environment:
-                _wait_enrolled(client, child, log, time.monotonic() + timeout)
+                _wait_enrolled(client, child, log, begin, time.monotonic() + timeout)
         finally:
             client.close(timeout=0.0)
 
 
-def _wait_enrolled(client: HubClient, child: subprocess.Popen[bytes], log: Path, deadline: float) -> None:
+def _wait_enrolled(client: HubClient, child: subprocess.Popen[bytes], log: Path, begin: int, deadline: float) -> None:
     while not _known(client):
         if child.poll() is not None or time.monotonic() > deadline:
-            raise HubUnavailable(f"the local endpoint did not start; the end of its log ({log}):\n{tail(log)}")
+            raise HubUnavailable(f"the local endpoint did not start: {tail(log, 1, begin)} (its log is {log})")
         time.sleep(0.02)
 
 

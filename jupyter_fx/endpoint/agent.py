@@ -63,7 +63,7 @@ __all__ = ["Agent"]
 
 log = logging.getLogger(__name__)
 
-DISK_EVERY: Final = 20.0
+DISK_EVERY: Final = 5.0
 SWEEP_EVERY: Final = 3600.0
 ROUND_TRIP_EVERY: Final = 60.0
 

@@ -156,6 +156,7 @@ class RemoteCell:
             ledger.sent(plan.digests)
             self._session.names |= set(plan.values)
             self._session.cells += 1
+        follower.ask = lambda: str(future.why)
         future.add_done_callback(follower.finish)
         return future, follower
 

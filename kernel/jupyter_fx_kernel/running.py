@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+from jupyter_fx.errors import FxError
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import Event, EventKind, Outcome
 from jupyter_fx_kernel.card import QUIET_FOR, Card, CardView
@@ -32,6 +33,9 @@ _LINE_END = 0.06
 """Seconds that a line without its end waits for it."""
 _GIVE_UP_AFTER = 3
 """Interrupts after which the notebook gets its prompt back although the remote cell goes on."""
+
+_ASK_EVERY = 2.0
+"""Seconds between two looks at what a task waits for."""
 
 _DONE = object()
 _INTERRUPT = object()
@@ -49,6 +53,9 @@ class Follower:
         self._said: tuple[Any, ...] = ()
         self._refreshed = 0.0
         self.interrupts = 0
+        self.ask: Callable[[], str] | None = None
+        """Asks the hub what the task waits for; called on a thread of its own."""
+        self._asked = 0.0
 
     def put(self, event: Event) -> None:
         """An event of the task."""
@@ -70,9 +77,29 @@ class Follower:
                     interrupt()
                     if not self._after_interrupt():
                         return False
+                elif isinstance(word, str):
+                    if self._waits:
+                        self.card.why = word
                 elif word is not None:
                     self._show(word)
                 self._refresh()
+                self._ask_why()
+
+    @property
+    def _waits(self) -> bool:
+        return self.card.state in {"sent", "waiting"}
+
+    def _ask_why(self) -> None:
+        """Find out what the task waits for, without waiting: the hub may be slow, or gone."""
+        now = time.monotonic()
+        if self.ask is None or not self._waits or now - self._began < QUIET_FOR or now - self._asked < _ASK_EVERY:
+            return
+        self._asked = now
+        threading.Thread(target=self._ask_now, args=(self.ask,), daemon=True, name="jupyter-fx-why").start()
+
+    def _ask_now(self, ask: Callable[[], str]) -> None:
+        with contextlib.suppress(FxError):
+            self._queue.put(ask())
 
     def _next(self) -> Any:
         if self.outputs.unflushed:
