@@ -63,13 +63,13 @@ class Job:
         """Pieces of its story that were told."""
         self.text: Coalescer | None = None
         self.flushing: asyncio.TimerHandle | None = None
-        self.timers: list[asyncio.TimerHandle] = []
+        self.timers: tuple[asyncio.TimerHandle, ...] = ()
 
     def settle(self) -> None:
         """It is over: no timer of it shall fire."""
         for timer in self.timers:
             timer.cancel()
-        self.timers.clear()
+        self.timers = ()
         if self.flushing is not None:
             self.flushing.cancel()
             self.flushing = None

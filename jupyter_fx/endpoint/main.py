@@ -70,8 +70,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--log-level", default="INFO")
     args = parser.parse_args(argv)
     logging.basicConfig(level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # Ten thousand held tasks make full collections slow, and nothing here makes cycles in a hurry.
-    gc.set_threshold(20_000, 20, 100)
+    # Ten thousand held tasks make collections slow, and nothing here makes cycles in a hurry.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)
     try:
         return asyncio.run(
             serve(args.name, hub=args.hub, code=_code(args), workers=args.workers, idle_stop=args.idle_stop)

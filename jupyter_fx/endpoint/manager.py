@@ -223,7 +223,7 @@ class Manager:
                 if payload is not None:
                     worker.teach(function, payload)
             if job.work.timeout > 0 and not job.timers:
-                job.timers.append(self.loop.call_later(job.work.timeout, self._timed_out, job))
+                job.timers += (self.loop.call_later(job.work.timeout, self._timed_out, job),)
         worker.run(jobs, short, self._opts)
         self.watch.wake()
 
@@ -433,7 +433,7 @@ class Manager:
                 worker.drop(others)
         for after, rung in rungs(mode, session=bool(worker.session)):
             if after:
-                job.timers.append(self.loop.call_later(after, self._climb, job, rung))
+                job.timers += (self.loop.call_later(after, self._climb, job, rung),)
             else:
                 self._climb(job, rung)
 

@@ -102,7 +102,7 @@ class Worker:
         for header, body in found:
             op = header["op"]
             if op == "run":
-                self._enqueue(header["tasks"], body)
+                self._enqueue(header, body)
             elif op == "fn":
                 self._keep_function(header["digest"], body)
             elif op == "drop":
@@ -111,9 +111,15 @@ class Worker:
                 self._exiting = True
         return len(found) or self.channel.closed
 
-    def _enqueue(self, tasks: list[Any], body: memoryview) -> None:
+    def _enqueue(self, header: dict[str, Any], body: memoryview) -> None:
         at = 0
-        for no, verb, fn, size, opts in tasks:
+        if "fn" in header:
+            verb, fn, opts = header["verb"], header["fn"], header["opts"]
+            for no, size in header["tasks"]:
+                self._queue.append((no, verb, fn, body[at : at + size], opts))
+                at += size
+            return
+        for no, verb, fn, size, opts in header["tasks"]:
             if not opts or not (opts.get("path") or opts.get("inputs")):
                 self._queue.append((no, verb, fn, body[at : at + size], opts))
                 at += size
@@ -200,17 +206,20 @@ class Worker:
             mark = self.streams.settle()
         if mark:
             info["m"] = mark
-        info["t0"] = begun
-        info["t1"] = time.time()
+        ended = time.time()
         self._finished += 1
         self.cells[FINISHED] = self._finished
         if not self._held:
             self._held_since = time.monotonic()
-        self._held.append([no, outcome, size, info])
+        if outcome == "ok" and not info:
+            self._held.append([no, size, begun, ended])
+        else:
+            info["t0"], info["t1"] = begun, ended
+            self._held.append([no, outcome, size, info])
         self._parts += parts
         self._held_bytes += size
         # What was taken for short and was not has shown that the next may be long too, or die: nothing waits for it.
-        long = info["t1"] - begun >= _HOLD
+        long = ended - begun >= _HOLD
         if long or len(self._held) >= _MAX_HELD or self._held_bytes >= _MAX_HELD_BYTES:
             self._flush()
 

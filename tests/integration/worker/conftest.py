@@ -197,7 +197,10 @@ class Worker:
     def _hear(self, header: dict[str, Any], body: memoryview) -> None:
         if header["op"] == "done":
             at = 0
-            for no, outcome, size, info in header["results"]:
+            for told in header["results"]:
+                if isinstance(told[1], int):
+                    told[1:] = ["ok", told[1], {"t0": told[2], "t1": told[3]}]
+                no, outcome, size, info = told
                 self._settle(info.get("m", 0))
                 value: Any = None
                 payload: Any = body[at : at + size]
