@@ -1,4 +1,4 @@
-"""A small world around the pure hub: a store that forgets what was not committed, agents with journals, clients that
+"""A small world around the pure states of hub and agents: a store that forgets what was not committed, clients that
 come back.
 
 Everything happens in one thread, one step at a time, as a seeded random number generator decides. Links are ordered;
@@ -9,36 +9,35 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from agents import Agent, Died, Wire, copied
 
-from jupyter_fx.protocol.lifecycle import TaskState
+from jupyter_fx.endpoint.talk import Work
 from jupyter_fx.protocol.messages import (
     Attach,
+    BlobRef,
     Cancel,
-    CancelTasks,
-    Credit,
-    Dispatch,
+    CloseSession,
     ErrorInfo,
     Events,
     Function,
     Functions,
-    Held,
-    Inventory,
-    Keep,
+    Kind,
     Nack,
+    OpenSession,
     Outcome,
     Outcomes,
-    Output,
     Outputs,
     Rejected,
-    Result,
     Results,
+    SessionEvent,
+    SessionSpec,
     Submit,
     TaskOptions,
     TaskSpec,
-    Update,
     Updates,
 )
 from jupyter_fx_hub.state.io import (
@@ -56,16 +55,32 @@ from jupyter_fx_hub.state.io import (
     Need,
     Refused,
     Replay,
+    SessionKnown,
     Tick,
     ToAgent,
     ToClient,
+    ToOwner,
     Writes,
 )
 from jupyter_fx_hub.state.machine import HubState
-from jupyter_fx_hub.store.ops import AddEvents, FinishTask, InsertTask, MoveTask, PutEndpoint, PutFunction
+from jupyter_fx_hub.store.ops import AddEvents, FinishTask, InsertTask, MoveTask, PutEndpoint, PutFunction, PutSession
 
 FUNCTION = "a" * 64
 EPOCH = 1_000_000.0
+FAULTS = [
+    "hub dies",
+    "client cut",
+    "agent cut",
+    "agent dies",
+    "agent dies",
+    "manager dies",
+    "agent drains",
+    "agent stopped",
+    "journal torn",
+    "machine restarted",
+    "old message again",
+    "submitted again",
+]
 _DECODE = msgspec.msgpack.Decoder(TaskSpec)
 _HISTORY = msgspec.msgpack.Decoder(list[tuple[int, int, float, str]])
 
@@ -88,6 +103,7 @@ class Disk:
         self.rows: dict[str, Row] = {}
         self.functions: dict[tuple[str, str], Function] = {}
         self.endpoints: dict[str, PutEndpoint] = {}
+        self.sessions: dict[str, PutSession] = {}
         self.queue: deque[tuple[int, Any]] = deque()
         self.written = self.committed = 0
 
@@ -136,6 +152,8 @@ class Disk:
                 self.functions[op.owner, op.digest] = Function(op.digest, op.payload, op.name, op.blob)
             elif isinstance(op, PutEndpoint):
                 self.endpoints[op.endpoint_id] = op
+            elif isinstance(op, PutSession):
+                self.sessions[op.session_id] = op
         return problems
 
     def find(self, owner: str, task_ids: list[str], functions: list[tuple[str, str]]) -> Found:
@@ -174,36 +192,6 @@ def loaded(row: Row) -> LoadedTask:
     )
 
 
-class Wire:
-    """One direction of a link, with kept messages that are sent again after a cut."""
-
-    def __init__(self) -> None:
-        self.flying: deque[tuple[Any, int]] = deque()
-        self.kept: list[tuple[Any, int]] = []
-        self.last = 0
-        self.up = False
-
-    def send(self, message: Any, *, keep: bool = False) -> None:
-        number = 0
-        if keep:
-            self.last += 1
-            number = self.last
-            self.kept.append((message, number))
-        if self.up:
-            self.flying.append((message, number))
-
-    def cut(self) -> None:
-        self.up = False
-        self.flying.clear()
-
-    def join(self, received: int) -> None:
-        self.up = True
-        self.flying = deque((m, n) for m, n in self.kept if n > received)
-
-    def acked(self, number: int) -> None:
-        self.kept = [(m, n) for m, n in self.kept if n > number]
-
-
 class Client:
     """Somebody who submits, comes back, and compares what is told."""
 
@@ -218,6 +206,8 @@ class Client:
         self.outcomes: dict[str, Outcome] = {}
         self.rejected: dict[str, ErrorInfo] = {}
         self.seen: dict[str, int] = {}
+        self.sessions: dict[str, int] = {}
+        """Sessions that it may send cells to, and their states as far as it was told."""
 
     def submit(self, specs: list[TaskSpec]) -> None:
         self.out.send(Submit(specs), keep=True)
@@ -236,6 +226,10 @@ class Client:
         elif isinstance(message, Rejected):
             for task_id in message.tasks:
                 self.rejected[task_id] = message.error
+            self.sessions.pop(message.session_id, None)
+        elif isinstance(message, SessionEvent):
+            if message.session_id in self.sessions and message.state >= 4:
+                del self.sessions[message.session_id]
         elif isinstance(message, Events):
             for event in message.events:
                 assert event.n > self.seen.get(event.task_id, -1), ("told twice or out of order", event)
@@ -247,174 +241,31 @@ class Client:
             self.acked_tasks |= set(self.by_number.pop(n))
 
 
-class Agent:
-    """A model of an agent: its journal outlives it, its running tasks do not. Results are kept until the hub has
-    them.
-    """
-
-    def __init__(self, world: World, endpoint_id: str) -> None:
-        self.world, self.endpoint_id = world, endpoint_id
-        self.out, self.back = Wire(), Wire()
-        self.connection = 0
-        self.journal: dict[str, dict[str, Any]] = {}
-        self.seen = 0
-        self.sure, self.settled, self.why = True, False, ""
-        self.results: dict[int, list[str]] = {}
-        self.process = 0
-        self.generation = "g0"
-
-    def opened(self) -> None:
-        self.seen = 0
-        held = [Held(t, "u", e["attempt"], e["fence"], e["phase"]) for t, e in self.journal.items()]
-        half = len(held) // 2
-        if half:
-            self.out.send(Inventory(self.generation, "b", self.sure, held[:half], last=False))
-        self.out.send(Inventory(self.generation, "b", self.sure, held[half:], why=self.why, settled=self.settled))
-        self.credit()
-
-    def credit(self) -> None:
-        busy = sum(1 for e in self.journal.values() if e["phase"] != "finished")
-        self.out.send(Credit(self.seen, [("", max(0, 6 - busy)), ("c2", 2)]))
-
-    def receive(self, message: Any) -> None:
-        if isinstance(message, Dispatch):
-            self.seen += len(message.tasks)
-            for task in message.tasks:
-                self.dispatched(task)
-            self.credit()
-        elif isinstance(message, CancelTasks):
-            for task_id, attempt in message.tasks:
-                entry = self.journal.get(task_id)
-                if entry is not None and entry["attempt"] == attempt and entry["phase"] != "finished":
-                    self.finish(task_id, TaskState.CANCELLED)
-        elif isinstance(message, Keep):
-            for task_id, _ in message.tasks:
-                if task_id in self.journal:
-                    self.journal[task_id]["keep"] = self.journal[task_id]["kept"] = True
-
-    def dispatched(self, task: Any) -> None:
-        entry = self.journal.get(task.task_id)
-        if entry is not None:
-            entry["attempt"], entry["fence"] = task.attempt, task.fence
-            if entry["phase"] == "finished" and (not entry.get("lost") or entry.get("kept")):
-                entry["result"] = msgspec.structs.replace(entry["result"], attempt=task.attempt, fence=task.fence)
-                self.send_result(task.task_id)
-                return
-            if entry["phase"] != "finished":
-                self.out.send(
-                    Updates([self.update(task.task_id, "started" if entry["phase"] == "started" else "accepted")]),
-                    keep=True,
-                )
-                return
-        if self.world.rng.random() < 0.05:
-            self.journal.pop(task.task_id, None)
-            self.out.send(Nack([(task.task_id, task.attempt)], ErrorInfo("StorageFull", "no room")), keep=True)
-            return
-        self.journal[task.task_id] = {"attempt": task.attempt, "fence": task.fence, "phase": "accepted", "k": 0}
-
-    def update(self, task_id: str, phase: str) -> Update:
-        entry = self.journal[task_id]
-        return Update(task_id, entry["attempt"], entry["fence"], phase, self.world.wall)
-
-    def step(self) -> None:
-        """Do something with one of the tasks in hand."""
-        rng = self.world.rng
-        live = [t for t, e in self.journal.items() if e["phase"] != "finished"]
-        if not live:
-            return
-        task_id = rng.choice(live)
-        entry = self.journal[task_id]
-        if entry["phase"] == "accepted":
-            if rng.random() < 0.08:
-                self.out.send(Updates([self.update(task_id, "requeue")]), keep=True)
-                del self.journal[task_id]
-                self.credit()
-                return
-            entry["phase"] = "started"
-            entry["tell"] = rng.random() < 0.5
-            self.world.started(task_id, self.endpoint_id)
-            if entry["tell"]:
-                self.out.send(Updates([self.update(task_id, "accepted"), self.update(task_id, "started")]), keep=True)
-        elif rng.random() < 0.4:
-            self.out.send(
-                Outputs([Output(task_id, entry["attempt"], entry["k"], 1, self.world.wall, b"%d\n" % entry["k"])]),
-                keep=True,
-            )
-            entry["k"] += 1
-        else:
-            roll = rng.random()
-            if roll < 0.15:
-                self.finish(task_id, TaskState.FAILED, lost=True, error=ErrorInfo("WorkerLost", "SIGKILL"))
-            else:
-                self.finish(task_id, TaskState.SUCCEEDED if roll < 0.8 else TaskState.FAILED)
-            self.credit()
-
-    def finish(self, task_id: str, state: TaskState, *, lost: bool = False, error: ErrorInfo | None = None) -> None:
-        entry = self.journal[task_id]
-        ran = entry["phase"] == "started"
-        if state is TaskState.FAILED and error is None:
-            error = ErrorInfo("ValueError", "no")
-        t = self.world.wall
-        entry["result"] = Result(
-            task_id,
-            entry["attempt"],
-            entry["fence"],
-            state,
-            b"r%d" % self.world.rng.randrange(1 << 30),
-            error,
-            times=[t, t if ran else 0.0, t],
-            lost=lost,
-        )
-        entry["phase"], entry["lost"] = "finished", lost
-        self.send_result(task_id)
-
-    def send_result(self, task_id: str) -> None:
-        self.out.send(Results([self.journal[task_id]["result"]]), keep=True)
-        self.results[self.out.last] = [task_id]
-
-    def acked(self, number: int) -> None:
-        self.out.acked(number)
-        for n in [n for n in self.results if n <= number]:
-            for task_id in self.results.pop(n):
-                entry = self.journal.get(task_id)
-                still = any(task_id in tasks for tasks in self.results.values())
-                if entry is not None and entry["phase"] == "finished" and not still and not entry.pop("keep", False):
-                    del self.journal[task_id]
-
-    def crash(self, *, torn: bool) -> None:
-        """kill -9: the process is another one; its workers are gone. Torn: the journal is, too."""
-        self.process += 1
-        self.sure, self.settled, self.why = True, False, ""
-        self.out, self.back = Wire(), Wire()
-        self.results = {}
-        if torn:
-            self.journal = {}
-            self.generation = f"g{self.process}"
-            self.sure, self.settled, self.why = False, True, "the journal was torn"
-            return
-        for task_id, entry in self.journal.items():
-            if entry["phase"] == "started":
-                self.finish(task_id, TaskState.LOST, lost=True, error=ErrorInfo("TaskLost", "its agent died"))
-            elif entry["phase"] == "finished":
-                self.send_result(task_id)
-
-
 class World:
     """All of it."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, chaos: bool = True) -> None:
+        """`chaos`: faults come by themselves, also."""
+        self.chaos = chaos
+        self.EPOCH = EPOCH
         self.rng = random.Random(seed)
+        self.workers = 0
+        self.cells: dict[str, list[str]] = {}
+        """Of each session: its cells, in the order of their submission."""
+        self.worker_of: dict[str, int] = {}
+        self.running: dict[str, str] = {}
+        self.broken: set[str] = set()
+        """Tasks that were at an endpoint when something died there: their text has gaps."""
         self.now = 0.0
         self.disk = Disk()
         self.boot = 0
         self.steps = 0
         self.starts: dict[str, int] = {}
-        self.agents = {e: Agent(self, e) for e in ("1" * 32, "2" * 32)}
+        self.agents = {e: Agent(self, e, outlived=e[0] == "2") for e in ("1" * 32, "2" * 32)}
         self.names = {"1" * 32: "one", "2" * 32: "two"}
         self.clients = [Client(self, "u") for _ in range(2)]
         self.ids = 0
         self.links = 0
-        self.ghosts: set[str] = set()
         self.past: deque[tuple[str, Any]] = deque(maxlen=200)
         self.faults: dict[str, int] = {}
         self.start_hub()
@@ -423,13 +274,25 @@ class World:
     def wall(self) -> float:
         return self.now + EPOCH
 
-    def started(self, task_id: str, endpoint_id: str) -> None:
+    def spec_of(self, task_id: str) -> TaskSpec:
+        return next(c.specs[task_id] for c in self.clients if task_id in c.specs)
+
+    def started(self, work: Work, endpoint_id: str, worker: int) -> None:
+        """A worker begins with a task: at most once unless its author allowed more, and cells in order, in one
+        worker.
+        """
+        task_id = work.task_id
         self.starts[task_id] = self.starts.get(task_id, 0) + 1
-        spec = next(c.specs[task_id] for c in self.clients if task_id in c.specs)
+        spec = self.spec_of(task_id)
         allowed = 1 + (spec.options.retries if spec.options else 0)
         assert self.starts[task_id] <= allowed, (
             f"{task_id} was started {self.starts[task_id]} times, last at {endpoint_id}"
         )
+        if spec.session:
+            cells = self.cells[spec.session]
+            later = cells[cells.index(task_id) + 1 :]
+            assert not any(self.starts.get(one) for one in later), ("a cell ran after a later one", task_id)
+            assert self.worker_of.setdefault(spec.session, worker) == worker, "a session got another worker"
 
     # --- the hub and its shell ---
 
@@ -451,6 +314,10 @@ class World:
                 self.handle(
                     EndpointKnown(op.endpoint_id, op.owner, op.name, op.created, int(op.state), op.seen, op.info)
                 )
+        for one in self.disk.sessions.values():
+            if one.state < 10:
+                spec = msgspec.msgpack.decode(one.spec, type=SessionSpec)
+                self.handle(SessionKnown(spec, one.owner, one.endpoint_id, one.state, one.opened, one.info))
         rows = [r for r in self.disk.rows.values() if r.state < 10]
         inputs = {i for r in rows for t in [_DECODE.decode(r.insert.spec)] if t.options for i in t.options.inputs}
         found = self.disk.find("u", sorted(inputs), list(self.disk.functions))
@@ -458,8 +325,6 @@ class World:
         self.handle(Found([loaded(r) for r in order], found.finished, found.functions))
 
     def crash_hub(self) -> None:
-        for endpoint_id in self.agents:
-            self.ghosts.add(endpoint_id)
         self.disk.crash()
         for side in [*self.clients, *self.agents.values()]:
             side.out.cut()
@@ -468,6 +333,7 @@ class World:
             client.link = 0
         for agent in self.agents.values():
             agent.connection = 0
+            agent.closed()
         self.start_hub()
 
     def handle(self, event: Any) -> None:
@@ -486,9 +352,9 @@ class World:
             if agent.connection:
                 queue = late and one.after or any(h[1] is agent for h in self.held)
                 if queue:
-                    self.held.append((self.position, agent, agent.connection, one.message))
+                    self.held.append((self.position, agent, agent.connection, copied(one.message)))
                 else:
-                    agent.back.send(one.message)
+                    agent.back.send(copied(one.message))
         elif isinstance(one, ToClient):
             client = next((c for c in self.clients if c.link == one.link and c.link), None)
             if client is not None:
@@ -515,6 +381,10 @@ class World:
                     client.back.send(Rejected([one.task_id], ErrorInfo("UsageError", "no task")))
                 elif row.outcome is not None and one.upto < 0:
                     client.back.send(Outcomes([row.outcome]))
+        elif isinstance(one, ToOwner):
+            for client in self.clients:
+                if client.link:
+                    client.back.send(one.message)
         elif isinstance(one, CloseAgent):
             agent = self.agents[one.endpoint_id]
             self.cut_agent(agent)
@@ -576,7 +446,7 @@ class World:
         agent.out.join(0)
         agent.back.up = True
         self.handle(AgentUp(agent.endpoint_id, incarnation=f"{agent.endpoint_id}/{agent.process}"))
-        agent.opened()
+        self.at(agent, agent.opened)
 
     def cut_agent(self, agent: Agent) -> None:
         if agent.connection:
@@ -584,6 +454,15 @@ class World:
             self.handle(AgentDown(agent.endpoint_id))
         agent.out.cut()
         agent.back.cut()
+        agent.closed()
+
+    def at(self, agent: Agent, what: Callable[..., None], *args: Any) -> None:
+        """Let something happen at an agent; it may be killed in the middle of it."""
+        try:
+            what(*args)
+        except Died:
+            self.cut_agent(agent)
+            agent.crash()
 
     def deliver_to_hub(self, side: Any) -> None:
         message, number = side.out.flying.popleft()
@@ -594,16 +473,16 @@ class World:
             if isinstance(message, Results | Updates | Outputs | Nack):
                 self.past.append((side.endpoint_id, message))
             self.handle(FromAgent(side.endpoint_id, message))
-            if isinstance(message, Inventory) and message.last:
-                self.ghosts.discard(side.endpoint_id)
         self.acknowledge(side, number)
 
     def deliver_from_hub(self, side: Any) -> None:
         message, _ = side.back.flying.popleft()
-        if isinstance(message, tuple):
-            side.acked(message[1])
+        told: tuple[Any, Any]
+        told = (side.acked, message[1]) if isinstance(message, tuple) else (side.receive, message)
+        if isinstance(side, Client):
+            told[0](told[1])
         else:
-            side.receive(message)
+            self.at(side, *told)
 
     # --- what may happen ---
 
@@ -611,7 +490,6 @@ class World:
         rng = self.rng
         specs = []
         for _ in range(rng.randrange(1, 6)):
-            self.ids += 1
             options = TaskOptions()
             if rng.random() < 0.3:
                 options.retries = rng.randrange(1, 5)
@@ -622,14 +500,47 @@ class World:
                 options.inputs = rng.sample(known[-20:], min(len(known), rng.randrange(1, 3)))
             if rng.random() < 0.1:
                 options.resources = msgspec.structs.replace(options.resources, cores=2)
+            if rng.random() < 0.05:
+                options.blob = BlobRef(f"{rng.randrange(8):064x}", 1 << 20)
+            kind = Kind.MAP if rng.random() < 0.1 else Kind.CALL
+            options.items = 3 if kind is Kind.MAP else 0
             endpoint = rng.choice(["", "", "one", "two", "one"])
-            specs.append(
-                TaskSpec(f"{self.ids:032x}", 0, FUNCTION, b"p", endpoint, "", rng.choice([0, 0, 1, 2]), options)
-            )
+            # Most tasks leave their options out, and go another way because of it.
+            given = None if options == TaskOptions() else options
+            specs.append(TaskSpec(self.new_id(), kind, FUNCTION, b"p", endpoint, "", rng.choice([0, 0, 1, 2]), given))
         return specs
+
+    def new_cells(self, session: str) -> list[TaskSpec]:
+        specs = [
+            TaskSpec(self.new_id(), Kind.CELL, "", b"x = 1", "", session, 2) for _ in range(self.rng.randrange(1, 4))
+        ]
+        self.cells[session] += [spec.task_id for spec in specs]
+        return specs
+
+    def new_id(self) -> str:
+        self.ids += 1
+        return f"{self.ids:012x}7{self.ids % 4096:03x}8{self.ids:015x}"
+
+    def session_asked(self, client: Client) -> None:
+        """Open one, send cells to one, close one."""
+        roll = self.rng.random()
+        if not client.sessions or (roll < 0.1 and len(client.sessions) < 4):
+            session = self.new_id()
+            client.sessions[session] = 1
+            self.cells[session] = []
+            endpoint = self.rng.choice(["one", "two"])
+            client.out.send(OpenSession(SessionSpec(session, endpoint, "kernel", "epoch")), keep=True)
+            return
+        session = self.rng.choice(sorted(client.sessions))
+        if roll < 0.16:
+            client.out.send(CloseSession(session, "closed", self.rng.random() < 0.3), keep=True)
+            del client.sessions[session]
+        else:
+            client.submit(self.new_cells(session))
 
     def step(self) -> None:
         self.steps += 1
+        self.now += 0.002
         rng = self.rng
         roll = rng.random()
         sides: list[Any] = [*self.clients, *self.agents.values()]
@@ -638,8 +549,9 @@ class World:
             self.deliver_to_hub(side)
         elif roll < 0.66 and side.back.flying:
             self.deliver_from_hub(side)
-        elif roll < 0.80:
-            rng.choice(list(self.agents.values())).step()
+        elif roll < 0.84:
+            agent = rng.choice(list(self.agents.values()))
+            self.at(agent, agent.step)
         elif roll < 0.88:
             self.commit(rng.randrange(1, 12))
         elif roll < 0.93:
@@ -649,7 +561,10 @@ class World:
             elif len(client.specs) - len(client.outcomes) - len(client.rejected) < 60:
                 if not client.by_number:
                     client.out.send(Functions([Function(FUNCTION, b"f")]), keep=True)
-                client.submit(self.new_specs(client))
+                if rng.random() < 0.35:
+                    self.session_asked(client)
+                else:
+                    client.submit(self.new_specs(client))
         elif roll < 0.97:
             agent = rng.choice(list(self.agents.values()))
             if not agent.connection:
@@ -657,29 +572,21 @@ class World:
         elif roll < 0.985:
             self.now += rng.choice([0.01, 0.5, 3.0, 20.0])
             self.handle(Tick())
-        elif roll < 0.99:
+        elif roll < 0.993:
             client = rng.choice(self.clients)
             if client.specs:
                 client.out.send(Cancel([rng.choice(list(client.specs))]), keep=True)
-        else:
+        elif self.chaos:
             self.fault()
 
-    def fault(self) -> None:
-        kind = self.rng.choice(
-            [
-                "hub dies",
-                "client cut",
-                "agent cut",
-                "agent cut",
-                "agent dies",
-                "agent dies torn",
-                "old message again",
-                "submitted again",
-            ]
-        )
-        self.faults[kind] = self.faults.get(kind, 0) + 1
+    def fault(self, kind: str = "") -> None:
+        """Something goes wrong: this, or anything."""
+        kind = kind or self.rng.choice(FAULTS)
         agent = self.rng.choice(list(self.agents.values()))
         client = self.rng.choice(self.clients)
+        if kind in {"journal torn", "machine restarted"} and not self.on_disk(agent):
+            return
+        self.faults[kind] = self.faults.get(kind, 0) + 1
         if kind == "hub dies":
             self.crash_hub()
         elif kind == "client cut":
@@ -687,19 +594,19 @@ class World:
         elif kind == "agent cut":
             self.cut_agent(agent)
         elif kind == "agent dies":
+            agent.countdown = self.rng.randrange(6)
+        elif kind == "manager dies" and agent.outlived:
+            self.at(agent, agent.manager_dies)
+        elif kind == "agent drains":
+            self.at(agent, agent.drain)
+        elif kind == "agent stopped" and agent.state.draining:
             self.cut_agent(agent)
-            agent.crash(torn=False)
-        elif kind == "agent dies torn":
-            # Losing a journal while a dead hub's uncommitted leases are known to nobody else is a double fault: not
-            # covered.
-            if (
-                agent.endpoint_id not in self.ghosts
-                and not self.disk.queue
-                and not agent.back.flying
-                and agent.connection
-            ):
-                self.cut_agent(agent)
-                agent.crash(torn=True)
+            agent.crash()
+        elif kind in {"journal torn", "machine restarted"}:
+            size = len(agent.journal)
+            self.cut_agent(agent)
+            left = self.rng.choice([0, size, max(0, size - self.rng.randrange(400))])
+            agent.crash(torn=left, rebooted=kind == "machine restarted")
         elif kind == "old message again" and self.past:
             endpoint_id, message = self.rng.choice(list(self.past))
             if self.agents[endpoint_id].connection and self.state.core.endpoints[endpoint_id].ready:
@@ -708,13 +615,29 @@ class World:
             spec = client.specs[self.rng.choice(sorted(client.acked_tasks))]
             self.handle(FromClient(client.link, client.name, Submit([spec]), fresh=False))
 
-    def heal(self, limit: int = 60_000) -> None:
+    def on_disk(self, agent: Agent) -> bool:
+        """Whether the hub's disk knows of every lease that this agent has.
+
+        When it does not, a loss of the agent's journal is the second fault at once, of a pair that is not covered
+        (docs/decisions/0007).
+        """
+        for entry in agent.state.tasks.values():
+            row = self.disk.rows.get(entry.task.task_id)
+            if row is None or (row.state < 10 and (row.state < 3 or row.fence != entry.task.fence)):
+                return False
+        return True
+
+    def heal(self, limit: int = 10_000) -> None:
         """No more faults and submissions: everything must come to its end."""
         for _ in range(limit):
             for client in self.clients:
                 if not client.link:
                     self.connect_client(client)
             for agent in self.agents.values():
+                agent.countdown = -1
+                if agent.state.draining:
+                    self.cut_agent(agent)
+                    agent.crash()
                 if not agent.connection:
                     self.connect_agent(agent)
                 agent.step()
@@ -757,8 +680,10 @@ class World:
             assert numbers == sorted(set(numbers)), task_id
             by_attempt: dict[int, list[int]] = {}
             for event in row.events:
-                if event.k >= 0:
-                    by_attempt.setdefault(event.attempt, []).append(event.k)
-            for ks in by_attempt.values():
-                assert ks == list(range(ks[0], ks[0] + len(ks))), (task_id, ks)
+                if event.k >= 0 and isinstance(event.data, bytes):
+                    by_attempt.setdefault(event.attempt, []).append(int(event.data))
+            for pieces in by_attempt.values():
+                assert pieces == sorted(set(pieces)), (task_id, pieces)
+                whole = list(range(pieces[0], pieces[0] + len(pieces)))
+                assert pieces == whole or task_id in self.broken, (task_id, pieces)
             assert sum(1 for h in _HISTORY.decode(row.history) if h[1] >= 10) == 1, task_id
