@@ -24,6 +24,7 @@ from jupyter_fx_hub.store.queries import TokenRow
 __all__ = [
     "CODE_LIFETIME",
     "SCOPES",
+    "TOKEN_LIFETIME",
     "Identity",
     "authenticate",
     "enrol",
@@ -38,6 +39,8 @@ __all__ = [
 
 CODE_LIFETIME: Final = 15 * 60.0
 """Seconds that an enrolment code is good."""
+TOKEN_LIFETIME: Final = 90 * 86400.0
+"""Seconds that a token is good unless its owner says otherwise."""
 SCOPES: Final = ("read", "run", "endpoints", "admin")
 """What a token may allow: look at tasks; submit and cancel; add and delete endpoints; everything and everybody."""
 _TOKEN, _CREDENTIAL, _CODE = "jfx_", "jfxe_", "jfxc-"
@@ -58,7 +61,9 @@ class Identity(msgspec.Struct, frozen=True):
     def need(self, scope: str) -> None:
         """Raise AuthError unless `scope` is allowed."""
         if not self.may(scope):
-            raise AuthError(f"this token does not allow {scope!r}: make one that does with `jupyter fx login`")
+            raise AuthError(
+                f"this token does not allow {scope!r}: one that does is made with `jupyter fx token new --scopes`"
+            )
 
 
 def hash_secret(secret: str) -> bytes:
@@ -135,7 +140,7 @@ def enrol(
     if found is None or (name and name != found[1]):
         raise AuthError(
             "this enrolment code is unknown, used, expired (they last 15 minutes) or was made for another name: "
-            "get a new one from the fx hub (POST /api/v1/endpoints)"
+            "get a new one with `jupyter fx endpoint code NAME`"
         )
     owner, meant = found
     credential = make_credential()

@@ -217,6 +217,7 @@ class Door:
         """Whom connections of this machine's same user belong to."""
         self.links: set[Any] = set()
         self._received: OrderedDict[tuple[str, str], int] = OrderedDict()
+        operations.on_revoked = self.revoked
 
     def remember(self, key: tuple[str, str], number: int) -> None:
         """The last durable message of a link, for when it connects again."""
@@ -224,6 +225,13 @@ class Door:
         self._received.move_to_end(key)
         if len(self._received) > REMEMBERED:
             self._received.popitem(last=False)
+
+    def revoked(self, token_id: str) -> None:
+        """Close the links that came in with this token."""
+        for link in list(self.links):
+            if isinstance(link, ClientLink) and link.identity.token_id == token_id:
+                link.served.close(AuthError("this token was revoked: get a new one"), retry=False)
+                link.on_closed(None)
 
     def closed(self, link: Any) -> None:
         """A link is over."""

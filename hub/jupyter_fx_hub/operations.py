@@ -17,7 +17,7 @@ from jupyter_fx_hub import auth, infos
 from jupyter_fx_hub.service import Service
 from jupyter_fx_hub.state import tasks as task_state
 from jupyter_fx_hub.state.io import DeleteEndpoint, EndpointKnown, FromClient
-from jupyter_fx_hub.store.ops import DeleteTasks
+from jupyter_fx_hub.store.ops import DeleteTasks, RevokeToken
 from jupyter_fx_hub.store.queries import TaskRow
 
 __all__ = ["OPERATIONS", "Arg", "Caller", "Operation", "Operations"]
@@ -82,6 +82,8 @@ class Operations:
 
     def __init__(self, service: Service, *, user: str, stop: Callable[[], None]) -> None:
         self.service, self.user, self._stop = service, user, stop
+        self.on_revoked: Callable[[str], None] = lambda token_id: None
+        """Called with the id of a token that is worth nothing any more."""
 
     def call(self, caller: Caller, op: str, args: dict[str, Any]) -> Any:
         """Carry out an operation: its value, or an awaitable of it; raises FxError."""
@@ -286,6 +288,56 @@ class Operations:
     async def endpoints_enrol(self, caller: Caller, args: dict[str, Any]) -> Any:
         """Redeem an enrolment code."""
         return await self.enrol(args)
+
+    @_operation("tokens.list", "read", "GET /api/v1/tokens")
+    async def tokens_list(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """Tokens of the caller that are worth something, without their secrets."""
+        now = self.service.clock.wall()
+        return [
+            {"token_id": t.token_id, "note": t.note, "scopes": t.scopes, "created": t.created, "expires": t.expires}
+            for t in await self.service.store.read("tokens", caller.user)
+            if not t.revoked and not 0 < t.expires <= now
+        ]
+
+    @_operation(
+        "tokens.create",
+        "run",
+        "POST /api/v1/tokens",
+        scopes=Arg(list, "what it may: read, run, endpoints, admin; at most what the caller may (default: read, run)"),
+        lifetime=Arg(int, f"seconds that it is good for (default {auth.TOKEN_LIFETIME:.0f}; 0: until it is revoked)"),
+        note=Arg(str, "what it is for"),
+    )
+    async def tokens_create(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """A new token of the caller's: {token_id, token, expires}. The token is told this once."""
+        scopes = [str(scope) for scope in args.get("scopes") or ("read", "run")]
+        lifetime = args.get("lifetime")
+        if lifetime is not None and lifetime < 0:
+            raise UsageError(f"a token cannot be good for {lifetime} seconds: give a positive number, or 0")
+        token, op = auth.new_token(
+            caller.user,
+            scopes,
+            self.service.clock.wall(),
+            auth.TOKEN_LIFETIME if lifetime is None else lifetime,
+            args.get("note") or "",
+        )
+        for scope in scopes:
+            caller.identity.need(scope)
+        self.service.write(op)
+        await self.service.flushed()
+        return {"token_id": op.token_id, "token": token, "expires": op.expires}
+
+    @_operation(
+        "tokens.revoke", "run", "DELETE /api/v1/tokens/{token_id}", token_id=Arg(str, "id of a token", needed=True)
+    )
+    async def tokens_revoke(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """Make a token of the caller's worthless; links that came with it are closed at once."""
+        wanted = args["token_id"]
+        if not any(t.token_id == wanted for t in await self.service.store.read("tokens", caller.user)):
+            raise UsageError(f"no token {wanted[:32]!r}: `tokens.list` names yours")
+        self.service.write(RevokeToken(caller.user, wanted, self.service.clock.wall()))
+        await self.service.flushed()
+        self.on_revoked(wanted)
+        return {}
 
     @_operation("sessions.list", "read", "GET /api/v1/sessions", kernel_id=Arg(str, "only of this kernel"))
     def sessions_list(self, caller: Caller, args: dict[str, Any]) -> Any:

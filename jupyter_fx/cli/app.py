@@ -28,6 +28,7 @@ class FxApp(Command):
         "logs": ("jupyter_fx.cli.tasks.LogsApp", "print what a task printed"),
         "cancel": ("jupyter_fx.cli.tasks.CancelApp", "cancel tasks"),
         "login": ("jupyter_fx.cli.login.LoginApp", "keep a token for an fx hub"),
+        "token": ("jupyter_fx.cli.token.TokenApp", "make, list and revoke tokens"),
         "whoami": ("jupyter_fx.cli.login.WhoamiApp", "say who you are to the fx hub"),
         "doctor": ("jupyter_fx.cli.doctor.DoctorApp", "check this installation and say how to cure what is wrong"),
         "demo": ("jupyter_fx.cli.demo.DemoApp", "execute the quickstart notebook and say what ran where"),

@@ -433,6 +433,38 @@ def test_a_websocket_client_with_the_token_is_served_and_one_without_is_not(hub:
     asyncio.run(story())
 
 
+def test_a_token_allows_what_it_says_until_it_is_revoked_or_over(hub: HubProcess) -> None:
+    status, made = hub.rest("POST", "/api/v1/tokens", {"scopes": ["read"], "note": "a look"})
+    assert status == 200
+    assert hub.rest("GET", "/api/v1/tasks", token=made["token"])[0] == 200
+    status, refused = hub.rest("POST", "/api/v1/endpoints", {"name": "x"}, token=made["token"])
+    assert status == 403
+    assert "does not allow 'endpoints'" in refused["error"]["message"]
+    assert hub.rest("POST", "/api/v1/tokens", {"scopes": ["root"]})[0] == 400
+    assert hub.rest("POST", "/api/v1/tokens", {"lifetime": -1})[0] == 400
+    status, listed = hub.rest("GET", "/api/v1/tokens")
+    assert made["token"] not in json.dumps(listed)
+    assert "a look" in [one["note"] for one in listed]
+    status, wide = hub.rest("POST", "/api/v1/tokens", {"scopes": ["read", "run"]})
+    assert hub.rest("POST", "/api/v1/tokens", {"scopes": ["admin"]}, token=wide["token"])[0] == 403
+
+    async def story() -> None:
+        client = FakeClient(hub.told["url"], token=wide["token"])
+        await client.peer.opened(5)
+        assert hub.rest("DELETE", f"/api/v1/tokens/{wide['token_id']}")[0] == 200
+        with pytest.raises(FxError):
+            await client.peer.request("whoami", {}, 5)
+        client.peer.close()
+
+    asyncio.run(story())
+    assert hub.rest("GET", "/api/v1/tasks", token=wide["token"])[0] == 401
+    status, brief = hub.rest("POST", "/api/v1/tokens", {"lifetime": 1})
+    end = time.monotonic() + 10
+    while hub.rest("GET", "/api/v1/tasks", token=brief["token"])[0] != 401 and time.monotonic() < end:
+        time.sleep(0.1)
+    assert "expired" in hub.rest("GET", "/api/v1/tasks", token=brief["token"])[1]["error"]["message"]
+
+
 def test_a_second_hub_is_refused_with_cause_and_cure(hub: HubProcess) -> None:
     again = subprocess.run(
         [sys.executable, "-m", "jupyter_fx_hub"], env=hub.env, capture_output=True, text=True, timeout=30, check=False
