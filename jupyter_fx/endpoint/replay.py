@@ -1,8 +1,8 @@
-"""What an agent's journal says, read from its beginning. Pure."""
+"""What an agent's journal says, read from its beginning; and the shortest that says the same. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from jupyter_fx.endpoint import journal_kinds as kinds
@@ -11,8 +11,9 @@ from jupyter_fx.endpoint.events import Record
 from jupyter_fx.endpoint.outcome import restamped
 from jupyter_fx.protocol.messages import SessionSpec
 
-__all__ = ["replay"]
+__all__ = ["records_of", "replay"]
 
+_PER_RECORD = 500
 _PHASES = {kinds.START: STARTED, kinds.UNSTART: ACCEPTED}
 
 
@@ -66,3 +67,15 @@ def _doubt(tasks: dict[str, Entry]) -> None:
     for entry in tasks.values():
         if entry.phase == ACCEPTED:
             entry.phase = STARTED
+
+
+def records_of(entries: list[Entry], sessions: Iterable[tuple[SessionSpec, str]]) -> Iterator[Record]:
+    """The shortest journal that says the same."""
+    for at in range(0, len(entries), _PER_RECORD):
+        part = entries[at : at + _PER_RECORD]
+        yield Record(kinds.ACCEPT, [entry.task for entry in part])
+        yield Record(kinds.START, [entry.task.task_id for entry in part if entry.phase == STARTED])
+        yield Record(kinds.RESULT, [(entry.result, entry.upload) for entry in part if entry.result is not None])
+        yield Record(kinds.KEEP, [entry.task.task_id for entry in part if entry.kept])
+    for spec, owner in sessions:
+        yield Record(kinds.SESSION, (spec, owner))

@@ -47,8 +47,9 @@ from jupyter_fx.endpoint.events import (
     WriteFailed,
 )
 from jupyter_fx.endpoint.placing import Placing
-from jupyter_fx.endpoint.replay import replay
+from jupyter_fx.endpoint.replay import records_of, replay
 from jupyter_fx.endpoint.sessions import SessionBook
+from jupyter_fx.endpoint.steps import Steps
 from jupyter_fx.endpoint.talk import (
     Back,
     CancelWork,
@@ -90,15 +91,10 @@ from jupyter_fx.protocol.messages import (
 
 __all__ = ["AgentState"]
 
-UPDATE_DELAY: Final = 0.02
-"""Seconds that a step may wait for the result that makes it needless."""
-UPDATE_DELAY_CROWD: Final = 0.25
-"""The same for one of a crowd of short tasks: each would else cost the hub a row or two more than its result does."""
 _GONE: Final = 20_000
 _RUN: Final = "run:"
 """What a task waits for while an earlier run of it is being ended here."""
 _TEXT: Final = frozenset((int(EventKind.STDOUT), int(EventKind.STDERR)))
-_NO_TIME: Final = float("inf")
 
 
 class AgentState:
@@ -135,8 +131,7 @@ class AgentState:
         self.status: dict[str, Any] = {}
         self._trust = Trust(generation, boot_id, sure=sure, why=why)
         self._placing = Placing(self.tasks, self.books, functions or set())
-        self._fresh: dict[str, Entry] = {}
-        self._fresh_due = _NO_TIME
+        self._steps = Steps(self.books)
         self._sent: deque[tuple[int, list[str]]] = deque()
         self._gone: dict[str, tuple[int, int]] = {}
         """Fences of what was here: a lease that is not later is an old message."""
@@ -155,12 +150,12 @@ class AgentState:
             Back: self._given_back,
             CancelTasks: self._cancel,
             Keep: self._keep,
-            Functions: self._take_functions,
+            Functions: lambda message, _now: self._placing.take_functions(message),
             Demand: self._demand,
             SessionLease: self._lease,
             CloseSession: self._close_session,
-            SessionUp: self._session_up,
-            SessionGone: self._session_gone,
+            SessionUp: lambda message, _now: self.sessions.up(message),
+            SessionGone: lambda message, _now: self.sessions.gone(message),
             Capacity: self._capacity,
             Report: self._report,
             Opened: self._opened,
@@ -189,16 +184,11 @@ class AgentState:
 
     def next_timer(self) -> float:
         """When `handle_timer` wants to be called; infinity when not."""
-        return self._fresh_due
+        return self._steps.due
 
     def handle_timer(self, now: float) -> list[Any]:
         """Tell the steps that no result has made needless."""
-        if now < self._fresh_due:
-            return []
-        due = [entry for entry in self._fresh.values() if entry.tell_at <= now]
-        out = self._tell_steps(due) if due else []
-        self._fresh_due = min((entry.tell_at for entry in self._fresh.values()), default=_NO_TIME)
-        return out
+        return self._steps.tell_due(now)
 
     def sent(self, number: int, marks: list[str]) -> None:
         """The link has numbered a message: its ack ends these tasks, unless a later one tells of them, too."""
@@ -212,15 +202,7 @@ class AgentState:
 
     def records(self) -> Iterator[Record]:
         """What a new journal must hold."""
-        entries = list(self.tasks.values())
-        for at in range(0, len(entries), 500):
-            part = entries[at : at + 500]
-            yield Record(kinds.ACCEPT, [entry.task for entry in part])
-            yield Record(kinds.START, [entry.task.task_id for entry in part if entry.phase == STARTED])
-            yield Record(kinds.RESULT, [(entry.result, entry.upload) for entry in part if entry.result is not None])
-            yield Record(kinds.KEEP, [entry.task.task_id for entry in part if entry.kept])
-        for spec, owner in self.sessions.opened():
-            yield Record(kinds.SESSION, (spec, owner))
+        return records_of(list(self.tasks.values()), self.sessions.opened())
 
     def validate(self) -> None:
         """Raise AssertionError when the books contradict each other (called by tests after every event)."""
@@ -263,16 +245,16 @@ class AgentState:
             if task.session and self._restored:
                 # Cells that came before it may have to be placed again: that is decided by the manager's report.
                 self._restored.add(task_id)
-                self._note_steps([entry], now)
+                self._steps.note([entry], now)
             elif task_id in self._trust.strangers:
                 self._placing.wait(entry, _RUN + task_id)
-                self._note_steps([entry], now)
+                self._steps.note([entry], now)
             else:
                 entries.append(entry)
         for (_, final), (error, tasks) in refused.items():
             out.append(Send(Nack(tasks, error, final), keep=True))
         if taken:
-            self._note_steps(entries, now)
+            self._steps.note(entries, now)
             out.append(Write(Record(kinds.ACCEPT, taken), self._placing.place(entries)))
         return out
 
@@ -316,7 +298,7 @@ class AgentState:
         if result is not None:
             outcome.restamped(result, old)
             return out + (self._answer(entry) if entry.sent else [])
-        return out + self._tell_steps([entry])
+        return out + self._steps.tell([entry])
 
     def _dispatch_anew(self, task: LeasedTask, now: float) -> list[Any]:
         self.books.seen -= 1
@@ -326,9 +308,6 @@ class AgentState:
         assert entry.result is not None
         return [Send(Results([entry.result]), keep=True, marks=[entry.task.task_id])]
 
-    def _take_functions(self, message: Functions, _now: float) -> list[Any]:
-        return self._placing.take_functions(message)
-
     def _fetched(self, event: Fetched, now: float) -> list[Any]:
         if event.error is None:
             return self._placing.fetched(event)
@@ -336,32 +315,6 @@ class AgentState:
         return self._done(Done([one for one in ended if one.task_id in self.tasks]), now)
 
     # Steps.
-
-    def _note_steps(self, entries: list[Entry], now: float) -> None:
-        """Something is to be told of these, unless a result comes first."""
-        soon, later = now + UPDATE_DELAY, now + UPDATE_DELAY_CROWD
-        crowd = self.books.crowd
-        first = self._fresh_due
-        for entry in entries:
-            self._fresh[entry.task.task_id] = entry
-            entry.tell_at = at = later if crowd(entry.shape) else soon
-            first = min(first, at)
-        self._fresh_due = first
-
-    def _tell_steps(self, entries: list[Entry]) -> list[Any]:
-        updates: list[Update] = []
-        for entry in entries:
-            task = entry.task
-            self._fresh.pop(task.task_id, None)
-            if entry.told < 1:
-                updates.append(Update(task.task_id, task.attempt, task.fence, ACCEPTED, entry.accepted))
-                entry.told = 1
-            if entry.told < 2 and entry.phase == STARTED:
-                updates.append(Update(task.task_id, task.attempt, task.fence, STARTED, entry.started))
-                entry.told = 2
-        if not self._fresh:
-            self._fresh_due = _NO_TIME
-        return [Send(Updates(updates[at : at + 4000]), keep=True) for at in range(0, len(updates), 4000)]
 
     def _want(self, message: Want, now: float) -> list[Any]:
         t = now + self.wall
@@ -379,10 +332,10 @@ class AgentState:
                 entry.phase = STARTED
                 entry.started = t
                 fresh.append(task_id)
-                if entry.told and task_id not in self._fresh:
+                if entry.told and task_id not in self._steps:
                     steps.append(entry)
         if steps:
-            self._note_steps(steps, now)
+            self._steps.note(steps, now)
         said = Tell(Go(message.ticket, go))
         return [*told, Write(Record(kinds.START, fresh), [said]) if fresh else said]
 
@@ -442,9 +395,7 @@ class AgentState:
         return out + self._send_results(ready)
 
     def _finished(self, entry: Entry, result: Result, seconds: float) -> None:
-        self._fresh.pop(entry.task.task_id, None)
-        if not self._fresh:
-            self._fresh_due = _NO_TIME
+        self._steps.drop(entry.task.task_id)
         self.books.ended(entry.shape, entry.size, seconds)
         entry.phase = FINISHED
         entry.result = result
@@ -521,9 +472,7 @@ class AgentState:
         if entry.phase != FINISHED:
             self.books.ended(entry.shape, entry.size, 0.0)
         del self.tasks[task.task_id]
-        self._fresh.pop(task.task_id, None)
-        if not self._fresh:
-            self._fresh_due = _NO_TIME
+        self._steps.drop(task.task_id)
         gone = self._gone
         gone[task.task_id] = task.fence
         if len(gone) > _GONE:
@@ -546,7 +495,7 @@ class AgentState:
                 untold[task_id] = entry
             outputs.append(Output(task_id, entry.task.attempt, k, kind, t, data))
         out = batches.of_outputs(outputs)
-        return self._tell_steps(list(untold.values())) + out if untold else out
+        return self._steps.tell(list(untold.values())) + out if untold else out
 
     # Cancel, sessions, the rest.
 
@@ -581,12 +530,6 @@ class AgentState:
 
     def _close_session(self, message: CloseSession, _now: float) -> list[Any]:
         return self.sessions.close(message.session_id, message.reason, kill=message.kill)
-
-    def _session_up(self, message: SessionUp, _now: float) -> list[Any]:
-        return self.sessions.up(message)
-
-    def _session_gone(self, message: SessionGone, _now: float) -> list[Any]:
-        return self.sessions.gone(message)
 
     def _opened(self, event: Opened, _now: float) -> list[Any]:
         self.open = True
@@ -736,7 +679,7 @@ class AgentState:
         settled = self._trust.reported(message.tasks, self.tasks)
         told = [Tell(CancelWork(task_id, CancelMode.KILL)) for task_id in sorted(self._trust.strangers)]
         told += self.sessions.strange(message.sessions)
-        self._note_steps(runnable, now)
+        self._steps.note(runnable, now)
         lost = self.sessions.lost_but(message.sessions, None if message.gone else self._restored)
         self._restored = set()
         # The hub sends functions with the tasks that it leases: so it is asked to lease these again.
