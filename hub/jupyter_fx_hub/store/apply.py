@@ -15,6 +15,7 @@ from jupyter_fx_hub.store.schema import SPEC_INLINE
 from jupyter_fx_hub.store.sqlite import (
     EVENT_COLUMNS,
     MOVE_COLUMNS,
+    NEW_COLUMNS,
     TASK_COLUMNS,
     UPDATE_COLUMNS,
     insert_sql,
@@ -31,9 +32,9 @@ _OF_A_TASK: Final = (("events", "task"), ("bodies", "task"), ("uses", "task"), (
 _SEGMENT: Final = EVENT_COLUMNS.index("segment")
 
 
-def encode_outcome(op: FinishTask) -> bytes:
+def encode_outcome(op: FinishTask) -> bytearray:
     """What the column `outcome` holds: [error, blob, ref, times, usage]; `queries.decode_outcome` reads it."""
-    return _PACK.encode((op.error, op.blob, op.ref, op.times, op.usage))
+    return bytearray(_PACK.encode((op.error, op.blob, op.ref, op.times, op.usage)))
 
 
 class _Needs(NamedTuple):
@@ -100,13 +101,14 @@ class Applier:
         self._revision += 1
         revision, pk = self._revision, self._next_pk
         rows: list[tuple[Any, ...]] = []
+        ended: list[tuple[Any, ...]] = []
         bodies: list[tuple[int, bytes]] = []
         linked: list[tuple[Pending, _Needs]] = []
         for task_id, entry in items:
             op, end = entry.insert, entry.finish
             assert op is not None
             entry.pk = pk
-            spec: bytes | None = op.spec
+            spec: bytearray | None = bytearray(op.spec)
             if len(op.spec) > SPEC_INLINE:
                 bodies.append((pk, op.spec))
                 spec = None
@@ -114,19 +116,23 @@ class Applier:
             if needs is not None or (end is not None and end.blob is not None):
                 linked.append((entry, needs or _NOTHING))
             boot, fence = entry.fence
-            rows.append(
-                (
-                    *(pk, bytes.fromhex(task_id), op.owner, op.kind, entry.state, entry.attempt, boot, fence, revision),
-                    *(entry.endpoint_id, op.session_id, op.function, op.name, op.group, op.submitted, entry.started),
-                    *(end.finished if end else 0.0, op.expires_at, op.hash, entry.history),
-                    *(encode_outcome(end) if end else None, spec, end.payload if end else None),
-                )
+            new = (
+                *(pk, bytearray.fromhex(task_id), op.owner, op.kind, int(entry.state), entry.attempt, boot, fence),
+                *(revision, entry.endpoint_id, op.session_id, op.function, op.name, op.group, op.submitted),
+                *(entry.started, end.finished if end else 0.0, op.expires_at, bytearray(op.hash)),
+                bytearray(entry.history),
             )
+            if end is None:
+                rows.append((*new, spec))
+            else:
+                ended.append((*new, encode_outcome(end), spec, bytearray(end.payload)))
             pk += 1
         self._next_pk = pk
         moved: list[tuple[str, Pending]] = []
         refused: set[int] = set()
-        if write_rows(self._cursor, insert_sql, "tasks", TASK_COLUMNS, rows) != len(rows):
+        changed = write_rows(self._cursor, insert_sql, "tasks", NEW_COLUMNS, rows)
+        changed += write_rows(self._cursor, insert_sql, "tasks", TASK_COLUMNS, ended)
+        if changed != len(items):
             moved, refused = self._refused_inserts(items)
         for body in bodies:
             if body[0] not in refused:
@@ -170,14 +176,14 @@ class Applier:
             end = entry.finish
             boot, fence = entry.fence
             move = (
-                *(bytes.fromhex(task_id), entry.owner, entry.state, entry.attempt, boot, fence, revision),
-                *(entry.endpoint_id, entry.history, entry.started),
+                *(bytearray.fromhex(task_id), entry.owner, int(entry.state), entry.attempt, boot, fence, revision),
+                *(entry.endpoint_id, bytearray(entry.history), entry.started),
             )
             if end is None:
                 # Not the columns of an end: each that is named costs, changed or not.
                 moves.append(move)
                 continue
-            ends.append((*move, end.finished, encode_outcome(end), end.payload))
+            ends.append((*move, end.finished, encode_outcome(end), bytearray(end.payload)))
             if end.blob is not None:
                 linked.append((task_id, entry))
         changed = write_rows(self._cursor, update_tasks_sql, "tasks", MOVE_COLUMNS, moves)
