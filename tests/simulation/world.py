@@ -69,6 +69,7 @@ FUNCTION = "a" * 64
 EPOCH = 1_000_000.0
 FAULTS = [
     "hub dies",
+    "disk stalls",
     "client cut",
     "agent cut",
     "agent dies",
@@ -260,6 +261,8 @@ class World:
         self.disk = Disk()
         self.boot = 0
         self.steps = 0
+        self.stalled = 0
+        """The step until which the disk writes nothing; then the hub dies. 0: it writes."""
         self.starts: dict[str, int] = {}
         self.agents = {e: Agent(self, e, outlived=e[0] == "2") for e in ("1" * 32, "2" * 32)}
         self.names = {"1" * 32: "one", "2" * 32: "two"}
@@ -496,7 +499,7 @@ class World:
             if rng.random() < 0.1:
                 options.expires = rng.uniform(0.5, 300.0)
             known = list(client.specs)
-            if known and rng.random() < 0.15:
+            if known and not self.stalled and rng.random() < 0.15:
                 options.inputs = rng.sample(known[-20:], min(len(known), rng.randrange(1, 3)))
             if rng.random() < 0.1:
                 options.resources = msgspec.structs.replace(options.resources, cores=2)
@@ -553,7 +556,12 @@ class World:
             agent = rng.choice(list(self.agents.values()))
             self.at(agent, agent.step)
         elif roll < 0.88:
-            self.commit(rng.randrange(1, 12))
+            if self.steps > self.stalled:
+                self.commit(rng.randrange(1, 12))
+                if self.stalled:
+                    # What was sent meanwhile is known to those who got it, and to nobody else.
+                    self.stalled = 0
+                    self.crash_hub()
         elif roll < 0.93:
             client = rng.choice(self.clients)
             if not client.link:
@@ -587,7 +595,9 @@ class World:
         if kind in {"journal torn", "machine restarted"} and not self.on_disk(agent):
             return
         self.faults[kind] = self.faults.get(kind, 0) + 1
-        if kind == "hub dies":
+        if kind == "disk stalls":
+            self.stalled = self.steps + self.rng.randrange(1_000)
+        elif kind == "hub dies":
             self.crash_hub()
         elif kind == "client cut":
             self.cut_client(client)
