@@ -13,7 +13,7 @@ from typing import Final
 __all__ = ["Counters"]
 
 _SIZE: Final = 64
-_STARTED, _FINISHED, _ITEM, _MAIL, _AIM = range(5)
+_STARTED, _FINISHED, _ITEM, _MAIL, _AIM, _TAKEN = range(6)
 
 
 class Counters:
@@ -36,6 +36,11 @@ class Counters:
         return self._cells[_FINISHED]
 
     @property
+    def taken(self) -> int:
+        """Number of the task that was taken up last; 0 before the first."""
+        return self._cells[_TAKEN]
+
+    @property
     def item(self) -> int:
         """Index of the map item in hand."""
         return self._cells[_ITEM]
@@ -44,9 +49,9 @@ class Counters:
         """Make the worker look at its channel before it takes up its next task."""
         self._cells[_MAIL] = 1
 
-    def aim(self, start_number: int) -> None:
-        """Let SIGINT interrupt only the task with this start number."""
-        self._cells[_AIM] = start_number
+    def aim(self, number: int) -> None:
+        """Let SIGINT interrupt only the task with this number."""
+        self._cells[_AIM] = number
 
     def forked(self) -> None:
         """The worker has the descriptor: close ours."""

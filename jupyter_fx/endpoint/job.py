@@ -25,6 +25,7 @@ class Job:
         "cancel",
         "flushing",
         "handed",
+        "interrupted",
         "items",
         "key",
         "no",
@@ -52,6 +53,8 @@ class Job:
         self.cancel = -1
         """The CancelMode that was asked for, -1: none."""
         self.timed_out = False
+        self.interrupted = False
+        """Whether it was sent a SIGINT."""
         self.why_killed = ""
         """Set when the manager itself ends the worker because of this task: the reason, for people."""
         self.items = 0

@@ -49,6 +49,8 @@ from jupyter_fx.protocol.messages import CancelMode, ErrorInfo, Kind
 
 __all__ = ["Manager", "ManagerSpec"]
 
+_LOOKS: Final = (0.01, 0.1, 0.5)
+"""Seconds after which a task that was to be dropped is looked for among those that run."""
 _PROGRESS: Final = 0.5
 """Seconds between two words about how far a map chunk is."""
 
@@ -415,7 +417,7 @@ class Manager:
             self._finish(job, Ended(message.task_id, "cancelled"))
             return
         job.cancel = message.mode
-        if worker.start_number(job):
+        if job in worker.in_hand:
             self._stop(job, worker, message.mode)
 
     def _timed_out(self, job: Job) -> None:
@@ -425,26 +427,32 @@ class Manager:
 
     def _stop(self, job: Job, worker: WorkerProc, mode: int) -> None:
         """Drop it if it has not started, else climb the ladder. What is prefetched behind it goes to others."""
-        if worker.start_number(job) > worker.counters.started:
-            worker.drop([job])
-        else:
+        if worker.runs(job):
             others = [other for other in worker.in_hand if other is not job]
             if others:
                 worker.drop(others)
+        else:
+            worker.drop([job])
+            # It may be taken up before the worker reads that; the answer then comes after it.
+            job.timers += tuple(self.loop.call_later(after, self._look_again, job) for after in _LOOKS)
         for after, rung in rungs(mode, session=bool(worker.session)):
             if after:
                 job.timers += (self.loop.call_later(after, self._climb, job, rung),)
             else:
                 self._climb(job, rung)
 
+    def _look_again(self, job: Job) -> None:
+        if not job.interrupted:
+            self._climb(job, Rung.INTERRUPT)
+
     def _climb(self, job: Job, rung: Rung) -> None:
         worker = job.worker
-        if worker is None or worker.gone or not worker.start_number(job):
+        if worker is None or worker.gone or not worker.runs(job):
             return
         if rung == Rung.INTERRUPT:
-            if worker.start_number(job) == worker.counters.started:
-                worker.interrupt(job)
-        elif worker.start_number(job) == worker.counters.started:
+            job.interrupted = True
+            worker.interrupt(job)
+        else:
             worker.signal(rung)
             if rung == Rung.KILL:
                 self.pool.reap(worker)
@@ -495,7 +503,7 @@ class Manager:
             queue.clear()
         self._give_home(waiting, message.reason)
         for worker in self.pool.workers():
-            behind = [job for job in worker.in_hand if worker.start_number(job) > worker.counters.started]
+            behind = worker.not_taken_up()
             if behind:
                 worker.drop(behind)
 

@@ -60,7 +60,7 @@ class WorkerOwner(Protocol):
 
 
 class WorkerProc:
-    """`in_hand` holds jobs in the order in which they are taken up; the first has start number `reported` + 1."""
+    """`in_hand` holds jobs in the order in which they are taken up; `reported` counts those whose end was told."""
 
     def __init__(
         self, name: str, width: int, session: str, owner: WorkerOwner, loop: asyncio.AbstractEventLoop
@@ -83,7 +83,7 @@ class WorkerProc:
         self._known: OrderedDict[str, None] = OrderedDict()
         self._seen = [0, 0]
         self._text: tuple[deque[tuple[int, int, bytes]], deque[tuple[int, int, bytes]]] = (deque(), deque())
-        """Of each stream what is not told yet: (marker that ends it or 0, start number of the task that ran, text)."""
+        """Of each stream what is not told yet: (marker that ends it or 0, number of the task that ran, text)."""
         self._waiting = array.array("i", [0])
         self._cutters = (Cutter(), Cutter())
         self._dump = Dump()
@@ -129,15 +129,13 @@ class WorkerProc:
 
     def interrupt(self, job: Job) -> None:
         """SIGINT for this job and no other: it must be the one that runs."""
-        number = self.start_number(job)
-        if number:
-            self.counters.aim(number)
-            self.signal(signal.SIGINT)
+        self.counters.aim(job.no)
+        self.signal(signal.SIGINT)
 
     def drain(self) -> None:
         """The process is gone: read what it said last."""
         self._wire.drain()
-        job = self._by_start(self.counters.started) or (self.in_hand[0] if self.in_hand else None)
+        job = self._by_number(self.counters.taken) or (self.in_hand[0] if self.in_hand else None)
         for stream in (0, 1):
             while self._read(stream):
                 pass
@@ -166,22 +164,30 @@ class WorkerProc:
 
     # Work.
 
-    def start_number(self, job: Job) -> int:
-        """The number that `started` has while `job` runs; 0 when the worker does not have it."""
-        for at, mine in enumerate(self.in_hand):
-            if mine is job:
-                return self.reported + 1 + at
-        return 0
+    # Which job runs is told by its number, not by counting: a worker that was asked to drop jobs may have done so
+    # before its word of it is here.
 
-    def _by_start(self, number: int) -> Job | None:
-        at = number - self.reported - 1
-        return self.in_hand[at] if 0 <= at < len(self.in_hand) else None
+    def _by_number(self, number: int) -> Job | None:
+        return next((job for job in self.in_hand if job.no == number), None)
+
+    def runs(self, job: Job) -> bool:
+        """Whether `job` is what the worker is running now."""
+        counters = self.counters
+        return counters.taken == job.no and counters.started > counters.finished
+
+    def not_taken_up(self) -> list[Job]:
+        """The jobs that it has not started, as far as can be seen now."""
+        taken, jobs = self.counters.taken, list(self.in_hand)
+        for at, job in enumerate(jobs):
+            if job.no == taken:
+                return jobs[at + 1 :]
+        return jobs
 
     @property
     def current(self) -> Job | None:
         """The job that the worker is running now."""
-        started = self.counters.started
-        return self._by_start(started) if started > self.counters.finished else None
+        counters = self.counters
+        return self._by_number(counters.taken) if counters.started > counters.finished else None
 
     def knows(self, function: str) -> bool:
         """Whether the worker has the function."""
@@ -295,7 +301,7 @@ class WorkerProc:
         if fd < 0:
             return False
         fcntl.ioctl(fd, termios.FIONREAD, self._waiting)
-        owner = self.counters.started
+        owner = self.counters.taken
         try:
             data = os.read(fd, self._waiting[0] or _READ)
         except (BlockingIOError, InterruptedError):
@@ -319,7 +325,7 @@ class WorkerProc:
             if mark > upto:
                 return
             waiting.popleft()
-            self._tell(stream, job if mark else self._by_start(owner), text)
+            self._tell(stream, job if mark else self._by_number(owner), text)
 
     def _cut(self, mark: int, job: Job | None) -> None:
         """A frame names a marker: what stands before it belongs to the frame's job and goes first."""

@@ -16,9 +16,9 @@ from typing import Any
 
 from jupyter_fx_worker import frames
 
-__all__ = ["AIM", "FINISHED", "ITEM", "MAIL", "STARTED", "Channel", "Counter", "Interrupts"]
+__all__ = ["AIM", "FINISHED", "ITEM", "MAIL", "STARTED", "TAKEN", "Channel", "Counter", "Interrupts"]
 
-STARTED, FINISHED, ITEM, MAIL, AIM = range(5)
+STARTED, FINISHED, ITEM, MAIL, AIM, TAKEN = range(6)
 _CHUNK = 1 << 18
 
 
@@ -40,7 +40,7 @@ class Interrupts:
     """SIGINT raises KeyboardInterrupt in user code and is ignored elsewhere.
 
     The handler stays installed all the time (an ignored SIGINT would be inherited by the user's subprocesses); `live`
-    says whether user code runs. When the manager aims (counter AIM), only the task of that start number is interrupted.
+    says whether user code runs. When the manager aims (counter AIM), only the task of that number is interrupted.
     """
 
     def __init__(self, cells: Any) -> None:
@@ -60,7 +60,7 @@ class Interrupts:
             if not self.live:
                 return
             aim = self._cells[AIM]
-            if aim and aim != self._cells[STARTED]:
+            if aim and aim != self._cells[TAKEN]:
                 return
             if self.busy:
                 self.pending = True

@@ -16,7 +16,7 @@ from typing import Any
 
 import jupyter_fx_worker
 from jupyter_fx_worker import calls, cells, envelope, errors, forksafe, portable
-from jupyter_fx_worker.channel import FINISHED, MAIL, STARTED, Channel, Counter, Interrupts
+from jupyter_fx_worker.channel import FINISHED, MAIL, STARTED, TAKEN, Channel, Counter, Interrupts
 from jupyter_fx_worker.streams import Streams
 
 __all__ = ["Worker", "main"]
@@ -155,6 +155,7 @@ class Worker:
             self._flush()
         self._no = no
         self._started += 1
+        self.cells[TAKEN] = no
         self.cells[STARTED] = self._started
         begun = time.time()
         try:
