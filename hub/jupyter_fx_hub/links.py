@@ -313,7 +313,8 @@ class Door:
         if endpoint is None:
             if hello.token or "identity" in served.peer:
                 raise AuthError(
-                    "the fx hub does not know this endpoint's credential: enrol it again with `jupyter fx endpoint add`"
+                    "the fx hub does not know this endpoint's credential: delete it here and enrol it again "
+                    "(`jupyter fx endpoint delete`, `code`, `configure`)"
                 )
             holder.append(GuestLink(self, served))
             return self._answer("", ("", ""))
