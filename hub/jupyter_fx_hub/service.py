@@ -300,11 +300,7 @@ class Service:
         return self.position
 
     def _writes(self, instruction: Writes) -> None:
-        write = self.store.write
-        position = self.position
-        for op in instruction.ops:
-            position = write(op)
-        self.position = position
+        self.position = position = self.store.write_all(instruction.ops)
         if instruction.confirm:
             self._confirming.append((position, instruction.confirm))
 

@@ -162,7 +162,7 @@ class Executor(concurrent.futures.Executor):
     def _send(self, client: HubClient, prepared: Prepared) -> TaskFuture:
         future: TaskFuture = prepared[0]
         self._pending.add(future)
-        future._owner = self._done  # noqa: SLF001
+        future._owner = self  # noqa: SLF001
         if self._max_workers is None:
             client.push(prepared)
             return future

@@ -24,6 +24,7 @@ from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import BlobRef, CancelMode, Event, EventKind, Kind, Outcome
 
 if TYPE_CHECKING:
+    from jupyter_fx.client.executor import Executor
     from jupyter_fx.client.hub import HubClient
 
 __all__ = ["OnEvent", "TaskFuture", "as_completed", "wait"]
@@ -77,8 +78,8 @@ class TaskFuture(concurrent.futures.Future[Any]):
     _next_event = 0
     _on_event: OnEvent | None = None
     _bounded = False
-    _owner: Callable[[TaskFuture], object] | None = None
-    """Called before the callbacks when it is done."""
+    _owner: Executor | None = None
+    """Whose `_done` is called before the callbacks when it is done."""
     _runs: Mapping[int, Any] = _NO_RUNS
     """Of a map: index of the first item -> BlobRef, envelope, or error in words."""
 
@@ -283,7 +284,7 @@ class TaskFuture(concurrent.futures.Future[Any]):
         owner, self._owner = self._owner, None
         if owner is not None:
             try:
-                owner(self)
+                owner._done(self)  # noqa: SLF001
             except Exception:
                 log.exception("the end of task %s could not be dealt with", self.task_id[-8:])
         if self._done_callbacks:

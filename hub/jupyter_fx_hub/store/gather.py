@@ -45,9 +45,9 @@ class Gatherer:
         self._waiting: set[str] = set()
         """… and those of them that have not ended."""
 
-    def add(self, op: Op) -> None:
-        """Add an op; what is to become of it is decided at the end of this turn of the loop."""
-        self._ops.append(op)
+    def add(self, ops: list[Op]) -> None:
+        """Add ops; what is to become of them is decided at the end of this turn of the loop."""
+        self._ops += ops
         if self._turn is None:
             self._turn = self._loop.call_soon(self._turn_ends)
 

@@ -8,6 +8,8 @@ inserted, moved and finished within one group costs one row.
 
 from __future__ import annotations
 
+import msgspec
+
 from jupyter_fx_hub.store.ops import (
     AddEvents,
     DeleteFinished,
@@ -21,39 +23,24 @@ from jupyter_fx_hub.store.ops import (
 __all__ = ["Group", "Pending", "grouped"]
 
 
-class Pending:
+class Pending(msgspec.Struct, gc=False):
     """What a group does to one task: an INSERT when `insert` is there, else an UPDATE."""
 
-    __slots__ = (
-        "attempt",
-        "endpoint_id",
-        "fence",
-        "finish",
-        "history",
-        "insert",
-        "names",
-        "owner",
-        "pk",
-        "started",
-        "state",
-    )
-
-    def __init__(self, owner: str) -> None:
-        self.owner = owner
-        self.insert: InsertTask | None = None
-        self.finish: FinishTask | None = None
-        self.names: list[str] = []
-        self.state = 0
-        self.attempt = 0
-        self.fence = (0, 0)
-        self.endpoint_id = ""
-        self.history = b""
-        self.started = 0.0
-        self.pk = 0
+    owner: str
+    insert: InsertTask | None = None
+    finish: FinishTask | None = None
+    names: tuple[str, ...] = ()
+    state: int = 0
+    attempt: int = 0
+    fence: tuple[int, int] = (0, 0)
+    endpoint_id: str = ""
+    history: bytes = b""
+    started: float = 0.0
+    pk: int = 0
 
     def move(self, op: MoveTask | FinishTask, name: str) -> None:
         """Overlay a later op; what it does not say (`started` 0) stays."""
-        self.names.append(name)
+        self.names += (name,)
         self.state = op.state
         self.attempt = op.attempt
         self.fence = op.fence

@@ -128,12 +128,16 @@ class Store:
 
     def write(self, op: Op) -> int:
         """Queue an op; its position. It is on disk once `committed` has reached that."""
+        return self.write_all([op])
+
+    def write_all(self, ops: list[Op]) -> int:
+        """Queue ops, in order; the position of the last one."""
         if self.failure is not None or self._closed:
             raise HubUnavailable(
                 f"the fx hub's database {self.path} takes nothing any more: {self.failure or 'it is closed'}"
             )
-        self._written += 1
-        self._gatherer.add(op)
+        self._written += len(ops)
+        self._gatherer.add(ops)
         return self._written
 
     def read(self, name: str, *args: Any, **more: Any) -> asyncio.Future[Any]:

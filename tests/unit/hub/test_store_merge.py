@@ -25,7 +25,7 @@ def test_insert_moves_and_finish_of_one_task_are_one_row():
         10,
         1,
         4.0,
-        ["MoveTask", "MoveTask", "FinishTask"],
+        ("MoveTask", "MoveTask", "FinishTask"),
     )
 
 
