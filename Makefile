@@ -12,6 +12,7 @@ BENCH_VENV := .venv-bench
 BENCH_READY := .make/venv-bench
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+LAB_ARGS ?=
 
 # What is checked: every import package and the programs beside them; some folders come with later work.
 TYPED := jupyter_fx kernel/jupyter_fx_kernel kernel/jupyter_fx_worker hub/jupyter_fx_hub bench tools
@@ -48,7 +49,8 @@ format: $(READY) ## let ruff format and fix what it can
 	$(BIN)/ruff check --fix .
 
 lab: $(READY) ## open notebooks/ in JupyterLab
-	$(BIN)/jupyter lab --notebook-dir notebooks
+	@# Jupyter starts as root only when told so: in a container there may be nobody else.
+	$(BIN)/jupyter lab --notebook-dir notebooks $$([ "$$(id -u)" = 0 ] && echo --allow-root || true) $(LAB_ARGS)
 
 bench: $(BENCH_READY) ## measure us beside the peers (BENCH_ARGS="--peers pool,parsl --rounds 1" narrows it)
 	@$(BENCH_VENV)/bin/python -m bench.run $(BENCH_ARGS)
