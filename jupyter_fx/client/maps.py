@@ -12,7 +12,7 @@ from jupyter_fx import payload
 from jupyter_fx.client.futures import TaskFuture
 from jupyter_fx.errors import UsageError
 from jupyter_fx.ids import new_id
-from jupyter_fx.protocol.limits import MAP_ITEMS_MAX
+from jupyter_fx.protocol.limits import INLINE_MAX, MAP_ITEMS_MAX
 from jupyter_fx.protocol.messages import TaskOptions
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ __all__ = ["MapResult", "Progress", "next_size"]
 
 TARGET = 0.1
 """Seconds that a chunk shall run: long beside the cost of a task, short beside a person's patience."""
+INLINE = int(INLINE_MAX * 0.9)
+"""Bytes up to which the items and the results of a chunk are best kept …"""
+ENOUGH = 0.002
+"""… as long as such a chunk runs so many seconds."""
 FIRST_SIZE = 8
 GROWTH = 8
 AHEAD_FIXED = 1024
@@ -39,10 +43,14 @@ class Progress(NamedTuple):
     total: int | None
 
 
-def next_size(size: int, seconds: float, left: int | None) -> int:
+def next_size(size: int, seconds: float, left: int | None, weight: float = 0.0) -> int:
     """The size of the next chunks after one of `size` items ran for `seconds`, with `left` items to go (None:
-    unknown)."""
+    unknown), an item or its result having `weight` bytes (0: unknown)."""
     fits = MAP_ITEMS_MAX if seconds <= 0 else int(size * TARGET / seconds)
+    most = int(INLINE / weight) if weight > 0 else 0
+    if most * seconds >= ENOUGH * size:
+        # As bytes inside of messages rather than as files: at 100 ns an item the files are a third of what it costs.
+        fits = min(fits, most)
     size = max(1, min(fits, size * GROWTH, MAP_ITEMS_MAX))
     return size if left is None else max(1, min(size, -(-left // SPREAD)))
 
@@ -85,6 +93,7 @@ class MapResult:
         self._slots: dict[str, tuple[int, int]] = {}  # task id: index of the first item, number of items
         self._ahead = AHEAD_FIXED if self._fixed else AHEAD
         self._taken = 0
+        self._weight = 0.0  # bytes of an item of the last chunk
         self._finished = 0
         self._failures: dict[int, BaseException] = {}
         self._exhausted = self._cancelled = False
@@ -231,7 +240,9 @@ class MapResult:
         prepared = self._client.prepare_map(
             self._function, chunk, star=self._star, endpoint=self._endpoint, options=self._options
         )
-        future = prepared[0]
+        future, spec, _function = prepared
+        blob = spec.options.blob if spec.options is not None else None
+        self._weight = (len(spec.payload) if blob is None else blob.size) / len(chunk)
         with self._change:
             self._slots[future.task_id] = self._taken, len(chunk)
             self._taken += len(chunk)
@@ -249,7 +260,9 @@ class MapResult:
             if not self._fixed and outcome is not None and len(outcome.times) >= 5 and outcome.times[3]:
                 left = None if self._total is None else self._total - self._taken
                 count = self._slots[future.task_id][1]
-                self._size = next_size(count, outcome.times[4] - outcome.times[3], left)
+                came = len(outcome.payload) if outcome.blob is None else outcome.blob.size
+                weight = max(self._weight, came / count)
+                self._size = next_size(count, outcome.times[4] - outcome.times[3], left, weight)
             self._change.notify_all()
 
     def _noted(self, error: BaseException) -> BaseException:

@@ -157,6 +157,13 @@ def test_chunks_follow_the_time_that_items_take(size: int, seconds: float, left:
     assert maps.next_size(size, seconds, left) == expected
 
 
+def test_chunks_of_many_small_items_stay_inside_of_messages() -> None:
+    fits = int(maps.INLINE / 5.0)
+    assert maps.next_size(20_000, 20_000 * 1e-7, None, 5.0) == fits
+    # Few large items are not worth a message of their own.
+    assert maps.next_size(500, 500 * 1e-6, None, 50_000.0) == maps.next_size(500, 500 * 1e-6, None)
+
+
 def test_executor_map_is_lazy_with_a_buffer(client: HubClient, hub: FakeHub) -> None:
     read: list[int] = []
 
