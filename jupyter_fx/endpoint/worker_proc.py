@@ -89,8 +89,8 @@ class WorkerProc:
         self._dump = Dump()
         self.counters = Counters()
         ours, theirs = socket.socketpair()
-        out_read, out_write = os.pipe2(os.O_CLOEXEC)
-        err_read, err_write = os.pipe2(os.O_CLOEXEC)
+        out_read, out_write = os.pipe()
+        err_read, err_write = os.pipe()
         self._pipes = [out_read, err_read]
         self._theirs = [theirs.detach(), out_write, err_write]
         for fd in self._pipes:

@@ -38,7 +38,9 @@ class Zygote:
         self._hello: dict[str, Any] = {}
         self._open = True
         self._orphaned_at: float | None = None
-        self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake_r, self._wake_w = os.pipe()
+        os.set_blocking(self._wake_r, False)
+        os.set_blocking(self._wake_w, False)
         signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _signum, _frame: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
