@@ -26,6 +26,8 @@ REMEMBERED: Final = 10_000
 """Links whose last acknowledged number is remembered for their reconnect."""
 ALIVE_WITHIN: Final = 12.0
 """Seconds within which an agent was heard for its link to count as alive: another incarnation is refused."""
+AGENT_ACK_DELAY: Final = 0.005
+"""Seconds that an ack to an agent waits for the next dispatch: it ends a journal's entry, and nobody waits for that."""
 _NEEDS: Final = {
     "Functions": "run",
     "Submit": "run",
@@ -137,6 +139,7 @@ class AgentLink(_Link):
 
     def __init__(self, door: Door, served: Served, endpoint: EndpointRow, hello: Hello) -> None:
         super().__init__(door, served, endpoint.owner, hello.link_id)
+        served.ack_delay = AGENT_ACK_DELAY
         self.endpoint_id, self.name = endpoint.endpoint_id, endpoint.name
         self.key = (f"endpoint:{endpoint.endpoint_id}", hello.link_id)
         self.info = dict(hello.info)

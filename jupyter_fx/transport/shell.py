@@ -52,7 +52,8 @@ class Shell:
         self._loop = asyncio.get_running_loop()
         self._clock = clock or SystemClock()
         self._on_message, self._on_acked, self._on_request = on_message, on_acked, on_request
-        self._ack_delay = ack_delay
+        self.ack_delay = ack_delay
+        """Seconds that an ack waits for something to travel with."""
         self._ack_timer: asyncio.TimerHandle | None = None
         self._flush_handle: asyncio.Handle | None = None
         self._window = 0.0
@@ -96,11 +97,11 @@ class Shell:
     def acknowledge(self, number: int) -> None:
         """All messages up to `number` are durable here; told with the next frame, at the latest after `ack_delay`."""
         self.link.acknowledge(number)
-        if not self._ack_delay:
+        if not self.ack_delay:
             if self._flush_handle is None:
                 self._schedule_flush()
         elif self._ack_timer is None:
-            self._ack_timer = self._loop.call_later(self._ack_delay, self._flush)
+            self._ack_timer = self._loop.call_later(self.ack_delay, self._flush)
 
     def request(self, op: str, args: dict[str, Any] | None = None, timeout: float | None = 30.0) -> asyncio.Future[Any]:
         """Ask the other side; the future of the value. While the link is not open it waits until it is.
