@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 from tornado.httputil import HTTPServerRequest
-from tornado.web import Application, HTTPError, RequestHandler
+from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
 from jupyter_fx.errors import (
     AuthError,
@@ -51,6 +51,7 @@ def status_of(error: FxError) -> int:
     return 503 if isinstance(error, HubUnavailable | EndpointUnreachable) else 500
 
 
+@stream_request_body
 class ApiHandler(RequestHandler):
     """What every handler has: no cookies, errors as JSON, headers that keep browsers from guessing."""
 
@@ -60,6 +61,7 @@ class ApiHandler(RequestHandler):
     def initialize(self, door: Door, **_: Any) -> None:
         """Take the hub's parts."""
         self.door = door
+        self.received = bytearray()
 
     def set_default_headers(self) -> None:
         """No caching, no sniffing, no framing; nothing about the server."""
@@ -71,8 +73,13 @@ class ApiHandler(RequestHandler):
     def check_xsrf_cookie(self) -> None:
         """Cookies are never looked at: there is nothing to forge."""
 
+    def data_received(self, chunk: bytes) -> None:
+        """A part of the body: kept for whom `prepare` has let in, so that a stranger's costs no memory."""
+        if self.identity is not None:
+            self.received += chunk
+
     async def prepare(self) -> None:
-        """Find out who calls."""
+        """Find out who calls, before anything of the body is read."""
         self.identity: Identity | None = None
         if self.auth != "none":
             scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
@@ -140,11 +147,11 @@ class OperationHandler(ApiHandler):
         self.answer(_plain(value))
 
     def _body(self) -> dict[str, Any]:
-        if not self.request.body:
+        if not self.received:
             return {}
         try:
-            found = msgspec.json.decode(self.request.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            found = msgspec.json.decode(self.received)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UsageError(f"the body is no JSON: {error}") from error
         if not isinstance(found, dict):
             raise UsageError("the body must be a JSON object of arguments")
@@ -175,7 +182,8 @@ class MetricsHandler(ApiHandler):
         assert self.identity is not None
         self.identity.need("read")
         self.set_header("Content-Type", metrics.CONTENT_TYPE)
-        self.finish(metrics.render(self.door.service))
+        everybody = self.identity.may("admin") and self.identity.user == self.door.user
+        self.finish(metrics.render(self.door.service, None if everybody else self.identity.user))
 
 
 class OpenApiHandler(ApiHandler):
@@ -192,6 +200,7 @@ class NothingHandler(ApiHandler):
     """Every other path."""
 
     auth = "none"
+    identity = None
 
     async def prepare(self) -> None:
         """Nothing is here."""

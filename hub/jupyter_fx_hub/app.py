@@ -7,6 +7,7 @@ import errno
 import gc
 import getpass
 import logging
+import os
 import signal
 import sqlite3
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 from traitlets import Bool, Enum, Float, Int, List, TraitError, Unicode
 from traitlets.config import Application
@@ -38,6 +40,8 @@ from jupyter_fx_hub.store.store import RETENTION, Store
 
 __all__ = ["Hub", "HubApp", "main"]
 
+CONNECTIONS_MAX: Final = 2048
+"""HTTP connections at a time, links not counted; fewer where the system allows fewer than twice as many files."""
 OWN_TOKEN: Final = "hub.json of pid"  # noqa: S105 (the name of a token, not a token)
 log = logging.getLogger("jupyter_fx_hub")
 
@@ -55,7 +59,7 @@ class Hub:
         self.service = Service(self.clock)
         self.store: Store | None = None
         self._unix: UnixServer | None = None
-        self._http: HTTPServer | None = None
+        self._http: _Server | None = None
         self._idle_since = self.clock.monotonic()
         self._chores: list[asyncio.Task[None]] = []
         self._token_id = ""
@@ -116,13 +120,14 @@ class Hub:
                 "--HubApp.port=N, or 0 for any that is free"
             ) from error
         application = make_application(self.door, frozenset(app.origins))
-        self._http = HTTPServer(
+        self._http = _Server(
             application,
             max_body_size=BODY_MAX,
             max_header_size=16 * 1024,
             idle_connection_timeout=60.0,
             body_timeout=30.0,
         )
+        self._http.most = _descriptors() // 2
         self._http.add_sockets(sockets)
         return f"http://{app.ip}:{sockets[0].getsockname()[1]}"
 
@@ -141,8 +146,6 @@ class Hub:
 
     @staticmethod
     def _pid() -> int:
-        import os
-
         return os.getpid()
 
     def stop_soon(self, status: int) -> None:
@@ -235,6 +238,33 @@ class Hub:
             await self.blobs.collect()
 
 
+class _Server(HTTPServer):
+    """An HTTP server that holds at most `most` connections besides links: every user of the machine can connect."""
+
+    most = CONNECTIONS_MAX
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        """Take a connection, or close it at once."""
+        if len(self._connections) >= self.most:
+            stream.close()
+            return
+        super().handle_stream(stream, address)
+
+
+def _descriptors() -> int:
+    """How many files and sockets this process may have open, after it has asked for what it may ask for."""
+    if sys.platform == "win32":
+        return 2 * CONNECTIONS_MAX
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * CONNECTIONS_MAX if hard == resource.RLIM_INFINITY else min(hard, 2 * CONNECTIONS_MAX)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return 2 * CONNECTIONS_MAX if soft == resource.RLIM_INFINITY else min(soft, 2 * CONNECTIONS_MAX)
+
+
 class HubApp(Application):
     """The fx hub: keeps tasks on disk, hands them to endpoints, brings results back.
 
@@ -309,6 +339,8 @@ class HubApp(Application):
 
     def start(self) -> None:
         """Run until told to stop; ends the process with a status."""
+        # The database, its blobs and streams are nobody else's to read, wherever they are put.
+        os.umask(0o077)
         _set_up_logging(self.hub_log_level)
         try:
             status = asyncio.run(self.run())

@@ -28,6 +28,10 @@ ALIVE_WITHIN: Final = 12.0
 """Seconds within which an agent was heard for its link to count as alive: another incarnation is refused."""
 AGENT_ACK_DELAY: Final = 0.005
 """Seconds that an ack to an agent waits for the next dispatch: it ends a journal's entry, and nobody waits for that."""
+GUEST_WITHIN: Final = 30.0
+"""Seconds that who has presented nothing may stay: time enough to enrol."""
+GUESTS_MAX: Final = 64
+"""How many such may be here at a time."""
 _NEEDS: Final = {
     "Functions": "run",
     "Submit": "run",
@@ -193,11 +197,16 @@ class GuestLink:
     def __init__(self, door: Door, served: Served) -> None:
         self.door, self.served = door, served
         self.asked = 0
+        self._patience = asyncio.get_running_loop().call_later(GUEST_WITHIN, self._enough)
+
+    def _enough(self) -> None:
+        self.served.close(AuthError("nothing was presented in time"), retry=False)
+        self.on_closed(None)
 
     def on_message(self, message: Any, number: int) -> None:
         """Nothing is taken."""
         self.served.close(AuthError("present a token first"), retry=False)
-        self.door.closed(self)
+        self.on_closed(None)
 
     async def on_request(self, request: Request) -> Any:
         """Only enrolment."""
@@ -208,6 +217,7 @@ class GuestLink:
 
     def on_closed(self, error: FxError | None) -> None:
         """The connection is gone."""
+        self._patience.cancel()
         self.door.closed(self)
 
 
@@ -319,6 +329,8 @@ class Door:
                     "the fx hub does not know this endpoint's credential: delete it here and enrol it again "
                     "(`jupyter fx endpoint delete`, `code`, `configure`)"
                 )
+            if sum(isinstance(link, GuestLink) for link in self.links) >= GUESTS_MAX:
+                raise FxError("too many endpoints enrol at this moment: come again", retry=True)
             holder.append(GuestLink(self, served))
             return self._answer("", ("", ""))
         old = self.service.agents.get(endpoint.endpoint_id)

@@ -11,8 +11,8 @@ __all__ = ["CONTENT_TYPE", "render"]
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def render(service: Service) -> str:
-    """All metrics of this hub."""
+def render(service: Service, owner: str | None = None) -> str:
+    """All metrics of this hub; of endpoints, which have names, those of `owner` alone if one is given."""
     core, store = service.state.core, service.store
     lines: list[str] = []
     for name, about in (
@@ -34,7 +34,7 @@ def render(service: Service) -> str:
         [(f'state="{state.name.lower()}"', count) for state, count in core.ended.items()],
     )
     _put(lines, "jupyter_fx_unfinished", "gauge", "Tasks not at their end", [("", core.unfinished)])
-    endpoints = [e for e in core.endpoints.values() if e.state < 10]
+    endpoints = [e for e in core.endpoints.values() if e.state < 10 and owner in {None, e.owner}]
     for name, about, values in (
         ("queued", "Tasks that wait for an endpoint", [sum(q.live for q in e.queues.values()) for e in endpoints]),
         ("leased", "Tasks that an endpoint has", [len(e.leases) for e in endpoints]),

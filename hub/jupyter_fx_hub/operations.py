@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from jupyter_fx import __version__
-from jupyter_fx.errors import AuthError, FxError, HubUnavailable, UsageError
+from jupyter_fx.errors import AuthError, FxError, HubUnavailable, InfrastructureError, UsageError
 from jupyter_fx.protocol.lifecycle import EndpointState, SessionState, TaskState
 from jupyter_fx.protocol.messages import Cancel, CloseSession, EventKind
 from jupyter_fx_hub import auth, infos
 from jupyter_fx_hub.service import Service
 from jupyter_fx_hub.state import tasks as task_state
 from jupyter_fx_hub.state.io import DeleteEndpoint, EndpointKnown, FromClient
-from jupyter_fx_hub.store.ops import DeleteTasks, RevokeToken
+from jupyter_fx_hub.store.ops import DeleteTasks, GrantBlob, RevokeToken
 from jupyter_fx_hub.store.queries import TaskRow
 
 __all__ = ["OPERATIONS", "Arg", "Caller", "Operation", "Operations"]
@@ -74,6 +74,8 @@ def _operation(name: str, scope: str, rest: str = "", /, **args: Arg) -> Callabl
 _TASK: Final = Arg(str, "id of a task, a unique end of it (6 digits or more), or its name", needed=True)
 _TASKS: Final = Arg(list, "ids of tasks", needed=True)
 _NAME: Final = Arg(str, "name or id of an endpoint", needed=True)
+_INT_MAX: Final = 2**62
+"""What a database and every language can hold."""
 _REF: Final = Arg(str, "id of a reference", needed=True)
 
 
@@ -99,6 +101,8 @@ class Operations:
                     raise UsageError(f"{op} needs {name}: {arg.about}")
             elif not isinstance(value, arg.type) and not (arg.type is list and isinstance(value, tuple)):
                 raise UsageError(f"{name} of {op} must be {_plain(arg.type)}, not {_plain(type(value))}")
+            elif isinstance(value, int) and not -_INT_MAX <= value <= _INT_MAX:
+                raise UsageError(f"{name} of {op} is out of bounds")
         return found.run(self, caller, args)
 
     async def acall(self, caller: Caller, op: str, args: dict[str, Any]) -> Any:
@@ -394,15 +398,15 @@ class Operations:
         size = found.blob.size if found.blob is not None else len(found.payload or b"")
         return {"digest": found.digest, "name": found.name, "created": found.created, "size": size}
 
-    async def _ask_agents(self, caller: Caller, op: str, ref_id: str) -> Any:
-        """Ask the caller's endpoints that are online for a reference; the first that has it answers."""
+    async def _ask_agents(self, caller: Caller, op: str, ref_id: str) -> tuple[str, Any]:
+        """Ask the caller's endpoints that are online for a reference; the first that has it answers: (its id, what)."""
         last: FxError | None = None
         for endpoint in self._core.owned.get(caller.user, []):
             port = self.service.agents.get(endpoint.endpoint_id)
             if port is None:
                 continue
             try:
-                return await port.request(op, {"ref_id": ref_id, "owner": caller.user}, 600.0)
+                return endpoint.endpoint_id, await port.request(op, {"ref_id": ref_id, "owner": caller.user}, 600.0)
             except FxError as error:
                 last = error
         raise last or HubUnavailable("no endpoint that could hold this reference is online: it waits there")
@@ -410,17 +414,15 @@ class Operations:
     @_operation("refs.fetch", "read", "POST /api/v1/refs/{ref_id}/fetch", ref_id=_REF)
     async def refs_fetch(self, caller: Caller, args: dict[str, Any]) -> Any:
         """Have the endpoint put a reference's value at the hub: {digest, size}."""
-        found = await self._ask_agents(caller, "ref.upload", args["ref_id"])
-        await self.grant(caller.user, found)
-        return found
-
-    async def grant(self, user: str, found: Any) -> None:
-        """Let the user read what their endpoint has put."""
-        from jupyter_fx_hub.store.ops import GrantBlob
-
-        if isinstance(found, dict) and isinstance(found.get("digest"), str):
-            self.service.write(GrantBlob(user, found["digest"], int(found.get("size") or 0), self.service.clock.wall()))
-            await self.service.flushed()
+        endpoint_id, found = await self._ask_agents(caller, "ref.upload", args["ref_id"])
+        digest = str(found.get("digest")) if isinstance(found, dict) else ""
+        # An agent may say any digest: only what it has put itself, every byte of it, is its owner's to read.
+        size = await self.service.store.read("blob_size", f"endpoint:{endpoint_id}", digest)
+        if size is None:
+            raise InfrastructureError("the endpoint named a value that it has not put at the fx hub: ask again")
+        self.service.write(GrantBlob(caller.user, digest, size, self.service.clock.wall()))
+        await self.service.flushed()
+        return {"digest": digest, "size": size}
 
     @_operation("refs.drop", "run", "DELETE /api/v1/refs/{ref_id}", ref_id=_REF)
     async def refs_drop(self, caller: Caller, args: dict[str, Any]) -> Any:

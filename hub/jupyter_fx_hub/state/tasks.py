@@ -63,7 +63,8 @@ def functions(core: Core, event: FromClient, message: Functions) -> None:
     """Remember functions, and write those that are new."""
     for function in message.functions:
         key = (event.owner, function.digest)
-        if not _DIGEST(function.digest) or key in core.functions:
+        blob = function.blob
+        if not _DIGEST(function.digest) or key in core.functions or (blob is not None and not _DIGEST(blob.digest)):
             continue
         core.functions[key] = function
         core.writes.append(
@@ -222,10 +223,7 @@ def _check(core: Core, owner: str, spec: TaskSpec) -> None:
         raise _Refusal(f"{spec.task_id[:40]!r} is no task id: 32 hexadecimal digits are")
     if not 0 <= spec.kind <= 2:
         raise _Refusal(f"{spec.kind} is no kind of task that this hub knows: it may be older than the client")
-    if len(spec.payload) > INLINE_MAX:
-        raise _Refusal(
-            f"a payload of {len(spec.payload)} bytes is over {INLINE_MAX}: it must be sent as a blob", "PayloadError"
-        )
+    _check_payload(spec)
     if spec.kind == Kind.CELL:
         if spec.function:
             raise _Refusal("a cell names no function")
@@ -248,6 +246,16 @@ def _check(core: Core, owner: str, spec: TaskSpec) -> None:
         raise _Refusal("expires and timeout are seconds and not negative; 0 means none")
     if len(options.name) > NAME_MAX:
         options.name = options.name[:NAME_MAX]
+
+
+def _check_payload(spec: TaskSpec) -> None:
+    """The same for what it carries."""
+    if len(spec.payload) > INLINE_MAX:
+        raise _Refusal(
+            f"a payload of {len(spec.payload)} bytes is over {INLINE_MAX}: it must be sent as a blob", "PayloadError"
+        )
+    if spec.options is not None and spec.options.blob is not None and not _DIGEST(spec.options.blob.digest):
+        raise _Refusal("the digest of a payload's blob is 64 hexadecimal digits")
 
 
 def _session_of(core: Core, owner: str, spec: TaskSpec) -> Session | None:
