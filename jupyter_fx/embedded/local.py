@@ -59,12 +59,13 @@ def ensure_endpoint(hub: HubFile, timeout: float = 30.0) -> None:
             return
         client = HubClient(hub.address, token=hub.token)
         try:
-            environment = _enrolment(client)
+            code = _enrolment(client)
             log = endpoint_dir(NAME) / "agent.log"
             begin = log.stat().st_size if log.exists() else 0
-            child = spawn(agent_command(hub.address), log, clean_environment(scrub=True) | environment)
+            command = agent_command(hub.address) + (["--code-stdin"] if code else [])
+            child = spawn(command, log, clean_environment(scrub=True), line=code)
             write_private(agent_file(), {**identity(child.pid), "hub": hub.address, "started": time.time()})
-            if environment:
+            if code:
                 _wait_enrolled(client, child, log, begin, time.monotonic() + timeout)
         finally:
             client.close(timeout=0.0)
@@ -103,13 +104,13 @@ def _just_started() -> bool:
     return 0 <= time.time() - started < AGAIN
 
 
-def _enrolment(client: HubClient) -> dict[str, str]:
-    """A one-use code for an agent that the hub does not know yet; {} for one that it does."""
+def _enrolment(client: HubClient) -> str:
+    """A one-use code for an agent that the hub does not know yet; "" for one that it does."""
     credential = endpoint_dir(NAME) / "identity.json"
     if credential.exists() and _known(client):
-        return {}
+        return ""
     credential.unlink(missing_ok=True)
-    return {"JUPYTER_FX_CODE": str(client.request("endpoints.code", {"name": NAME})["code"])}
+    return str(client.request("endpoints.code", {"name": NAME})["code"])
 
 
 def stop_endpoint(timeout: float = 10.0) -> bool:

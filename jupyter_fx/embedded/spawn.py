@@ -2,48 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jupyter_fx.auth.scrub import scrubbed
+
 __all__ = ["clean_environment", "spawn"]
 
-_SECRET = re.compile(
-    r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|^AWS_|^AZURE_|^GOOGLE_|^GCP_|^GLOBUS_|^SSH_AUTH_SOCK$|COOKIE"
-)
-_KEEP = {"JUPYTER_FX_RUNTIME_DIR", "JUPYTER_FX_STATE_DIR", "JUPYTER_FX_CONFIG_DIR"}
+_HUBS = frozenset(("JUPYTER_FX_HUB", "JUPYTER_FX_TOKEN", "JUPYTER_FX_TOKEN_FILE"))
 _children: list[subprocess.Popen[bytes]] = []
 
 
 def clean_environment(extra: dict[str, str] | None = None, *, scrub: bool = False) -> dict[str, str]:
     """Our environment without what names a hub (the child is to make its own); `scrub`: without tokens and cloud
     keys too."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not (
-            name.startswith("JUPYTER_FX_") and name in {"JUPYTER_FX_HUB", "JUPYTER_FX_TOKEN", "JUPYTER_FX_TOKEN_FILE"}
-        )
-        and not (scrub and _SECRET.search(name.upper()) and name not in _KEEP)
-    }
-    return {**kept, **(extra or {})}
+    environ = scrubbed(os.environ) if scrub else os.environ
+    return {**{name: value for name, value in environ.items() if name not in _HUBS}, **(extra or {})}
 
 
-def spawn(command: Sequence[str], log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def spawn(command: Sequence[str], log: Path, environment: dict[str, str], *, line: str = "") -> subprocess.Popen[bytes]:
     """Start `command` with its output appended to `log` (0600). Detached, except under JupyterHub: there it is the
     server's child.
 
-    Nothing of us is inherited but the environment: no terminal, no descriptors, no working directory.
+    Nothing of us is inherited but the environment: no terminal, no descriptors, no working directory. `line` is what it
+    reads on standard input: a secret there is in no argument and no environment.
     """
     _children[:] = [child for child in _children if child.poll() is None]
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         child = subprocess.Popen(
             list(command),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if line else subprocess.DEVNULL,
             stdout=descriptor,
             stderr=descriptor,
             cwd=log.parent,
@@ -52,6 +45,9 @@ def spawn(command: Sequence[str], log: Path, environment: dict[str, str]) -> sub
         )
     finally:
         os.close(descriptor)
+    if child.stdin is not None:
+        with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
+            pipe.write(line.encode() + b"\n")
     _children.append(child)  # so that it is reaped, and not complained about, when it ends before us
     return child
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jupyter_fx import __version__
+from jupyter_fx.auth.scrub import scrubbed
 from jupyter_fx.client.blobs import Blobs
 from jupyter_fx.digest import digest
 from jupyter_fx.endpoint.events import (
@@ -44,7 +45,7 @@ from jupyter_fx.endpoint.events import (
     Write,
     WriteFailed,
 )
-from jupyter_fx.endpoint.identity import Identity, boot_id, scrubbed
+from jupyter_fx.endpoint.identity import Identity, boot_id
 from jupyter_fx.endpoint.journal import Journal
 from jupyter_fx.endpoint.manager import Manager, ManagerSpec
 from jupyter_fx.endpoint.pool import host_cores
@@ -69,9 +70,12 @@ ROUND_TRIP_EVERY: Final = 60.0
 
 
 class Agent:
-    """One endpoint's agent. `await run()` serves until it is told to stop; the exit status."""
+    """One endpoint's agent. `await run()` serves until it is told to stop; the exit status.
 
-    def __init__(self, home: Path, identity: Identity, settings: Endpoint) -> None:
+    `umask`: what user code starts with; -1: ours.
+    """
+
+    def __init__(self, home: Path, identity: Identity, settings: Endpoint, *, umask: int = -1) -> None:
         self.home = home
         self.identity = identity
         self.settings = settings
@@ -112,6 +116,7 @@ class Agent:
             env={**(env if settings.keep_secrets else scrubbed(env)), **{k: str(v) for k, v in settings.env.items()}},
             preload=list(settings.preload),
             max_processes=settings.max_processes,
+            umask=umask,
         )
         self.manager: Manager | RemoteManager
         if settings.manager == "process":
@@ -341,7 +346,12 @@ class Agent:
         self.manager.receive(Place([work]))
 
     def _fetch(self, instruction: Fetch) -> None:
-        if self.store.has_input(instruction.blob.digest):
+        try:
+            here = self.store.has_input(instruction.blob.digest)
+        except UsageError as error:
+            self._loop.call_soon(self._event, Fetched(instruction.blob.digest, error=error_info(error)))
+            return
+        if here:
             path = str(self.store.input_path(instruction.blob.digest))
             self._loop.call_soon(self._event, Fetched(instruction.blob.digest, path))
         else:

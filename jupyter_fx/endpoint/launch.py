@@ -88,7 +88,8 @@ def spawn_local(
         command += ["--idle-stop", str(idle_stop)]
     if code:
         command.append("--code-stdin")
-    with (log or log_path(home)).open("ab") as out:
+    opened = os.open(log or log_path(home), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with open(opened, "ab") as out:
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE if code else subprocess.DEVNULL,

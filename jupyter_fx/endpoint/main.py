@@ -24,8 +24,13 @@ from jupyter_fx.ids import check_name
 __all__ = ["main", "serve"]
 
 
-async def serve(name: str, *, hub: str = "", code: str = "", workers: int = 0, idle_stop: float = 0.0) -> int:
-    """Enrol if there is a code and no identity yet, then serve; the exit status."""
+async def serve(
+    name: str, *, hub: str = "", code: str = "", workers: int = 0, idle_stop: float = 0.0, umask: int = -1
+) -> int:
+    """Enrol if there is a code and no identity yet, then serve; the exit status.
+
+    `umask`: what user code starts with; -1: ours.
+    """
     home = paths.endpoint_dir(check_name(name, "name of an endpoint"))
     overrides: dict[str, object] = {}
     if workers:
@@ -47,7 +52,7 @@ async def serve(name: str, *, hub: str = "", code: str = "", workers: int = 0, i
         if hub and hub != found.hub:
             found.hub = hub
             who.save(home, found)
-        return await Agent(home, found, settings).run()
+        return await Agent(home, found, settings, umask=umask).run()
 
 
 def _code(args: argparse.Namespace) -> str:
@@ -70,12 +75,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--log-level", default="INFO")
     args = parser.parse_args(argv)
     logging.basicConfig(level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # What the agent makes is nobody else's to read; user code keeps the mask that its owner chose.
+    umask = os.umask(0o077)
     # Ten thousand held tasks make collections slow, and nothing here makes cycles in a hurry.
     gc.freeze()
     gc.set_threshold(100_000, 50, 1000)
     try:
         return asyncio.run(
-            serve(args.name, hub=args.hub, code=_code(args), workers=args.workers, idle_stop=args.idle_stop)
+            serve(
+                args.name,
+                hub=args.hub,
+                code=_code(args),
+                workers=args.workers,
+                idle_stop=args.idle_stop,
+                umask=umask,
+            )
         )
     except FxError as error:
         sys.stderr.write(f"{error}\n")

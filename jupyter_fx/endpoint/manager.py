@@ -56,7 +56,9 @@ _PROGRESS: Final = 0.5
 
 
 class ManagerSpec(msgspec.Struct, kw_only=True):
-    """What a manager is told when it is made. `folder`: its own directory; `worker_cores`: cores of one slot."""
+    """What a manager is told when it is made. `folder`: its own directory; `worker_cores`: cores of one slot; `umask`:
+    what user code starts with, -1: the manager's own.
+    """
 
     folder: str
     slots: int
@@ -65,6 +67,7 @@ class ManagerSpec(msgspec.Struct, kw_only=True):
     env: dict[str, str] = {}
     preload: list[str] = []
     max_processes: int = 512
+    umask: int = -1
     die_with_parent: bool = True
     idle_workers: float = 300.0
     keep_warm: bool = True

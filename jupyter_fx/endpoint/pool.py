@@ -91,6 +91,7 @@ class Pool:
             "scratch": str(scratch),
             "env": {},
             "die_with_parent": spec.die_with_parent,
+            "umask": spec.umask,
         }
         try:
             self._zygote = ZygoteProc(

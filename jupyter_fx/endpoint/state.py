@@ -64,7 +64,7 @@ from jupyter_fx.endpoint.talk import (
     SessionUp,
     Want,
 )
-from jupyter_fx.endpoint.trust import Trust
+from jupyter_fx.endpoint.trust import Trust, foreign
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.limits import RESULT_HOME_MAX
 from jupyter_fx.protocol.messages import (
@@ -262,8 +262,8 @@ class AgentState:
         """Why a task is not taken, and whether no other try can cure that."""
         if self.draining:
             return ErrorInfo("InfrastructureError", f"the endpoint takes no more tasks: {self.draining}"), False
-        if self.user and task.owner and task.owner != self.user:
-            return ErrorInfo("UsageError", "this endpoint runs its owner's tasks only"), True
+        if why := foreign(self.user, task.owner, task.task_id, task.session):
+            return ErrorInfo("UsageError", why), True
         if task.session:
             if self.sessions.takes_cells(task.session):
                 return None
@@ -518,7 +518,7 @@ class AgentState:
         shapes = {}
         for item in message.items:
             if item.session is not None:
-                if not self.draining:
+                if not self.draining and not foreign(self.user, item.owner, item.session.session_id):
                     out += self.sessions.wanted(item.session, item.owner)
             else:
                 shapes[item.shape] = item.resources
@@ -526,6 +526,8 @@ class AgentState:
         return out + self._tell_status()
 
     def _lease(self, message: SessionLease, _now: float) -> list[Any]:
+        if foreign(self.user, message.owner, message.session.session_id):
+            return []
         return self.sessions.leased(message.session, message.owner, opened=message.opened)
 
     def _close_session(self, message: CloseSession, _now: float) -> list[Any]:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from jupyter_fx.errors import UsageError
 from jupyter_fx.paths import private_dir
 
 __all__ = ["Store", "free_space"]
@@ -55,12 +56,14 @@ class Store:
     # Inputs.
 
     def input_path(self, digest: str) -> Path:
-        """Where the bytes of a digest are or will be."""
+        """Where the bytes of a digest are or will be; UsageError for what is none: no name leads out."""
+        if not _DIGEST.fullmatch(digest):
+            raise UsageError(f"{digest[:40]!r} is no digest")
         return self._inputs / digest
 
     def has_input(self, digest: str) -> bool:
         """Whether they are here; if so they are used again."""
-        path = self._inputs / digest
+        path = self.input_path(digest)
         if path.exists():
             with contextlib.suppress(OSError):
                 os.utime(path)
@@ -69,7 +72,7 @@ class Store:
 
     def put_input(self, digest: str, data: bytes | bytearray) -> Path:
         """Keep fetched bytes. Raises OSError."""
-        path = self._inputs / digest
+        path = self.input_path(digest)
         _write_whole(path, data)
         return path
 

@@ -9,9 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Container
 
+from jupyter_fx.ids import is_id
 from jupyter_fx.protocol.messages import Inventory
 
-__all__ = ["Trust"]
+__all__ = ["Trust", "foreign"]
+
+
+def foreign(user: str, owner: str, *ids: str) -> str:
+    """Why work of `owner` is not taken by the endpoint of `user` ("" before it is known); "": it may be.
+
+    `ids` are those of a task and a session, or empty: they become names of files here, so they must be ids.
+    """
+    if not all(is_id(one) for one in ids if one):
+        return "the id of a task or session is 32 hexadecimal digits"
+    return "this endpoint runs its owner's tasks only" if user and owner != user else ""
 
 
 class Trust:

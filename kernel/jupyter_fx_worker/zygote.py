@@ -117,6 +117,9 @@ class Zygote:
             notes.append(f"cells cannot be prepared: {type(error).__name__}: {error}"[:500])
         why = why or forksafe.why_not_forkable()
         self._setters = forksafe.pool_setters()
+        if hello.get("umask", -1) >= 0:
+            # What was made so far is ours; from here on files are the user's.
+            os.umask(hello["umask"])
         gc.collect()
         gc.freeze()
         return {
