@@ -36,6 +36,7 @@ def one(key: str, limits: Limits) -> dict[str, Any]:
     scratch = Path(tempfile.mkdtemp(prefix="fxb"))
     command = [sys.executable, "-m", "bench.measure", key, repr(time.monotonic()), str(scratch), json.dumps(limits)]
     seen: set[processes.Identity] = set()
+    load = os.getloadavg()[0]
     child = subprocess.Popen(command, cwd=ROOT, env=_environment(scratch, mark), stdout=-1, stderr=-1, text=True)
     try:
         out, err = child.communicate(timeout=ROUND_TIMEOUT)
@@ -53,7 +54,7 @@ def one(key: str, limits: Limits) -> dict[str, Any]:
             child.kill()
         child.communicate()
         shutil.rmtree(scratch, ignore_errors=True)
-    return result | {"left_behind": left}
+    return result | {"left_behind": left, "load_before": load}
 
 
 def _environment(scratch: Path, mark: str) -> dict[str, str]:
@@ -129,6 +130,8 @@ def main() -> int:
     versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
     print(f"{WORKERS} workers each, {options.rounds} interleaved rounds, medians; {os.cpu_count()} cores; {versions}\n")
     print(table(summary, options.against))
+    before = [row["load_before"] for results in rounds.values() for row in results]
+    print(f"\nLoad average before a turn (the one before it is part of that): {min(before):.1f} to {max(before):.1f}")
     failed = sorted(key for key, results in rounds.items() if any("error" in row or "failed" in row for row in results))
     if failed:
         print(f"\nFailed at least once: {', '.join(failed)}; see {target.relative_to(ROOT)}")
