@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -23,7 +24,12 @@ __all__ = ["config_dir", "endpoint_dir", "hub_dir", "private_dir", "runtime_dir"
 
 def private_dir(path: Path) -> Path:
     """Make `path` (and its parents) a directory that is ours alone, or raise UsageError saying what is wrong."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for parent in reversed([path, *path.parents]):
+        # One by one: `parents=True` would make those between with whatever the umask leaves.
+        with contextlib.suppress(FileExistsError):
+            if not parent.exists():
+                parent.mkdir(mode=0o700)
+    path.mkdir(mode=0o700, exist_ok=True)
     if sys.platform == "win32":
         return path
     info = os.lstat(path)
