@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from jupyter_fx.errors import UsageError
+from jupyter_fx.processes import began
 
 __all__ = ["HubFiles"]
 
@@ -52,11 +51,10 @@ class HubFiles:
 
     def write(self, **content: Any) -> None:
         """Write hub.json as a whole, for its owner only."""
-        me = psutil.Process()
         boot = Path("/proc/sys/kernel/random/boot_id")
         told = {
             "pid": os.getpid(),
-            "start_time": me.create_time(),
+            "start_time": began(os.getpid()),
             "boot_id": boot.read_text(encoding="ascii").strip() if boot.exists() else "",
             **content,
         }

@@ -18,6 +18,7 @@ import psutil
 
 from jupyter_fx.errors import HubUnavailable
 from jupyter_fx.paths import runtime_dir
+from jupyter_fx.processes import began
 
 __all__ = ["HubFile", "alive", "answers", "hub_file", "identity", "locked", "read_hub_file", "tail", "write_private"]
 
@@ -72,12 +73,13 @@ def boot_id() -> str:
 
 
 def alive(pid: int, start_time: float) -> bool:
-    """Whether process `pid` lives and is the one that began at `start_time` (seconds since the epoch; 0: not known)."""
+    """Whether process `pid` lives and is the one that began at `start_time` (as `began` tells; 0: not known)."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
-        return not start_time or abs(process.create_time() - start_time) <= SLACK
+        # Another version may have written seconds since the epoch, as psutil counts.
+        return not start_time or any(abs(one - start_time) <= SLACK for one in (began(pid), process.create_time()))
     except psutil.NoSuchProcess:
         return False
     except psutil.Error:
@@ -100,7 +102,7 @@ def answers(path: str) -> bool:
 def identity(pid: int) -> dict[str, Any]:
     """Process `pid` as it is written down, to be recognised later."""
     with contextlib.suppress(psutil.Error):
-        return {"pid": pid, "start_time": psutil.Process(pid).create_time()}
+        return {"pid": pid, "start_time": began(pid)}
     return {"pid": pid, "start_time": 0.0}
 
 

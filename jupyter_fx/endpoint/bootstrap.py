@@ -30,7 +30,7 @@ class AgentAddress(msgspec.Struct):
 
 
 class ManagerProcess(msgspec.Struct):
-    """The manager's process: its pid and start time, since pids are used again."""
+    """The manager's process: its pid and when it began, since pids are used again."""
 
     pid: int
     started: float

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import psutil
 
 from jupyter_fx.endpoint.bootstrap import Block, ManagerProcess
 from jupyter_fx.endpoint.mailbox import Mailbox
@@ -24,6 +23,7 @@ from jupyter_fx.endpoint.manager import Manager, ManagerSpec
 from jupyter_fx.endpoint.talk import Capacity, Report, Said, ToManager
 from jupyter_fx.errors import FxError
 from jupyter_fx.ids import new_id
+from jupyter_fx.processes import began
 from jupyter_fx.protocol.messages import EventKind
 from jupyter_fx.transport import zmq as transport
 
@@ -60,7 +60,7 @@ class ManagerProgram:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
         me = os.getpid()
-        self._block.is_manager(ManagerProcess(me, psutil.Process(me).create_time()))
+        self._block.is_manager(ManagerProcess(me, began(me)))
         self._block.enrol(self._keys[0])
         self.manager.start()
         coming = self._loop.create_task(self._come())

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from jupyter_fx.processes import began
+
 __all__ = ["PidFile", "descendants", "kill_session", "kill_tree", "session_members"]
 
 _PROC = Path("/proc")
@@ -82,7 +84,7 @@ class PidFile:
     def add(self, pid: int) -> None:
         """A process began."""
         with contextlib.suppress(psutil.Error):
-            self._pids[pid] = psutil.Process(pid).create_time()
+            self._pids[pid] = began(pid)
             self._write()
 
     def remove(self, pid: int) -> None:
@@ -112,7 +114,7 @@ class PidFile:
         for line in lines:
             with contextlib.suppress(ValueError, psutil.Error):
                 pid, since = line.split()
-                if psutil.Process(int(pid)).create_time() == float(since):
+                if began(int(pid)) == float(since):
                     kill_tree(int(pid))
                     count += 1
         return count

@@ -20,6 +20,7 @@ from jupyter_fx.endpoint.mailbox import Mailbox
 from jupyter_fx.endpoint.manager import ManagerSpec
 from jupyter_fx.endpoint.talk import Capacity, Code, FromManager, Halt, Report
 from jupyter_fx.ids import new_id
+from jupyter_fx.processes import began
 from jupyter_fx.transport.zmq import ZmqServer, new_keys
 
 __all__ = ["RemoteManager"]
@@ -180,6 +181,6 @@ def _process(block: Block) -> psutil.Process | None:
         return None
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(known.pid)
-        if process.create_time() == known.started and process.status() != psutil.STATUS_ZOMBIE:
+        if began(known.pid) == known.started and process.status() != psutil.STATUS_ZOMBIE:
             return process
     return None

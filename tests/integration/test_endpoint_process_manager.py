@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_endpoint_hub import AgentProcess, Hub, args, endpoint, unpack
 
 from jupyter_fx.endpoint.bootstrap import Block
+from jupyter_fx.processes import began
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import SessionClosed
 
@@ -35,11 +36,7 @@ def told(story: Callable[[Hub, AgentProcess], Coroutine[Any, Any, None]]) -> Non
             )
             await agent.stop()
             for one in left:
-                assert (
-                    one is None
-                    or not psutil.pid_exists(one.pid)
-                    or psutil.Process(one.pid).create_time() != one.started
-                )
+                assert one is None or not psutil.pid_exists(one.pid) or began(one.pid) != one.started
 
     asyncio.run(tell())
 

@@ -14,6 +14,7 @@ import pytest
 from jupyter_fx import errors
 from jupyter_fx.embedded import files, hub, local, spawn
 from jupyter_fx.embedded.files import HubFile
+from jupyter_fx.endpoint.reap import PidFile
 
 
 @pytest.fixture
@@ -63,6 +64,19 @@ def test_a_file_that_is_cut_off_is_no_hub(runtime: Path) -> None:
 def test_a_pid_that_was_given_to_another_process_is_no_hub(listener: str) -> None:
     say(listener, start_time=psutil.Process().create_time() - 100)
     assert files.read_hub_file() is None
+
+
+def test_a_clock_that_was_set_makes_nobody_another_process(listener: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = {**files.identity(os.getpid()), "boot_id": files.boot_id(), "socket": listener}
+    files.write_private(files.hub_file(), content)
+    written = PidFile(Path(listener).with_name("pids"))
+    written.add(os.getpid())
+    real = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: real(self) + 7200)
+    assert files.read_hub_file() is not None
+    ended: list[int] = []
+    monkeypatch.setattr("jupyter_fx.endpoint.reap.kill_tree", ended.append)
+    assert (written.kill_left(), ended) == (1, [os.getpid()])
 
 
 def test_a_file_from_before_the_last_boot_is_no_hub(listener: str) -> None:

@@ -1,0 +1,27 @@
+"""When a process began, by a clock that nobody sets: a pid and this number name a process for as long as it lives."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import psutil
+
+__all__ = ["began"]
+
+
+def began(pid: int) -> float:
+    """When process `pid` began, to be compared with an earlier answer only. Raises psutil.NoSuchProcess.
+
+    On Linux these are seconds since the machine's start. psutil's `create_time` adds the time of that start to them,
+    which moves whenever the clock is set: after a correction of a second every process would seem to be another.
+    """
+    if sys.platform != "linux":
+        return psutil.Process(pid).create_time()
+    try:
+        text = Path("/proc", str(pid), "stat").read_bytes()
+    except OSError:
+        raise psutil.NoSuchProcess(pid) from None
+    # proc(5): field 22, in clock ticks; the second one, in parentheses, may hold anything.
+    return int(text.rpartition(b")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
