@@ -25,7 +25,7 @@ from jupyter_fx.config import bad_value, check_config, check_options, read_confi
 from jupyter_fx.errors import FxError, HubUnavailable, UsageError
 from jupyter_fx.paths import config_dir, hub_dir, runtime_dir
 from jupyter_fx.transport import SystemClock
-from jupyter_fx.transport.unix import UnixServer, serve
+from jupyter_fx.transport.unix import BACKLOG, UnixServer, serve
 from jupyter_fx_hub.api import BODY_MAX, make_application
 from jupyter_fx_hub.auth import SCOPES, new_token
 from jupyter_fx_hub.jsonlog import JsonFormatter
@@ -112,7 +112,7 @@ class Hub:
     def _listen(self) -> str:
         app = self.app
         try:
-            sockets = bind_sockets(app.port, app.ip)
+            sockets = bind_sockets(app.port, app.ip, backlog=BACKLOG)
         except OSError as error:
             raise UsageError(
                 f"port {app.port} on {app.ip} cannot be listened on ({error.strerror}): another program has it; "

@@ -44,10 +44,11 @@ def configured() -> Address | None:
 
 def configured_token(url: str = "") -> str:
     """The token of the environment: JUPYTER_FX_TOKEN, else the content of JUPYTER_FX_TOKEN_FILE, else what
-    `jupyter fx login` kept."""
-    if token := os.environ.get("JUPYTER_FX_TOKEN"):
+    `jupyter fx login` kept. What the environment holds for the hub that it names goes to no other address."""
+    ours = os.environ.get("JUPYTER_FX_HUB") in {None, "", url} or not url
+    if ours and (token := os.environ.get("JUPYTER_FX_TOKEN")):
         return token
-    if named := os.environ.get("JUPYTER_FX_TOKEN_FILE"):
+    if ours and (named := os.environ.get("JUPYTER_FX_TOKEN_FILE")):
         try:
             return Path(named).read_text(encoding="utf-8").strip()
         except OSError as error:

@@ -12,15 +12,17 @@ __all__ = ["forget_token", "keep_token", "kept_token", "token_file"]
 
 
 def token_file(url: str) -> Path:
-    """Where the token for the hub at `url` is kept."""
-    name = re.sub(r"[^A-Za-z0-9.-]+", "_", url.partition("://")[2].rstrip("/") or url)[:150]
-    return private_dir(config_dir() / "tokens") / name
+    """Where the token for the hub at `url` is kept. One that was kept for https is not found for plain http."""
+    scheme, _, rest = url.partition("://")
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", rest.rstrip("/") or url)[:150]
+    return private_dir(config_dir() / "tokens") / (f"plain_{name}" if scheme in {"http", "ws"} else name)
 
 
 def keep_token(url: str, token: str) -> Path:
     """Keep a token; returns its file."""
     path = token_file(url)
-    fresh = path.with_suffix(".new")
+    # Not another suffix: that may be the name of another hub.
+    fresh = path.with_name(f".{path.name}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(token + "\n")

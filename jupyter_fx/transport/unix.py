@@ -18,11 +18,12 @@ from jupyter_fx.errors import AuthError, HubUnavailable, UsageError
 from jupyter_fx.transport.channel import Channel
 from jupyter_fx.transport.framing import StreamChannel
 
-__all__ = ["UnixServer", "connect", "serve"]
+__all__ = ["BACKLOG", "UnixServer", "connect", "serve"]
 
 PATH_MAX: Final = 107 if sys.platform == "linux" else 103
 """Bytes of a socket's path (sockaddr_un)."""
 BACKLOG: Final = 512
+"""Connections that may wait to be accepted: clients that all come back at once are not sent away."""
 
 
 def peer_of(sock: socket.socket) -> tuple[int, int]:

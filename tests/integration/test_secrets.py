@@ -552,6 +552,35 @@ def test_bodies_that_are_too_much_are_refused_in_a_sentence(site: Site) -> None:
         assert one.recv(4096).split()[1] == b"401"
 
 
+def test_who_floods_the_port_takes_no_descriptor_that_the_hub_needs(site: Site) -> None:
+    """A hub that may have 300 files: strangers get half of them, and its own user goes on by the socket."""
+    top = Path(tempfile.mkdtemp(prefix="fxz"))
+    places = {f"JUPYTER_FX_{name}_DIR": str(top / name[0]) for name in ("RUNTIME", "STATE", "CONFIG")}
+    few = subprocess.Popen(
+        ["/bin/sh", "-c", 'ulimit -n 300 && exec "$@"', "sh", *embedded.hub.hub_command()],
+        env=os.environ | places,
+        stderr=subprocess.DEVNULL,
+    )
+    held: list[socket.socket] = []
+    try:
+        end = time.monotonic() + 20
+        while not (top / "R" / "hub.json").exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        told = json.loads((top / "R" / "hub.json").read_text())
+        host, port = told["url"].removeprefix("http://").split(":")
+        held += [socket.create_connection((host, int(port))) for _ in range(400)]
+        client = HubClient(f"unix:{told['socket']}", timeout=10.0)
+        assert client.request("whoami", timeout=10.0)["user"]
+        client.close()
+        assert len(os.listdir(f"/proc/{few.pid}/fd")) < 200  # noqa: PTH208 -- names in /proc
+    finally:
+        for one in held:
+            one.close()
+        few.terminate()
+        few.wait(10)
+        shutil.rmtree(top, ignore_errors=True)
+
+
 def test_many_slow_and_mad_connections_leave_the_hub_answering(site: Site) -> None:
     held = [raw(site, b"GET /api/v1/tasks HTTP/1.1\r\nX-Slow: ") for _ in range(300)]
     held += [raw(site, b"\x00\x00", unix=True) for _ in range(100)]
