@@ -99,7 +99,7 @@ class Site:
         self._watcher.start()
 
     def _watch(self) -> None:
-        while not self._over.wait(0.02):
+        while not self._over.wait(0.05):
             for pid in psutil.pids():
                 with contextlib.suppress(OSError):
                     self.seen.add(Path("/proc", str(pid), "cmdline").read_bytes())

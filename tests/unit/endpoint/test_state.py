@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -63,6 +64,7 @@ from jupyter_fx.protocol.messages import (
     Results,
     SessionClosed,
     SessionEvent,
+    SessionLease,
     SessionSpec,
     TaskOptions,
     Updates,
@@ -269,12 +271,28 @@ def test_what_comes_first_on_a_connection_is_the_inventory() -> None:
     assert [type(one) for one in shell.sent[:3]] == [Inventory, AgentStatus, Credit]
 
 
-def test_the_owners_tasks_only() -> None:
+@pytest.mark.parametrize("owner", ["somebody", ""])
+def test_the_owners_work_only(owner: str) -> None:
     shell = Shell()
-    shell.handle(Dispatch([task(owner="somebody")]))
+    shell.handle(Dispatch([task(owner=owner)]))
     (nack,) = shell.of(Nack)
     assert nack.final
     assert not shell.of(Place)
+    shell.handle(Demand([DemandItem("s:" + SESSION, 1, Resources(), SPEC, owner)]))
+    shell.handle(SessionLease(SPEC, owner))
+    assert not shell.of(OpenWorker)
+
+
+def test_an_id_that_is_a_path_names_no_file() -> None:
+    shell = Shell()
+    stray = task()
+    stray.task_id = "../../../.ssh/authorized_keys"
+    shell.handle(Dispatch([stray, task(2, session="../x")]))
+    assert all(nack.final for nack in shell.of(Nack))
+    assert not shell.of(Place)
+    spec = msgspec.structs.replace(SPEC, session_id="../x")
+    shell.handle(Demand([DemandItem("s:../x", 1, Resources(), spec, "me")]))
+    assert not shell.of(OpenWorker)
 
 
 def test_cancel_before_the_manager_has_it_is_answered_at_once() -> None:
