@@ -47,12 +47,7 @@ def mentions(source: str, transform: Transform = str) -> Mentions:
     soft: set[str] = set()
     stored: set[str] = set()
     for statement in tree.body:
-        reads, writes = code_names(_compile(statement))
-        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) and not _reads_itself(statement):
-            reads.discard(statement.name)
-        hard |= reads - stored
-        if _certain(statement):
-            stored |= writes & _targets(statement)
+        hard |= _read_first([statement], stored)
         _soft_of(statement, hard, soft, transform)
     _reads, writes = code_names(compile(text, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True))
     return Mentions(frozenset(hard), frozenset(soft - hard), frozenset(writes))
@@ -76,8 +71,58 @@ def code_names(code: types.CodeType) -> tuple[set[str], set[str]]:
     return reads, writes
 
 
+def _read_first(statements: list[ast.stmt], stored: set[str]) -> set[str]:
+    """The names that are read before the statements assign them; adds to `stored` what they certainly assign."""
+    found: set[str] = set()
+    for statement in statements:
+        if isinstance(statement, ast.With | ast.AsyncWith):
+            for item in statement.items:
+                found |= _reads(item.context_expr) - stored
+                found |= _bound(item.optional_vars, stored)
+            # The manager may swallow an error: what the body assigns is certain within the body only.
+            found |= _read_first(statement.body, set(stored))
+        elif isinstance(statement, ast.For | ast.AsyncFor):
+            found |= _reads(statement.iter) - stored
+            inside = set(stored)
+            found |= _bound(statement.target, inside) | _read_first(statement.body, inside)
+            found |= _read_first(statement.orelse, set(stored))
+        elif isinstance(statement, ast.If):
+            found |= _reads(statement.test) - stored
+            then, otherwise = set(stored), set(stored)
+            found |= _read_first(statement.body, then) | _read_first(statement.orelse, otherwise)
+            stored |= then & otherwise
+        else:
+            found |= _simple(statement, stored)
+    return found
+
+
+def _simple(statement: ast.stmt, stored: set[str]) -> set[str]:
+    """`_read_first` for a statement that is taken as a whole."""
+    reads, writes = code_names(_compile(statement))
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) and not _reads_itself(statement):
+        reads.discard(statement.name)
+    found = reads - stored
+    if _certain(statement):
+        stored |= writes & _targets(statement)
+    return found
+
+
+def _reads(expression: ast.expr) -> set[str]:
+    return code_names(_compile(ast.copy_location(ast.Expr(expression), expression)))[0]
+
+
+def _bound(target: ast.expr | None, stored: set[str]) -> set[str]:
+    """Add the names that a target binds to `stored`; returns those that it reads, as `x` in `x[0]`."""
+    names = [node for node in ast.walk(target) if isinstance(node, ast.Name)] if target is not None else []
+    read = {node.id for node in names if isinstance(node.ctx, ast.Load)} - stored
+    stored |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    return read
+
+
 def _compile(statement: ast.stmt) -> types.CodeType:
-    module = ast.Module(body=[statement], type_ignores=[])
+    # In a loop, where `break` and `continue` may stand.
+    loop = ast.copy_location(ast.While(test=ast.Constant(value=True), body=[statement], orelse=[]), statement)
+    module = ast.fix_missing_locations(ast.Module(body=[loop], type_ignores=[]))
     code: types.CodeType = compile(module, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     return code
 
