@@ -14,11 +14,14 @@ from jupyter_fx.payload.sizes import too_big
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.limits import BLOB_MAX, HOME_LIMIT
 from jupyter_fx.protocol.messages import Outcome
-from jupyter_fx_worker import binding, envelope
+from jupyter_fx_worker import aliases, ambient, binding, envelope, names
 
-__all__ = ["CellHome", "bind", "decode_cell", "encode_cell", "pickled"]
+__all__ = ["Ambient", "CellHome", "bind", "decode_cell", "encode_cell", "estimate", "parts", "pickled"]
 
 bind = binding.bind
+Ambient = ambient.Ambient
+parts = aliases.parts
+estimate = names.estimate
 
 
 @dataclass
@@ -26,6 +29,7 @@ class CellHome:
     """What a cell left: `values` by name; `stay` describes those that did not come, `why`; `deleted` are gone there.
 
     `modules`: modules that the cell imported, by the names that it gave them.
+    `ambient`: generators and display options that were changed there.
     `record` and `error` are set when the cell failed: the error record of docs/worker-protocol.md and what to raise.
     `problem` says why the values could not be opened here.
     """
@@ -36,6 +40,7 @@ class CellHome:
     deleted: list[str] = field(default_factory=list)
     bind: list[str] = field(default_factory=list)
     modules: dict[str, str] = field(default_factory=dict)
+    ambient: dict[str, Any] = field(default_factory=dict)
     record: Mapping[str, Any] | None = None
     error: BaseException | None = None
     problem: str = ""
@@ -66,10 +71,15 @@ def encode_cell(
     want: Sequence[str] = (),
     home_limit: int = HOME_LIMIT,
     silent: bool = False,
+    around: Mapping[str, Any] | None = None,
 ) -> Sequence[envelope.Buffer]:
-    """A `cell` envelope in pieces; large buffers are not copied. Names that share objects go on sharing them there."""
+    """A `cell` envelope in pieces; large buffers are not copied. Names that share objects go on sharing them there.
+
+    `around` is what `Ambient.changed` told.
+    """
     try:
-        data, buffers, code = pickled(dict(values), namespace)
+        with envelope.sharing_memory(values.values()):
+            data, buffers, code = pickled({**values, **({ambient.NAME: around} if around else {})}, namespace)
     except envelope.TooBig:
         raise too_big("what this cell takes along", dict(values)) from None
     header = {"source": source, "filename": filename, "count": count, "want": list(want), "home_limit": home_limit}
@@ -101,6 +111,7 @@ def decode_cell(outcome: Outcome) -> CellHome:
             home.values = dict(opened[1] or {})
     elif isinstance(opened, dict):
         home.values = opened
+    home.ambient = home.values.pop(ambient.NAME, {})
     if outcome.state != TaskState.SUCCEEDED:
         with contextlib.suppress(Exception):
             home.error = decode_error(outcome)

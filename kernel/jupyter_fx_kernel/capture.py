@@ -7,7 +7,7 @@ changed one, the next cell that needs it stops before it runs and says which opt
 
 from __future__ import annotations
 
-import sys
+import itertools
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from typing import Any
 
 from jupyter_fx.digest import digest_parts
 from jupyter_fx.errors import PayloadError, UsageError
+from jupyter_fx.payload.cells import estimate, parts
 from jupyter_fx_kernel.mentions import Mentions, code_names
 
 __all__ = ["Capture", "Item", "Ledger", "capture", "digest_of", "summary"]
@@ -26,8 +27,8 @@ Explain = Callable[[str, Any, BaseException], str]
 
 SOFT_LIMIT = 1 << 20
 """Bytes: a name that only a string mentions is taken along up to this size."""
-_WALK_MAX = 5_000
-"""Objects looked at per name when looking for objects that two names share."""
+_WALK_MAX = 500
+"""Objects looked at per name when looking among the other names for one that shares objects with those that travel."""
 # IPython's own variables mean the remote shell's there.
 _SHELLS_OWN = frozenset(
     {"In", "Out", "_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh", "_dh", "get_ipython", "exit", "quit", "open"}
@@ -156,8 +157,24 @@ def capture(
             take = _Taking(name, namespace[name], forced=name in include, soft=name in soft)
             functions = take.into(done, pickles, ledger, pickler, explain)
             (soft if take.soft else hard).update(_read_by(functions) & usable)
+        if not (hard | soft) - seen:
+            soft |= _aliases(usable - seen, seen - found.soft, namespace)
     _group(done, pickles, namespace)
     return done
+
+
+def _aliases(others: set[str], names: set[str], namespace: Mapping[str, Any]) -> set[str]:
+    """Those of the `others` that share objects with `names`: a change through one of these shows through them too."""
+    moving = set().union(*(parts(namespace[name]) for name in names))
+    if not moving:
+        return set()
+    return {name for name in others if parts(namespace[name], _WALK_MAX) & moving and _light(namespace[name])}
+
+
+def _light(value: Any) -> bool:
+    """Whether it can be looked at closely without thinking of what that costs."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return estimate(value) + sum(estimate(part) for part in itertools.islice(inner, _WALK_MAX)) <= SOFT_LIMIT
 
 
 def _read_by(functions: Iterable[types.FunctionType]) -> set[str]:
@@ -217,8 +234,8 @@ def _group(done: Capture, pickles: Mapping[str, str], namespace: Mapping[str, An
     there = [item for item in done.items if item.state == "there" and item.name in pickles]
     if not there or not done.values:
         return
-    inner = {item.name: _inner(namespace[item.name]) for item in there}
-    moving = set().union(*(_inner(namespace[name]) for name in done.values))
+    inner = {item.name: parts(namespace[item.name]) for item in there}
+    moving = set().union(*(parts(namespace[name]) for name in done.values))
     changed = True
     while changed:
         changed = False
@@ -237,31 +254,6 @@ def _travels(name: str, value: Any, hidden: Mapping[str, Any]) -> bool:
     if name.startswith("_") and name.lstrip("_i").isdigit():
         return False
     return not (name in hidden and hidden[name] is value)
-
-
-def _inner(value: Any) -> set[int]:
-    """Identities of the mutable objects inside of `value` that another name might share; arrays count by their base."""
-    seen: set[int] = set()
-    todo: list[Any] = [value]
-    numpy = sys.modules.get("numpy")
-    array_type = getattr(numpy, "ndarray", ())
-    while todo and len(seen) < _WALK_MAX:
-        part = todo.pop()
-        if isinstance(part, type | types.ModuleType | types.FunctionType | str | bytes | int | float | complex | None):
-            continue
-        while isinstance(part, array_type) and getattr(part, "base", None) is not None:
-            part = part.base
-        if id(part) in seen:
-            continue
-        seen.add(id(part))
-        if isinstance(part, dict):
-            todo += part.values()
-        elif isinstance(part, list | tuple | set | frozenset):
-            todo += part
-        else:
-            todo += getattr(part, "__dict__", {}).values()
-    # The empty tuple and friends are shared by everybody and mean nothing.
-    return seen - {id(()), id(frozenset())}
 
 
 def _digest(pickle: Pickled) -> str:

@@ -128,6 +128,7 @@ class RemoteCell:
             want=wanted,
             home_limit=HOME_LIMIT,
             silent=self._value_only,
+            around=self._session.ambient.changed() if self._session is not None else None,
         )
         lines = [f"%remote {options.name}"] if self._value_only else self.source.rstrip().split("\n")
         notebook.cells[self.filename] = (self.count, lines)
@@ -177,6 +178,9 @@ class RemoteCell:
             self._forget()
             raise self._as_shown(error)
         home = decode_cell(outcome)
+        if self._session is not None and not background:
+            # After a background cell nobody could say between which of the notebook's own cells that happened.
+            self._session.ambient.take(home.ambient)
         if home.error is None or home.record is not None:
             self._settle(home, follower.card, background=background)
             if home.record is not None and "stay" not in home.record:
@@ -185,6 +189,7 @@ class RemoteCell:
             self._forget()
         state = TaskState(outcome.state)
         if state is TaskState.SUCCEEDED:
+            follower.outputs.after_result(shown=not background)
             follower.end(outcome, "succeeded")
             return self._value(home, follower)
         follower.outputs.flush_result()
@@ -344,6 +349,7 @@ class RemoteCell:
         """Nobody knows whether what was sent arrived."""
         if self._session is not None:
             self._session.ledger.forget(self._capture.digests)
+            self._session.ambient.forget()
 
     def _lines_of(self, file: str) -> Sequence[str] | None:
         known = self.notebook.cells.get(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ from jupyter_fx.errors import FxError
 from jupyter_fx_kernel import status, tracebacks
 from jupyter_fx_kernel.capture import Ledger
 from jupyter_fx_kernel.cell import VALUE, BackgroundCell, RemoteCell, plan_text
+from jupyter_fx_kernel.modules import LazyModule
 from jupyter_fx_kernel.options import Options, parse_cell, parse_line
 from jupyter_fx_kernel.session import Notebook
 
@@ -76,6 +78,17 @@ class FxMagics(Magics):
         if options.background:
             return BackgroundCell(cell)
         return cell.run()
+
+    def before_cell(self, info: Any) -> None:
+        """A cell of the notebook is about to run: what the session set for a library that it loads is set here too."""
+        source = str(getattr(info, "raw_cell", "") or "")
+        if source.lstrip().startswith("%%remote"):
+            source = ""
+        words = set(re.findall(r"\w+", source))
+        names = (self.notebook.shell.user_ns.get(word) for word in words)
+        libraries = words | {module.__name__ for module in names if isinstance(module, LazyModule)}
+        for session in self.notebook.sessions.values():
+            session.ambient.take({}, " ".join(libraries))
 
     def leave(self) -> None:
         """The kernel ends, or the extension is unloaded."""

@@ -52,6 +52,8 @@ class Outputs:
         self.pending = False
         self.result: Mapping[str, Any] | None = None
         """The content of the last execute_result, which becomes the value of the cell."""
+        self._held: list[tuple[str, Mapping[str, Any]]] = []
+        """Displays that came after the result, as figures do, and are shown after it here too."""
 
     def put(self, event: Event) -> None:
         """Show one event of kind STDOUT, STDERR or DISPLAY; others are none of its business."""
@@ -73,13 +75,18 @@ class Outputs:
         sys.stderr.flush()
 
     def _display(self, kind: str, content: Mapping[str, Any]) -> None:
-        publisher = self._shell.display_pub
-        if kind == "clear_output":
-            publisher.clear_output(wait=bool(content.get("wait")))
-            return
         if kind == "execute_result":
             self.flush_result()
             self.result = content
+        elif self.result is not None:
+            self._held.append((kind, content))
+        else:
+            self._publish(kind, content)
+
+    def _publish(self, kind: str, content: Mapping[str, Any]) -> None:
+        publisher = self._shell.display_pub
+        if kind == "clear_output":
+            publisher.clear_output(wait=bool(content.get("wait")))
             return
         publisher.publish(
             dict(content.get("data") or {}),
@@ -89,9 +96,30 @@ class Outputs:
         )
 
     def flush_result(self) -> None:
-        """Show a value that turned out not to be the cell's last one."""
+        """Show a value that turned out not to be the cell's last one, and what came after it."""
         if self.result is not None:
             self._shell.display_pub.publish(
                 dict(self.result.get("data") or {}), dict(self.result.get("metadata") or {})
             )
             self.result = None
+        self._let_go()
+
+    def after_result(self, *, shown: bool) -> None:
+        """Show what came after the result: when the shell has shown that, or now when it will not."""
+        if not self._held:
+            return
+        if not shown:
+            self._let_go()
+            return
+        events = self._shell.events
+
+        def once() -> None:
+            events.unregister("post_execute", once)
+            self._let_go()
+
+        events.register("post_execute", once)
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, []
+        for kind, content in held:
+            self._publish(kind, content)

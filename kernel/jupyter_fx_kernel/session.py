@@ -12,6 +12,7 @@ from typing import Any
 from jupyter_fx.client import HubClient, SessionHandle
 from jupyter_fx.errors import FxError, UsageError
 from jupyter_fx.ids import new_id
+from jupyter_fx.payload.cells import Ambient
 from jupyter_fx.protocol.messages import SessionSpec
 from jupyter_fx_kernel.capture import Ledger
 
@@ -45,6 +46,7 @@ class Session:
         self.endpoint = endpoint
         self.name = name
         self.ledger = Ledger()
+        self.ambient = Ambient()
         self.names: set[str] = set()
         """Variables that are known to live there."""
         self.cells = 0

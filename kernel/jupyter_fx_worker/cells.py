@@ -10,16 +10,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import contextvars
 import json
 import os
 import sys
 import types
 from typing import TYPE_CHECKING, Any
 
-from jupyter_fx_worker import binding, calls, envelope, errors, names
+from jupyter_fx_worker import ambient, binding, calls, envelope, errors, names
 from jupyter_fx_worker.channel import Channel
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from jupyter_fx_worker.worker import Worker
 
 __all__ = ["Engine", "Session", "fresh_main", "jsonable", "prepare_engine", "send_display"]
@@ -107,6 +110,16 @@ def send_display(channel: Channel, no: int, kind: str, content: dict[str, Any], 
         channel.send({**header, "content": stub, "body": "json"}, [text])
 
 
+async def _leaving_context(
+    run: Coroutine[Any, Any, BaseException | None], left: list[contextvars.Context]
+) -> BaseException | None:
+    """Await `run`; put the context that it leaves into `left`."""
+    try:
+        return await run
+    finally:
+        left.append(contextvars.copy_context())
+
+
 class Session:
     """The cells of one notebook session, and what lives between them."""
 
@@ -116,6 +129,7 @@ class Session:
         self._scratch = spec.get("scratch")
         self._attached = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._ambient = ambient.Ambient()
 
     def _ready(self) -> Engine:
         if self._engine is None:
@@ -159,6 +173,8 @@ class Session:
         want = frozenset(header.get("want") or ())
         with envelope.sharing(ns):
             home = before.compare(ns, want, same_python=same_python, whole=error is None)
+            if news := self._ambient.changed():
+                home.values[ambient.NAME] = news
             if error is None:
                 return "ok", home.dumps(), {}
             outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
@@ -175,6 +191,7 @@ class Session:
             if isinstance(function, calls.Broken):
                 raise function.error
             captured[name] = function
+        self._ambient.take(captured.pop(ambient.NAME, {}), header["source"])
         for name in header.get("bind") or ():
             if name in captured:
                 captured[name] = binding.bind(captured[name], ns)
@@ -187,7 +204,8 @@ class Session:
         assert loop is not None
         silent = bool(header.get("silent"))
         run = engine.execute(header["source"], header["filename"], int(header.get("count") or 1), silent)
-        task = loop.create_task(run)
+        left: list[contextvars.Context] = []
+        task = loop.create_task(_leaving_context(run, left))
         interrupted: KeyboardInterrupt | None = None
         error: BaseException | None = None
         while not task.done():
@@ -201,6 +219,9 @@ class Session:
             except BaseException:  # noqa: S112 - a cell's own exception is read from its task below
                 # Of the cell, and then it is done; or of a background task, which does not end the cell.
                 continue
+        # A task has a context of its own. Cells go on in one another's: numpy keeps its print options there.
+        for variable, value in left[0].items() if left else ():
+            variable.set(value)
         try:
             if task.cancelled():
                 error = interrupted or asyncio.CancelledError()

@@ -15,7 +15,7 @@ import struct
 import sys
 import threading
 from collections import ChainMap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import _lru_cache_wrapper, lru_cache
 from importlib import import_module
@@ -24,6 +24,8 @@ from types import CodeType, FunctionType
 from typing import Any, Callable, Union
 
 import cloudpickle
+
+from jupyter_fx_worker import aliases
 
 __all__ = [
     "MAGIC",
@@ -37,6 +39,7 @@ __all__ = [
     "peek",
     "pickled",
     "sharing",
+    "sharing_memory",
     "size_of",
 ]
 
@@ -105,6 +108,7 @@ class _Sharing(threading.local):
 
     def __init__(self) -> None:
         self.found: list[FunctionType] = []
+        self.roots: dict[int, Any] = {}
 
 
 _sharing = _Sharing()
@@ -126,6 +130,17 @@ def sharing(namespace: dict[str, Any]) -> Iterator[list[FunctionType]]:
         yield _sharing.found
     finally:
         _sharing.namespace, _sharing.found = before
+
+
+@contextmanager
+def sharing_memory(values: Iterable[Any]) -> Iterator[None]:
+    """Within this, those of `values` that are arrays showing the same memory go on doing so where they are opened."""
+    before = _sharing.roots
+    _sharing.roots = aliases.shared_roots(values)
+    try:
+        yield
+    finally:
+        _sharing.roots = before
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
@@ -179,6 +194,11 @@ def _reduce_array(array: Any) -> Any:
     """
     dtype = array.dtype
     numpy = sys.modules["numpy"]
+    if _sharing.roots and array.base is not None and type(array) is numpy.ndarray:
+        root = aliases.root_of(array)
+        if root is not array and id(root) in _sharing.roots and not (dtype.hasobject or dtype.names):
+            at = [part.__array_interface__["data"][0] for part in (array, root)]
+            return _build_view, (root, dtype.str, array.shape, array.strides, at[0] - at[1])
     if dtype.kind not in "biufcmMSU" or not dtype.itemsize or dtype.metadata or numpy.dtype(dtype.str) != dtype:
         return array.__reduce_ex__(5)
     flags = array.flags
@@ -198,6 +218,12 @@ def _build_array(dtype: str, shape: tuple[int, ...], order: str, buffer: Any) ->
     if memoryview(buffer).readonly:
         buffer = bytearray(buffer)
     return np.ndarray(shape, dtype=dtype, buffer=buffer or None, order=order)  # type: ignore[arg-type]
+
+
+def _build_view(root: Any, dtype: str, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:
+    import numpy as np
+
+    return np.ndarray(shape, dtype=dtype, buffer=root, offset=offset, strides=strides)
 
 
 def _reduce_cached(cached: Any) -> Any:

@@ -17,7 +17,7 @@ import types
 import zlib
 from typing import Any
 
-from jupyter_fx_worker import binding, envelope
+from jupyter_fx_worker import aliases, binding, envelope
 
 __all__ = ["Home", "Snapshot", "estimate", "is_hidden"]
 
@@ -158,7 +158,8 @@ class Home:
     def dumps(self) -> list[envelope.Buffer]:
         """Return the `names` envelope. Names that share objects are in one pickle, so that they still share them."""
         try:
-            return envelope.dumps(self.values, "names", **self.header())
+            with envelope.sharing_memory(self.values.values()):
+                return envelope.dumps(self.values, "names", **self.header())
         except Exception as error:
             for name, value in self.values.items():
                 self.stay[name] = describe(value)
@@ -221,10 +222,39 @@ class Snapshot:
                     home.modules[name] = value.__name__
             elif name in want or (not self._skip(name, value) and self._changed(name, value)):
                 self._add(home, name, value, None if name in want else self._limit, same_python)
+        self._add_aliases(home, ns)
         for name in want:
             if name not in ns and not hasattr(builtins, name):
                 home.why[name] = "the cell left no variable of this name"
         return home
+
+    def _add_aliases(self, home: Home, ns: dict[str, Any]) -> None:
+        """Let names that share objects with what comes home come along, if they can: they changed with it."""
+        moving = set().union(*(aliases.parts(value) for value in home.values.values()))
+        todo = dict(ns) if moving else {}
+        again = True
+        while again:
+            again = False
+            for name, value in list(todo.items()):
+                if (
+                    name in home.values
+                    or name in home.stay
+                    or self._skip(name, value)
+                    or isinstance(value, _UNCHANGING)
+                ):
+                    del todo[name]
+                elif (shared := aliases.parts(value)) & moving:
+                    del todo[name]
+                    if self._can_go(value):
+                        home.values[name] = value
+                        moving |= shared
+                        again = True
+
+    def _can_go(self, value: Any) -> bool:
+        try:
+            return estimate(value) <= self._limit and not envelope.pickled(value, self._limit)[2]
+        except Exception:
+            return False
 
     def _imported(self, name: str, value: types.ModuleType) -> bool:
         """Whether the cell bound this module, which another interpreter can import by its name."""

@@ -77,9 +77,17 @@ class _Compiler(CachingCompiler):
         return name
 
 
-class Shell(InteractiveShell):
-    """InteractiveShell without a terminal: output by frames, errors as records, nothing that asks or quits."""
+class _Kernel:
+    """Nothing but a sign: pandas and others look for a shell's kernel to know a notebook from a terminal."""
 
+
+class ZMQLikeShell(InteractiveShell):
+    """InteractiveShell without a terminal: output by frames, errors as records, nothing that asks or quits.
+
+    Its name holds "ZMQ" because pandas looks for that to know a notebook, whose lines may be longer, from a terminal.
+    """
+
+    kernel = _Kernel()
     fx_session: cells.Session | None = None
     fx_count = 1
     fx_preprocessing: Any = None
@@ -125,7 +133,7 @@ class Shell(InteractiveShell):
         return []
 
 
-def _page(shell: Shell, data: Any, *_layout: Any, **_more: Any) -> None:
+def _page(shell: ZMQLikeShell, data: Any, *_layout: Any, **_more: Any) -> None:
     """What `obj?` and `%prun` show in a pager becomes a display."""
     if shell.fx_session is not None:
         bundle = data if isinstance(data, dict) else {"text/plain": data}
@@ -151,7 +159,7 @@ class IPythonEngine(cells.Engine):
         InteractiveShell.clear_instance()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self._shell = Shell.instance(
+            self._shell = ZMQLikeShell.instance(
                 config=config,
                 user_module=module,
                 display_pub_class=_Publisher,

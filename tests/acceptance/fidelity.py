@@ -42,7 +42,9 @@ _TIME = r"\d+(?:[.,]\d+)?(?:e[+-]?\d+)? ?(?:ns|[µμu]s|ms|s|min|h)\b"
 _ALIKE = [
     (re.compile(r"\x1b\[[0-9;]*m"), ""),
     (re.compile(r"0x[0-9a-fA-F]{6,}"), "0x…"),
-    (re.compile(r"^.*\b(?:per loop|CPU times|Wall time|slowest run|intermediate result).*$", re.MULTILINE), "<timing>"),
+    # `%timeit` adds this line when the machine was busy.
+    (re.compile(r"^.*\b(?:slowest run|intermediate result).*\n", re.MULTILINE), ""),
+    (re.compile(r"^.*\b(?:per loop|CPU times|Wall time).*$", re.MULTILINE), "<timing>"),
     (re.compile(_TIME), "<time>"),
     # A command locally writes to a pseudo terminal.
     (re.compile(r"\r\n"), "\n"),

@@ -221,3 +221,27 @@ def test_attach_tells_a_story_again_and_follows_one_that_goes_on(kernel: Any) ->
     told = kernel.run("%fx attach clock").stream()
     assert [f"tick {i}" in told for i in range(4)] == [True] * 4
     assert kernel.value("job.result(10)") == "'over'"
+
+
+def test_seeds_and_print_options_hold_on_both_sides(kernel: Any) -> None:
+    kernel.remote("import numpy as np\nnp.set_printoptions(precision=2)\nnp.random.seed(3)")
+    assert kernel.remote("np.array([1 / 3])").result == "array([0.33])"
+    assert kernel.value("np.array([2 / 3])") == "array([0.67])"
+    first = kernel.value("np.random.rand()")
+    second = kernel.remote("np.random.rand()").result
+    assert kernel.value("np.random.seed(3); [np.random.rand(), np.random.rand()]") == f"[{first}, {second}]"
+
+
+def test_a_figure_stands_below_the_result(kernel: Any) -> None:
+    ran = kernel.remote("import matplotlib.pyplot as plt\nplt.plot([1, 2])")
+    kinds = [
+        kind for _, kind, content in ran.outputs if kind == "execute_result" or "image/png" in content.get("data", {})
+    ]
+    assert kinds == ["execute_result", "display_data"]
+
+
+def test_tables_are_as_wide_as_in_a_notebook(kernel: Any) -> None:
+    body = "import pandas as pd\npd.DataFrame([range(100_000, 100_012)])"
+    there = kernel.remote(body).result
+    assert "..." not in there
+    assert there == kernel.value(body)

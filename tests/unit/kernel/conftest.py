@@ -22,7 +22,7 @@ from jupyter_fx.payload.values import join
 from jupyter_fx.protocol.lifecycle import SessionState, TaskState
 from jupyter_fx.protocol.messages import Event, EventKind, Outcome, SessionSpec, TaskOptions
 from jupyter_fx_kernel.magics import FxMagics
-from jupyter_fx_worker import envelope, errors, names, plain
+from jupyter_fx_worker import ambient, envelope, errors, names, plain
 
 
 @contextlib.contextmanager
@@ -72,6 +72,7 @@ class FakeHub:
 
     def __init__(self) -> None:
         self.sent: list[set[str]] = []
+        self.around: list[dict[str, Any]] = []
         self.headers: list[dict[str, Any]] = []
         self.opened: list[FakeHandle] = []
         self.before_outcome: Callable[[], None] = lambda: None
@@ -101,6 +102,7 @@ class FakeHub:
         handle.tell = tell
         with as_main(handle.module):
             header, captured = envelope.loads(bytearray(join(pieces)))
+        self.around.append(captured.pop(ambient.NAME, {}))
         self.sent.append(set(captured))
         self.headers.append(header)
         ns = handle.module.__dict__

@@ -9,6 +9,8 @@ import pytest
 
 from jupyter_fx.errors import PayloadError, RefLost, UsageError
 from jupyter_fx.protocol.lifecycle import SessionState
+from jupyter_fx.protocol.messages import Event, EventKind
+from jupyter_fx_kernel.outputs import Outputs
 from jupyter_fx_kernel.refs import RemoteValue
 
 
@@ -208,3 +210,57 @@ def test_a_recursive_inner_function_travels(notebook: Any) -> None:
     notebook.run("def make():\n    def down(n):\n        return n and down(n - 1) + one\n    return down")
     notebook.run("one = 1\nf = make()")
     assert notebook.remote("f(5)") == 5
+
+
+def test_generators_and_options_travel_when_they_changed(notebook: Any) -> None:
+    notebook.run("import random\nrandom.seed(1)")
+    notebook.remote("1")
+    notebook.remote("1")
+    assert "random" in notebook.hub.around[0]
+    assert notebook.hub.around[1] == {}
+    notebook.run("random.seed(2)")
+    notebook.remote("1")
+    assert set(notebook.hub.around[2]) == {"random"}
+
+
+def test_what_is_shown_after_the_result_is_shown_after_it_here_too(notebook: Any) -> None:
+    seen: list[str] = []
+    outputs = Outputs(notebook.shell)
+    notebook.shell.display_pub.publish = lambda data, *_rest, **_more: seen.append(data["text/plain"])
+    for kind, text in (("display_data", "first"), ("execute_result", "value"), ("display_data", "figure")):
+        content = {"data": {"text/plain": text}, "metadata": {}}
+        outputs.put(Event("t", 0, EventKind.DISPLAY, 0.0, {"kind": kind, "content": content}))
+    assert seen == ["first"]
+    outputs.after_result(shown=True)
+    assert seen == ["first"]
+    notebook.run("1")
+    notebook.run("2")
+    assert seen == ["first", "figure"]
+    outputs.flush_result()
+    assert seen == ["first", "figure", "value"]
+
+
+def test_a_file_closed_long_ago_is_no_hindrance_to_a_cell_that_opens_its_own(notebook: Any) -> None:
+    notebook.run("import os\nwith open(os.devnull) as f:\n    pass")
+    assert notebook.remote("with open(os.devnull) as f:\n    lines = list(f)\nlen(lines)") == 0
+
+
+def test_a_change_through_one_name_shows_through_the_other(notebook: Any) -> None:
+    notebook.run("a = [1]\nb = a\nkept = {'a': a}")
+    notebook.remote("a.append(2)")
+    assert notebook.ns["b"] is notebook.ns["a"] is notebook.ns["kept"]["a"]
+    assert notebook.ns["b"] == [1, 2]
+
+
+def test_a_view_made_here_shows_what_was_changed_there(notebook: Any) -> None:
+    notebook.run("import numpy as np\nwhole = np.arange(6)\npart = whole[2:4]")
+    notebook.remote("part[:] = 0")
+    assert notebook.ns["whole"].tolist() == [0, 1, 0, 0, 4, 5]
+    notebook.run("whole[2] = 9")
+    assert notebook.remote("part[0] == 9")
+
+
+def test_what_a_large_array_is_shared_with_does_not_take_it_along(notebook: Any) -> None:
+    notebook.run("import numpy as np\nlarge = np.zeros(1 << 20)\npart = large[:3]")
+    notebook.remote("part.sum()")
+    assert "large" not in notebook.hub.sent[0]
