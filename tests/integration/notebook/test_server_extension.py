@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -46,9 +47,12 @@ class Server:
         assert self.process.poll() is None, self.log.read_text()
         for file in (self.folder / "run").glob("jpserver-*.json"):
             try:
-                return json.loads(file.read_text())
-            except ValueError:
+                found = json.loads(file.read_text())
+                # The server writes its file before it listens.
+                socket.create_connection(("127.0.0.1", found["port"]), timeout=5).close()
+            except (ValueError, ConnectionRefusedError):
                 return None
+            return found
         return None
 
     def ask(self, path: str, method: str = "GET", body: Any = None, *, token: str = "sesame") -> tuple[int, Any]:
@@ -83,14 +87,14 @@ class Server:
         }
         content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
         text = ""
-        with connect(url, additional_headers={"Authorization": "token sesame"}, max_size=None) as socket:
-            socket.send(
+        with connect(url, additional_headers={"Authorization": "token sesame"}, max_size=None) as link:
+            link.send(
                 json.dumps(
                     {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
                 )
             )
             while True:
-                message = json.loads(socket.recv(timeout=DEADLINE))
+                message = json.loads(link.recv(timeout=DEADLINE))
                 if message["parent_header"].get("msg_id") != header["msg_id"]:
                     continue
                 kind, said = message["msg_type"], message["content"]
