@@ -22,6 +22,7 @@ from jupyter_fx_hub.store.gather import HOLD, Gatherer
 from jupyter_fx_hub.store.guard import HubLock, check_file_system
 from jupyter_fx_hub.store.migrate import upgrade
 from jupyter_fx_hub.store.ops import DeleteFinished, Op, Problem
+from jupyter_fx_hub.store.runway import Runway
 from jupyter_fx_hub.store.space import Space
 from jupyter_fx_hub.store.sqlite import connect, is_locked
 from jupyter_fx_hub.store.streams import Streams
@@ -78,6 +79,8 @@ class Store:
             raise
         self.streams.sweep()
         self.space.restore()
+        runway = Runway(path)
+        runway.grow()
         self._writer = Writer(
             self._cursors[2],
             Applier(self._cursors[1], self.streams, self.hub_boot),
@@ -85,6 +88,7 @@ class Store:
             self.space,
             committed=self._in_writer_committed,
             failed=self._in_writer_failed,
+            at_leisure=runway.grow,
             batch=batch,
         )
         self._gatherer = Gatherer(loop, self._writer.put, hold)

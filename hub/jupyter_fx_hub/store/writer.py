@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 BATCH: Final = 1000
 """Ops in one transaction: those of about 500 tasks."""
+LEISURE: Final = 0.5
 _RETRY_FIRST, _RETRY_LAST = 0.05, 1.0
 
 
@@ -68,7 +69,9 @@ class Ballast(Protocol):
 
 
 class Writer:
-    """The thread. `committed(position, problems)` and `failed(error)` are called in it."""
+    """The thread. `committed(position, problems)` and `failed(error)` are called in it; so is `at_leisure()`, whenever
+    there was nothing to do for LEISURE seconds, until it answers False.
+    """
 
     def __init__(
         self,
@@ -79,6 +82,7 @@ class Writer:
         *,
         committed: Callable[[int, list[Problem]], None],
         failed: Callable[[BaseException], None],
+        at_leisure: Callable[[], bool] | None = None,
         batch: int = BATCH,
     ) -> None:
         self._cursor = cursor
@@ -87,6 +91,7 @@ class Writer:
         self._space = space
         self._committed = committed
         self._failed = failed
+        self._at_leisure = at_leisure
         self._batch = batch
         self._queue: queue.SimpleQueue[list[Op] | Read | None] = queue.SimpleQueue()
         self._later: deque[list[Op] | Read | None] = deque()
@@ -133,6 +138,12 @@ class Writer:
         """The next item; raises queue.Empty when there is none, unless it is to be waited for."""
         if self._later:
             return self._later.popleft()
+        while wait and self._at_leisure is not None:
+            try:
+                return self._queue.get(timeout=LEISURE)
+            except queue.Empty:
+                if not self._at_leisure():
+                    self._at_leisure = None
         return self._queue.get(wait)
 
     def _step(self) -> bool:

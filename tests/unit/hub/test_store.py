@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from jupyter_fx.errors import HubUnavailable, UsageError
@@ -14,7 +16,9 @@ from jupyter_fx_hub.store.ops import (
     PutFunction,
     PutSession,
 )
+from jupyter_fx_hub.store.runway import Runway
 from jupyter_fx_hub.store.space import Space
+from jupyter_fx_hub.store.sqlite import connect
 from jupyter_fx_hub.store.store import Store
 
 
@@ -352,3 +356,25 @@ def test_questions_are_answered_from_their_index(harness, question, index):
         str(one.store._raw.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()) for sql in seen if sql.startswith("SELECT")
     ]
     assert any(index in plan for plan in plans), plans
+
+
+def test_the_log_is_longer_than_it_is_yet_and_read_up_to_its_end(harness, tmp_path):
+    one = harness()
+    task = new_id()
+    one.write(one.insert(task), one.finish(task))
+    one.settle()
+    log = one.store.path.with_name(one.store.path.name + "-wal")
+    runway = Runway(one.store.path, length=log.stat().st_size + 1, step=1 << 16, room=0)
+    assert runway.grow()
+    assert not runway.grow()
+    assert not Runway(one.store.path, room=1 << 62).grow()
+    assert log.read_bytes()[-(1 << 16) :] == bytes(1 << 16)
+    # What a power cut leaves: the files as they are.
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in (one.store.path, log):
+        shutil.copy(file, copy / file.name)
+    found = connect(copy / one.store.path.name)
+    assert found.execute("SELECT count(*) FROM tasks WHERE state=10").fetchone() == (1,)
+    assert found.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    found.close()
