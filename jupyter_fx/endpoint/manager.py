@@ -336,7 +336,7 @@ class Manager:
         if header["op"] == "items":
             self._take_items(job, header, body)
         else:
-            self.stories.told(job, header)
+            self.stories.told(job, header, body)
 
     def _take_items(self, job: Job, header: dict[str, Any], body: memoryview) -> None:
         """Results of a map's items: kept here until the chunk ends, so that they outlive its worker."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -17,6 +18,8 @@ __all__ = ["Stories"]
 
 _KINDS: Final = {"progress": int(EventKind.PROGRESS), "usage": int(EventKind.USAGE)}
 _DISPLAY_MAX: Final = 512 * 1024
+_PARSE_MAX: Final = 8 << 20
+"""Bytes of JSON: more of it is not read just to keep the small representations beside a large one."""
 
 
 class Stories:
@@ -61,13 +64,16 @@ class Stories:
             self._armed = True
             self._loop.call_soon(self.flush)
 
-    def told(self, job: Job, header: dict[str, Any]) -> None:
-        """A `display` or `event` frame."""
+    def told(self, job: Job, header: dict[str, Any], body: memoryview | bytes = b"") -> None:
+        """A `display` or `event` frame; a large display stands in the body."""
         op = header["op"]
         if job.text is not None:
             self._put_text(job, job.text.take(self._loop.time(), final=True))
         if op == "display":
-            self._put(job, EventKind.DISPLAY, _fitting(header["kind"], header["content"]))
+            content = header["content"]
+            if header.get("body") == "json" and len(body) <= _PARSE_MAX:
+                content = json.loads(bytes(body))
+            self._put(job, EventKind.DISPLAY, _fitting(header["kind"], content))
         elif op == "event":
             kind = header.get("kind", "")
             known = _KINDS.get(kind)

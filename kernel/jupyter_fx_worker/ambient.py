@@ -128,6 +128,10 @@ class Ambient:
                 except Exception:  # noqa: S112 - not here, or another version of it: ours stay as they are
                     continue
 
+    def settle(self) -> None:
+        """What is set here now needs no telling."""
+        self._known.update(_read())
+
     def forget(self) -> None:
         """Nobody knows what the other side has."""
         self._known.clear()

@@ -192,6 +192,7 @@ class Session:
                 raise function.error
             captured[name] = function
         self._ambient.take(captured.pop(ambient.NAME, {}), header["source"])
+        self._ambient.settle()
         for name in header.get("bind") or ():
             if name in captured:
                 captured[name] = binding.bind(captured[name], ns)

@@ -160,9 +160,9 @@ class Run:
             shown.displays.append(sorted(content["data"]))
 
     def close(self) -> None:
-        """End the kernel; nothing stays."""
+        """End the kernel, and with it its session; nothing stays."""
         self._client.stop_channels()
-        self._manager.shutdown_kernel(now=True)
+        self._manager.shutdown_kernel(now=False)
         self._manager.cleanup_resources()
         shutil.rmtree(self._top, ignore_errors=True)
 

@@ -29,6 +29,9 @@ def test_what_did_not_change_is_told_once() -> None:
     assert one.changed() == {}
     random.random()
     assert set(one.changed()) == {"random"}
+    random.random()
+    one.settle()
+    assert one.changed() == {}
     one.forget()
     assert "random" in one.changed()
 
