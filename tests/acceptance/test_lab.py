@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -78,9 +79,12 @@ def _address(process: subprocess.Popen[bytes], top: Path) -> str:
         assert process.poll() is None, (top / "lab.log").read_text()
         for file in Path(os.environ["JUPYTER_RUNTIME_DIR"]).glob("jpserver-*.json"):
             try:
-                return str(json.loads(file.read_text())["url"])
-            except ValueError:
+                found = json.loads(file.read_text())
+                # The server writes its file before it listens.
+                socket.create_connection(("127.0.0.1", found["port"]), timeout=5).close()
+            except (ValueError, ConnectionRefusedError):
                 continue
+            return str(found["url"])
         time.sleep(0.1)
     raise AssertionError("JupyterLab did not start:\n" + (top / "lab.log").read_text())
 
