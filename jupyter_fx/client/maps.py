@@ -121,17 +121,21 @@ class MapResult:
 
     def results(self, *, errors: bool = False) -> Iterator[Any]:
         """Iterate; with `errors` a failed item gives its exception, else the first one raises it."""
+        # A generator of items would cost each of them as much as its way there and back does.
+        return itertools.chain.from_iterable(self._parts(errors))
+
+    def _parts(self, errors: bool) -> Iterator[Iterable[Any]]:
         for _start, values in self._chunks():
-            if not self._failures:
-                yield from values
-                continue
-            for value in values:
-                if type(value) is not payload.ItemError:
-                    yield value
-                elif errors:
-                    yield value.error
-                else:
-                    raise self._noted(value.error)
+            yield self._told(values, errors) if values.failed else values
+
+    def _told(self, values: payload.Items, errors: bool) -> Iterator[Any]:
+        for value in values:
+            if type(value) is not payload.ItemError:
+                yield value
+            elif errors:
+                yield value.error
+            else:
+                raise self._noted(value.error)
 
     def wait(self) -> MapResult:
         """Wait until every item has its outcome; itself."""
@@ -178,7 +182,7 @@ class MapResult:
 
     # --- inside ---
 
-    def _chunks(self) -> Iterator[tuple[int, list[Any]]]:
+    def _chunks(self) -> Iterator[tuple[int, payload.Items]]:
         """(index of the first item, values) of each chunk, in order or as they finish."""
         at = 0
         line = self._futures if self._ordered else self._completed
@@ -194,7 +198,7 @@ class MapResult:
         if self._broken is not None:
             raise self._broken
 
-    def _open(self, future: TaskFuture) -> tuple[int, list[Any]]:
+    def _open(self, future: TaskFuture) -> tuple[int, payload.Items]:
         start, count = self._slots[future.task_id]
         values = self._values.get(start)
         if values is not None:
