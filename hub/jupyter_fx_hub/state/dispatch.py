@@ -136,20 +136,8 @@ def _lease(core: Core, endpoint: Endpoint, task: Task) -> LeasedTask:
         core.at(endpoint.sweep_at, "sweep", endpoint.endpoint_id)
     spec = task.spec
     assert spec is not None
-    if task.inputs:
-        inputs = [task.inputs[i] for i in spec.options.inputs] if spec.options is not None else []
-        return LeasedTask(
-            task.task_id,
-            task.owner,
-            task.attempt,
-            fence,
-            spec.kind,
-            spec.function,
-            spec.payload,
-            spec.session,
-            spec.options,
-            inputs,
-        )
+    options = spec.options
+    inputs = [task.inputs[i] for i in options.inputs] if task.inputs and options is not None else []
     return LeasedTask(
         task.task_id,
         task.owner,
@@ -159,7 +147,8 @@ def _lease(core: Core, endpoint: Endpoint, task: Task) -> LeasedTask:
         spec.function,
         spec.payload,
         spec.session,
-        spec.options,
+        options,
+        inputs,
     )
 
 
