@@ -13,8 +13,9 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_
 
 from jupyter_fx.errors import FxError
 from jupyter_fx_kernel import status, tracebacks
+from jupyter_fx_kernel.background import BackgroundCell
 from jupyter_fx_kernel.capture import Ledger
-from jupyter_fx_kernel.cell import VALUE, BackgroundCell, RemoteCell, plan_text
+from jupyter_fx_kernel.cell import VALUE, RemoteCell, plan_text
 from jupyter_fx_kernel.modules import LazyModule
 from jupyter_fx_kernel.options import Options, parse_cell, parse_line
 from jupyter_fx_kernel.session import Notebook
