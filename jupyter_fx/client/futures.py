@@ -106,7 +106,8 @@ class TaskFuture(concurrent.futures.Future[Any]):
         except concurrent.futures.CancelledError:
             raise self._cancelled() from None
         except BaseException as error:  # noqa: BLE001 it is raised again
-            if not isinstance(error, FxError) and "IPython" in sys.modules:
+            drawn = isinstance(error, FxError) or getattr(error, "_render_traceback_", None) is not None
+            if not drawn and "IPython" in sys.modules:
                 with contextlib.suppress(AttributeError):
                     error._render_traceback_ = _Shown(error)  # type: ignore[attr-defined]
             # Where in concurrent.futures it was raised again tells nobody anything.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import enum
 from typing import Final
 
-from jupyter_fx.protocol.messages import CancelMode
+from jupyter_fx.protocol.messages import CancelMode, ErrorInfo
 
-__all__ = ["STEP", "Rung", "rungs"]
+__all__ = ["STEP", "Rung", "ended_by", "rungs"]
 
 STEP: Final = 5.0
 """Seconds between two rungs."""
@@ -19,6 +19,16 @@ class Rung(enum.IntEnum):
     INTERRUPT = 2
     TERMINATE = 15
     KILL = 9
+
+
+def ended_by(status: int | None) -> ErrorInfo | None:
+    """How a task ended that did not stop when it was interrupted, by its worker's wait status; None: nobody knows."""
+    number = status & 0x7F if status is not None else 0
+    if number == Rung.TERMINATE:
+        return ErrorInfo("CancelledError", "it ignored the interrupt and was ended by SIGTERM")
+    if number == Rung.KILL:
+        return ErrorInfo("CancelledError", "it ignored the interrupt and SIGTERM and was killed (SIGKILL)")
+    return None
 
 
 def rungs(mode: int, *, session: bool) -> list[tuple[float, Rung]]:

@@ -18,7 +18,7 @@ import msgspec
 
 from jupyter_fx.endpoint.crash import lost_error
 from jupyter_fx.endpoint.job import Job
-from jupyter_fx.endpoint.ladder import Rung, rungs
+from jupyter_fx.endpoint.ladder import Rung, ended_by, rungs
 from jupyter_fx.endpoint.logs import TaskLogs
 from jupyter_fx.endpoint.outcome import error_of
 from jupyter_fx.endpoint.pool import Pool
@@ -388,7 +388,9 @@ class Manager:
         now = time.time()
         begun = now - (time.monotonic() - job.handed)
         if job.cancel >= 0 or job.timed_out:
-            return Ended(work.task_id, "timeout" if job.timed_out else "cancelled", t0=begun, t1=now, usage=usage)
+            how = "timeout" if job.timed_out else "cancelled"
+            told = None if job.timed_out or job.cancel == CancelMode.KILL else ended_by(status)
+            return Ended(work.task_id, how, t0=begun, t1=now, error=told, usage=usage)
         extra: dict[str, Any] = {}
         doing = "it ran this task"
         if work.kind == Kind.MAP:

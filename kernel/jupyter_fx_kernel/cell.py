@@ -21,12 +21,14 @@ from jupyter_fx.protocol.messages import Outcome, TaskOptions
 from jupyter_fx_kernel import tracebacks
 from jupyter_fx_kernel.capture import Capture, Ledger, capture, digest_of
 from jupyter_fx_kernel.card import Card
+from jupyter_fx_kernel.endings import ending
 from jupyter_fx_kernel.mentions import Mentions, mentions
 from jupyter_fx_kernel.modules import come_home
 from jupyter_fx_kernel.options import Options
 from jupyter_fx_kernel.outputs import Replay, value_of
 from jupyter_fx_kernel.refs import LARGER, Place, RemoteValue, size_text
 from jupyter_fx_kernel.running import Follower
+from jupyter_fx_kernel.screens import is_rich
 from jupyter_fx_kernel.session import Notebook, Session
 
 __all__ = ["RemoteCell", "plan_text"]
@@ -47,6 +49,8 @@ class RemoteCell:
         self.options = options
         self.source = source
         self.shell = notebook.shell
+        self.screen = self.shell
+        """Through which its output is shown: the shell, or the shell as one cell of the notebook sees it."""
         self.count = count_of(self.shell)
         self.filename = f"<fx-cell:{digest(source.encode())[:12]}-{self.count}>"
         self.place = notebook.endpoint_of(options.endpoint)
@@ -133,7 +137,7 @@ class RemoteCell:
         notebook.cells[self.filename] = (self.count, lines)
         task_id = new_id()
         card = Card(task_id, self.place)
-        follower = Follower(self.shell, card, rich=is_rich(self.shell))
+        follower = Follower(self.screen, card, rich=is_rich(self.shell))
         card.notices += notebook.notices
         notebook.notices.clear()
         if card.notices:
@@ -189,7 +193,7 @@ class RemoteCell:
         state = TaskState(outcome.state)
         if state is TaskState.SUCCEEDED:
             follower.outputs.after_result(shown=not background)
-            follower.end(outcome, "succeeded")
+            follower.end(outcome, "succeeded", ending(outcome, asked=follower.interrupts > 0))
             return self._value(home, follower)
         follower.outputs.flush_result()
         raise self._failure(outcome, home, follower)
@@ -206,7 +210,7 @@ class RemoteCell:
             self._session.lost = reason or "its worker died"
         stopped = state is TaskState.CANCELLED or isinstance(error, KeyboardInterrupt)
         if stopped and not (self._session is not None and self._session.gone):
-            follower.end(outcome, "cancelled", "interrupted" if follower.interrupts else reason)
+            follower.end(outcome, "cancelled", ending(outcome))
             error = error if isinstance(error, KeyboardInterrupt) else KeyboardInterrupt(reason)
         else:
             follower.end(outcome, state.name.lower())
@@ -396,11 +400,6 @@ def count_of(shell: Any) -> int:
             return int(named[frame.f_code.co_filename])
         frame = frame.f_back  # type: ignore[assignment]
     return int(shell.execution_count)
-
-
-def is_rich(shell: Any) -> bool:
-    """Whether the front end can update a display in place: a kernel's can, a terminal cannot."""
-    return getattr(shell, "kernel", None) is not None
 
 
 def _why_not(future: Any) -> BaseException:

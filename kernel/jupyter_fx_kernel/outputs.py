@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import codecs
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from jupyter_fx.protocol.messages import Event, EventKind
+from jupyter_fx_kernel.screens import streams_of
 
 __all__ = ["Outputs", "Replay", "value_of"]
 
@@ -61,8 +61,8 @@ class Outputs:
         if kind in self._decoders:
             data = event.data
             text = data if isinstance(data, str) else self._decoders[kind].decode(bytes(data))
-            stream = sys.stdout if kind is EventKind.STDOUT else sys.stderr
-            stream.write(text)
+            out, err = streams_of(self._shell)
+            (out if kind is EventKind.STDOUT else err).write(text)
             self.pending = not text.endswith("\n")
             self.unflushed = True
         elif kind is EventKind.DISPLAY and isinstance(event.data, Mapping):
@@ -71,8 +71,8 @@ class Outputs:
     def flush(self) -> None:
         """Let the front end have the text."""
         self.unflushed = self.pending = False
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in streams_of(self._shell):
+            stream.flush()
 
     def _display(self, kind: str, content: Mapping[str, Any]) -> None:
         if kind == "execute_result":
@@ -98,18 +98,21 @@ class Outputs:
     def flush_result(self) -> None:
         """Show a value that turned out not to be the cell's last one, and what came after it."""
         if self.result is not None:
-            self._shell.display_pub.publish(
-                dict(self.result.get("data") or {}), dict(self.result.get("metadata") or {})
-            )
+            self._show_result()
             self.result = None
         self._let_go()
 
+    def _show_result(self) -> None:
+        if self.result is not None:
+            self._publish("display_data", {**self.result, "transient": {}})
+
     def after_result(self, *, shown: bool) -> None:
-        """Show what came after the result: when the shell has shown that, or now when it will not."""
-        if not self._held:
-            return
+        """Show what came after the result: when the shell has shown that, or now, with the result, when it will not."""
         if not shown:
+            self._show_result()
             self._let_go()
+            return
+        if not self._held:
             return
         events = self._shell.events
 

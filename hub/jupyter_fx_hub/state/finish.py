@@ -216,8 +216,9 @@ def _result(core: Core, task: Task, result: Result) -> None:
         if task.expiring and task.cancelling is None and not times[1]:
             _give_back(core, task, [])
             return
-        if error is None:
-            error = _error(task, state, task.cancelling[1] if task.cancelling else "cancelled at its endpoint")
+        if error is None or error.etype == _ERRORS[state]:
+            why = task.cancelling[1] if task.cancelling else "cancelled at its endpoint"
+            error = _error(task, state, why if error is None else f"{why}; {error.message}")
     if state is _T.SUCCEEDED or times[1]:
         _reach(core, task, times)
     if state in {_T.LOST, _T.POISONED, _T.EXPIRED} and error is None:

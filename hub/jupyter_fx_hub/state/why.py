@@ -73,7 +73,9 @@ def _why(core: Core, task: Task) -> str:
             )
         if task.cancelling is not None:
             return f"endpoint {endpoint.name} was asked to stop it"
-        return task.note if task.state is not TaskState.RUNNING else ""
+        if task.state is TaskState.RUNNING:
+            return ""
+        return task.note or _behind(task, endpoint)
     if task.unsure:
         return "it is being written to disk"
     if task.not_before > core.now:
@@ -83,6 +85,14 @@ def _why(core: Core, task: Task) -> str:
     if not endpoint.ready:
         return f"{why_endpoint(endpoint)}; the task waits"
     return _in_line(core, task, endpoint)
+
+
+def _behind(task: Task, endpoint: Endpoint) -> str:
+    """What a cell that its endpoint has already waits for: those that were submitted to its session before it."""
+    if not session_of(task.shape):
+        return ""
+    ahead = sum(1 for other in endpoint.leases.values() if other.shape == task.shape and other.seq < task.seq)
+    return f"{_count(ahead, 'cell')} before it in its session" if ahead else ""
 
 
 def _inputs(core: Core, task: Task) -> str:

@@ -82,9 +82,9 @@ class Ran:
 class Kernel:
     """A real ipykernel with the extension loaded."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **env: str) -> None:
         self.manager = KernelManager(kernel_name="python3", transport="ipc", ip=str(folder / "k"))
-        self.manager.start_kernel(cwd=str(folder), env=dict(os.environ))
+        self.manager.start_kernel(cwd=str(folder), env={**os.environ, **env})
         self.client = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=DEADLINE)
@@ -130,13 +130,13 @@ class Kernel:
 
 
 @pytest.fixture(scope="module")
-def kernels(stack: Path) -> Iterator[Callable[[], Kernel]]:
+def kernels(stack: Path) -> Iterator[Callable[..., Kernel]]:
     """Start kernels that are ended with the module."""
     started: list[Kernel] = []
 
-    def start() -> Kernel:
+    def start(**env: str) -> Kernel:
         folder = Path(tempfile.mkdtemp(prefix="k", dir=stack))
-        started.append(Kernel(folder))
+        started.append(Kernel(folder, **env))
         return started[-1]
 
     yield start

@@ -8,7 +8,6 @@ import io
 import sys
 import types
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -16,11 +15,12 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from jupyter_fx import payload
+from jupyter_fx.client import TaskFuture
 from jupyter_fx.errors import UsageError
 from jupyter_fx.ids import new_id
 from jupyter_fx.payload.values import join
 from jupyter_fx.protocol.lifecycle import SessionState, TaskState
-from jupyter_fx.protocol.messages import Event, EventKind, Outcome, SessionSpec, TaskOptions
+from jupyter_fx.protocol.messages import Event, EventKind, Kind, Outcome, SessionSpec, TaskOptions
 from jupyter_fx_kernel.magics import FxMagics
 from jupyter_fx_worker import ambient, envelope, errors, names, plain
 
@@ -56,9 +56,8 @@ class FakeHandle:
         self.tell(EventKind.DISPLAY, {"kind": kind, "content": content})
 
 
-class FakeFuture(Future[Any]):
-    task_id: str
-    outcome: Outcome | None = None
+class FakeFuture(TaskFuture):
+    kind = Kind.CELL
 
     def interrupt(self) -> None:
         """Everything is over already."""
@@ -77,6 +76,9 @@ class FakeHub:
         self.opened: list[FakeHandle] = []
         self.before_outcome: Callable[[], None] = lambda: None
 
+    def flush(self) -> None:
+        """Nothing waits."""
+
     def request(self, op: str, args: dict[str, Any]) -> Any:
         if op == "endpoints.get" and args["name"] != "local":
             raise UsageError(f"no endpoint {args['name']!r} (nearest: local)")
@@ -90,8 +92,7 @@ class FakeHub:
         self, session: Any, pieces: Any, *, on_event: Any, endpoint: str, options: TaskOptions, task_id: str
     ) -> FakeFuture:
         handle = session if session != "" else FakeHandle(SessionSpec(new_id(), endpoint, "k", "e"))
-        future = FakeFuture()
-        future.task_id = task_id
+        future = FakeFuture(self, task_id)
         number = 0
 
         def tell(kind: int, data: Any) -> None:

@@ -1,0 +1,31 @@
+"""How a task that somebody wanted to stop came to its end, in words: what is shown is what happened."""
+
+from __future__ import annotations
+
+from jupyter_fx.protocol.lifecycle import TaskState
+from jupyter_fx.protocol.messages import Outcome
+from jupyter_fx_kernel.card import duration
+
+__all__ = ["ending"]
+
+_OF_COURSE = ("", "cancelled by its user", "you cancelled it", "cancelled at its endpoint", "interrupted")
+"""Reasons that tell nobody anything beyond "cancelled"."""
+
+
+def ending(outcome: Outcome, *, asked: bool = False) -> str:
+    """What became of a task; `asked`: somebody here wanted it to stop. Empty when there is nothing to say."""
+    state = TaskState(outcome.state)
+    times = [*outcome.times, *[0.0] * 5][:5]
+    ran = max(0.0, times[4] - times[3]) if times[3] and times[4] else 0.0
+    if state is not TaskState.CANCELLED:
+        if not asked or state not in {TaskState.SUCCEEDED, TaskState.FAILED}:
+            return ""
+        done = "finished" if state is TaskState.SUCCEEDED else "failed by itself"
+        return f"it {done} before the interrupt stopped it, or took no notice of it"
+    reason, _, how = (outcome.error.message if outcome.error is not None else "").partition("; it ignored ")
+    why = "" if reason in _OF_COURSE else f": {reason}"
+    if not times[3]:
+        return f"cancelled before it started{why}"
+    if how:
+        return f"killed after {duration(ran)}: it ignored {how}"
+    return f"interrupted after {duration(ran)}{why}"
