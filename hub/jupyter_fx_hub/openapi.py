@@ -10,7 +10,7 @@ from jupyter_fx_hub.operations import OPERATIONS, Operation
 
 __all__ = ["document"]
 
-_TYPES = {str: "string", int: "integer", bool: "boolean", list: "array", dict: "object"}
+_TYPES = {str: "string", int: "integer", bool: "boolean", float: "number", list: "array", dict: "object"}
 
 
 def document() -> dict[str, Any]:

@@ -7,68 +7,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from jupyter_fx import __version__
 from jupyter_fx.errors import AuthError, FxError, HubUnavailable, InfrastructureError, UsageError
-from jupyter_fx.protocol.lifecycle import EndpointState, SessionState, TaskState
-from jupyter_fx.protocol.messages import Cancel, CloseSession, EventKind
+from jupyter_fx.protocol.lifecycle import EndpointState, TaskState
+from jupyter_fx.protocol.messages import Cancel, EventKind
 from jupyter_fx_hub import auth, infos
+from jupyter_fx_hub.optable import OPERATIONS, Arg, Caller, Operation, operation
 from jupyter_fx_hub.service import Service
+from jupyter_fx_hub.sessionops import SessionOperations
 from jupyter_fx_hub.state import tasks as task_state
 from jupyter_fx_hub.state.io import DeleteEndpoint, EndpointKnown, FromClient
 from jupyter_fx_hub.store.ops import DeleteTasks, GrantBlob, RevokeToken
 from jupyter_fx_hub.store.queries import TaskRow
 
 __all__ = ["OPERATIONS", "Arg", "Caller", "Operation", "Operations"]
-
-
-class Caller(NamedTuple):
-    """Who asks. `local`: over the Unix socket of the hub's own user."""
-
-    identity: auth.Identity
-    local: bool = False
-
-    @property
-    def user(self) -> str:
-        """Their name."""
-        return self.identity.user
-
-
-class Arg(NamedTuple):
-    """One argument of an operation."""
-
-    type: type
-    about: str
-    needed: bool = False
-
-
-class Operation(NamedTuple):
-    """One row of the table."""
-
-    name: str
-    scope: str
-    about: str
-    args: dict[str, Arg]
-    method: str
-    path: str
-    run: Callable[[Operations, Caller, dict[str, Any]], Any]
-
-
-OPERATIONS: Final[dict[str, Operation]] = {}
-_Run = Callable[["Operations", Caller, dict[str, Any]], Any]
-
-
-def _operation(name: str, scope: str, rest: str = "", /, **args: Arg) -> Callable[[_Run], _Run]:
-    """Enter a method into the table. `rest`: "METHOD /path"; parts of the path in braces are arguments."""
-
-    def enter(run: _Run) -> _Run:
-        method, _, path = rest.partition(" ")
-        about = (run.__doc__ or "").strip().splitlines()[0]
-        OPERATIONS[name] = Operation(name, scope, about, args, method, path, run)
-        return run
-
-    return enter
 
 
 _TASK: Final = Arg(str, "id of a task, a unique end of it (6 digits or more), or its name", needed=True)
@@ -79,7 +33,7 @@ _INT_MAX: Final = 2**62
 _REF: Final = Arg(str, "id of a reference", needed=True)
 
 
-class Operations:
+class Operations(SessionOperations):
     """What callers may ask of this hub."""
 
     def __init__(self, service: Service, *, user: str, stop: Callable[[], None]) -> None:
@@ -110,10 +64,6 @@ class Operations:
         value = self.call(caller, op, args)
         return await value if inspect.isawaitable(value) else value
 
-    @property
-    def _core(self) -> Any:
-        return self.service.state.core
-
     async def row(self, caller: Caller, text: str) -> TaskRow:
         """The task that is meant, or UsageError."""
         rows = await self.service.store.read("find_tasks", caller.user, text, 2) if text else []
@@ -126,13 +76,13 @@ class Operations:
 
     # --- the table ---
 
-    @_operation("whoami", "", "GET /api/v1/whoami")
+    @operation("whoami", "", "GET /api/v1/whoami")
     def whoami(self, caller: Caller, args: dict[str, Any]) -> Any:
         """Who the caller is to this hub."""
         boot = self.service.store.hub_boot
         return {"user": caller.user, "hub_boot": boot, "version": __version__, "scopes": sorted(caller.identity.scopes)}
 
-    @_operation(
+    @operation(
         "tasks.list",
         "read",
         "GET /api/v1/tasks",
@@ -155,14 +105,14 @@ class Operations:
         rows, cursor = await self.service.store.read("tasks", caller.user, **options)
         return {"tasks": [infos.of_row(self._core, row) for row in rows], "next": cursor}
 
-    @_operation("tasks.get", "read", "GET /api/v1/tasks/{task_id}", task_id=_TASK)
+    @operation("tasks.get", "read", "GET /api/v1/tasks/{task_id}", task_id=_TASK)
     async def tasks_get(self, caller: Caller, args: dict[str, Any]) -> Any:
         """One task."""
         row = await self.row(caller, args["task_id"])
         spec = await self.service.store.read("task_spec", caller.user, row.task_id)
         return infos.of_row(self._core, row, spec)
 
-    @_operation(
+    @operation(
         "tasks.events",
         "read",
         "GET /api/v1/tasks/{task_id}/events",
@@ -177,7 +127,7 @@ class Operations:
         events, cursor = await self.service.store.read("events", caller.user, row.task_id, start, limit)
         return {"events": [list(event) for event in events], "next": cursor}
 
-    @_operation(
+    @operation(
         "tasks.log",
         "read",
         "GET /api/v1/tasks/{task_id}/log",
@@ -197,7 +147,7 @@ class Operations:
         )
         return {**found, "text": found["text"].decode("utf-8", "replace")}
 
-    @_operation(
+    @operation(
         "tasks.cancel",
         "run",
         "POST /api/v1/tasks/{task_id}/cancel",
@@ -213,7 +163,7 @@ class Operations:
         await self.service.flushed()
         return {"cancelled": len(live)}
 
-    @_operation("tasks.delete", "run", "DELETE /api/v1/tasks/{task_id}", task_ids=_TASKS)
+    @operation("tasks.delete", "run", "DELETE /api/v1/tasks/{task_id}", task_ids=_TASKS)
     async def tasks_delete(self, caller: Caller, args: dict[str, Any]) -> Any:
         """Delete tasks that are at their end, with their story and result."""
         rows = [await self.row(caller, str(text)) for text in args["task_ids"][:10_000]]
@@ -234,17 +184,17 @@ class Operations:
             raise UsageError(task_state.nearest(core, caller.user, name))
         return found
 
-    @_operation("endpoints.list", "read", "GET /api/v1/endpoints")
+    @operation("endpoints.list", "read", "GET /api/v1/endpoints")
     def endpoints_list(self, caller: Caller, args: dict[str, Any]) -> Any:
         """Endpoints of the caller."""
         return [infos.of_endpoint(self._core, e) for e in self._core.owned.get(caller.user, [])]
 
-    @_operation("endpoints.get", "read", "GET /api/v1/endpoints/{name}", name=_NAME)
+    @operation("endpoints.get", "read", "GET /api/v1/endpoints/{name}", name=_NAME)
     def endpoints_get(self, caller: Caller, args: dict[str, Any]) -> Any:
         """One endpoint."""
         return infos.of_endpoint(self._core, self.endpoint(caller, args["name"]))
 
-    @_operation("endpoints.code", "endpoints", "POST /api/v1/endpoints", name=_NAME)
+    @operation("endpoints.code", "endpoints", "POST /api/v1/endpoints", name=_NAME)
     async def endpoints_code(self, caller: Caller, args: dict[str, Any]) -> Any:
         """A code, good once and for 15 minutes, with which an endpoint of this name enrols."""
         if (caller.user, args["name"]) in self._core.names:
@@ -255,7 +205,7 @@ class Operations:
         await self.service.flushed()
         return {"code": code, "expires": now + auth.CODE_LIFETIME}
 
-    @_operation("endpoints.delete", "endpoints", "DELETE /api/v1/endpoints/{name}", name=_NAME)
+    @operation("endpoints.delete", "endpoints", "DELETE /api/v1/endpoints/{name}", name=_NAME)
     async def endpoints_delete(self, caller: Caller, args: dict[str, Any]) -> Any:
         """Delete an endpoint: its queued tasks are cancelled, its credential is worth nothing any more."""
         self.service.handle(DeleteEndpoint(self.endpoint(caller, args["name"]).endpoint_id))
@@ -282,7 +232,7 @@ class Operations:
         )
         return {"endpoint_id": endpoint_id, "credential": credential, "name": row.name}
 
-    @_operation(
+    @operation(
         "endpoints.enrol",
         "",
         code=Arg(str, "the code", needed=True),
@@ -293,7 +243,7 @@ class Operations:
         """Redeem an enrolment code."""
         return await self.enrol(args)
 
-    @_operation("tokens.list", "read", "GET /api/v1/tokens")
+    @operation("tokens.list", "read", "GET /api/v1/tokens")
     async def tokens_list(self, caller: Caller, args: dict[str, Any]) -> Any:
         """Tokens of the caller that are worth something, without their secrets."""
         now = self.service.clock.wall()
@@ -303,7 +253,7 @@ class Operations:
             if not t.revoked and not 0 < t.expires <= now
         ]
 
-    @_operation(
+    @operation(
         "tokens.create",
         "run",
         "POST /api/v1/tokens",
@@ -330,7 +280,7 @@ class Operations:
         await self.service.flushed()
         return {"token_id": op.token_id, "token": token, "expires": op.expires}
 
-    @_operation(
+    @operation(
         "tokens.revoke", "run", "DELETE /api/v1/tokens/{token_id}", token_id=Arg(str, "id of a token", needed=True)
     )
     async def tokens_revoke(self, caller: Caller, args: dict[str, Any]) -> Any:
@@ -343,51 +293,7 @@ class Operations:
         self.on_revoked(wanted)
         return {}
 
-    @_operation("sessions.list", "read", "GET /api/v1/sessions", kernel_id=Arg(str, "only of this kernel"))
-    def sessions_list(self, caller: Caller, args: dict[str, Any]) -> Any:
-        """Sessions of the caller that have not ended."""
-        wanted = args.get("kernel_id")
-        return [
-            infos.of_session(self._core, s)
-            for s in self._core.sessions.values()
-            if s.owner == caller.user and s.state < SessionState.CLOSED and (not wanted or s.spec.kernel_id == wanted)
-        ]
-
-    @_operation(
-        "sessions.close",
-        "run",
-        "DELETE /api/v1/sessions/{session_id}",
-        session_id=Arg(str, "id of a session"),
-        kernel_id=Arg(str, "or: all of this kernel"),
-        epoch=Arg(str, "with kernel_id: only of this start of it"),
-        reason=Arg(str, "why"),
-        kill=Arg(bool, "kill its worker"),
-    )
-    async def sessions_close(self, caller: Caller, args: dict[str, Any]) -> Any:
-        """Close sessions; how many were open."""
-        wanted, kernel_id, epoch = args.get("session_id"), args.get("kernel_id"), args.get("epoch")
-        if not wanted and not kernel_id:
-            raise UsageError("sessions.close needs session_id or kernel_id")
-        found = [
-            s
-            for s in self._core.sessions.values()
-            if s.owner == caller.user
-            and (
-                s.spec.session_id == wanted
-                if wanted
-                else s.spec.kernel_id == kernel_id and (not epoch or s.spec.epoch == epoch)
-            )
-        ]
-        if wanted and not found:
-            raise UsageError(f"no session {wanted[-8:]!r}: it was closed, or its id is wrong")
-        count = sum(1 for s in found if s.state < SessionState.CLOSED)
-        for session in found:
-            message = CloseSession(session.spec.session_id, args.get("reason") or "", bool(args.get("kill")))
-            self.service.handle(FromClient(0, caller.user, message))
-        await self.service.flushed()
-        return {"closed": count}
-
-    @_operation(
+    @operation(
         "functions.get", "read", "GET /api/v1/functions/{digest}", digest=Arg(str, "digest of a function", needed=True)
     )
     async def functions_get(self, caller: Caller, args: dict[str, Any]) -> Any:
@@ -411,7 +317,7 @@ class Operations:
                 last = error
         raise last or HubUnavailable("no endpoint that could hold this reference is online: it waits there")
 
-    @_operation("refs.fetch", "read", "POST /api/v1/refs/{ref_id}/fetch", ref_id=_REF)
+    @operation("refs.fetch", "read", "POST /api/v1/refs/{ref_id}/fetch", ref_id=_REF)
     async def refs_fetch(self, caller: Caller, args: dict[str, Any]) -> Any:
         """Have the endpoint put a reference's value at the hub: {digest, size}."""
         endpoint_id, found = await self._ask_agents(caller, "ref.upload", args["ref_id"])
@@ -424,13 +330,13 @@ class Operations:
         await self.service.flushed()
         return {"digest": digest, "size": size}
 
-    @_operation("refs.drop", "run", "DELETE /api/v1/refs/{ref_id}", ref_id=_REF)
+    @operation("refs.drop", "run", "DELETE /api/v1/refs/{ref_id}", ref_id=_REF)
     async def refs_drop(self, caller: Caller, args: dict[str, Any]) -> Any:
         """Forget a reference's value."""
         await self._ask_agents(caller, "ref.drop", args["ref_id"])
         return {}
 
-    @_operation("hub.stop", "admin", "POST /api/v1/stop")
+    @operation("hub.stop", "admin", "POST /api/v1/stop")
     def hub_stop(self, caller: Caller, args: dict[str, Any]) -> Any:
         """Stop this hub. What it has acknowledged is on its disk."""
         if caller.user != self.user:
@@ -440,6 +346,11 @@ class Operations:
 
 
 def _plain(kind: type) -> str:
-    return {str: "text", int: "a number", list: "a list", bool: "true or false", dict: "an object"}.get(
-        kind, kind.__name__
-    )
+    return {
+        str: "text",
+        int: "a number",
+        float: "a number",
+        list: "a list",
+        bool: "true or false",
+        dict: "an object",
+    }.get(kind, kind.__name__)

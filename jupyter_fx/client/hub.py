@@ -104,10 +104,12 @@ class HubClient:
 
     # --- asking ---
 
-    def request(self, op: str, args: dict[str, Any] | None = None, *, timeout: float | None = 30.0) -> Any:
+    def request(
+        self, op: str, args: dict[str, Any] | None = None, *, timeout: float | None = 30.0, again: bool = True
+    ) -> Any:
         """Ask the hub (operations: docs/wire-protocol.md) and wait for the answer; raises the error that it answers.
 
-        A question whose answer was lost with the connection is asked once more.
+        A question whose answer was lost with the connection is asked once more, unless `again` is False.
         """
         core = self._live()
         if self._down:
@@ -119,7 +121,7 @@ class HubClient:
         try:
             return core.call(ask())
         except HubUnavailable:
-            if not self.usable or op.endswith((".enrol", ".code", ".stop")):
+            if not again or not self.usable or op.endswith((".enrol", ".code", ".stop")):
                 raise
             return core.call(ask())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,31 @@ class SessionHandle:
         not wait."""
         self._client.send(CloseSession(self.session_id, reason, kill))
 
+    def ask(self, what: str, args: dict[str, Any] | None = None, *, within: float = 1.0) -> tuple[dict[str, Any], str]:
+        """Ask its worker about its variables (docs/worker-protocol.md, Questions): (answer, "") or ({}, why not).
+
+        Takes `within` seconds and little more, whatever the hub and the worker are at: a worker that runs a cell does
+        not answer. Never raises for an answer that is not to be had.
+        """
+        if self.state != SessionState.OPEN:
+            return {}, self.reason or f"it is {self.state.name.lower()}"
+        asked = {
+            "session_id": self.session_id,
+            "what": what,
+            "args": {**(args or {}), "within": within * 0.8},
+            "within": within,
+        }
+        try:
+            found = self._client.request("sessions.ask", asked, timeout=within, again=False)
+        except FxError as error:
+            return {}, error.message
+        if not found.get("json"):
+            return {}, _busy(str(found.get("busy") or ""))
+        answer = json.loads(found["json"])
+        if answer.get("late"):
+            return {}, "the answer took too long"
+        return (answer, "") if "error" not in answer else ({}, str(answer["error"]))
+
     def __repr__(self) -> str:
         return (
             f"<SessionHandle {self.spec.name} {self.session_id[-8:]} at {self.spec.endpoint} {self.state.name.lower()}>"
@@ -69,3 +95,12 @@ class SessionHandle:
     def _refused(self, error: FxError) -> None:
         self.error = error
         self._tell(SessionEvent(self.session_id, SessionState.CLOSED, error.message))
+
+
+def _busy(word: str) -> str:
+    return {
+        "late": "it did not answer in time",
+        "starting": "it is being started",
+        "opening": "it is being started",
+        "unreachable": "its endpoint does not answer",
+    }.get(word, "it runs a cell")

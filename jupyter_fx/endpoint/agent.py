@@ -49,11 +49,12 @@ from jupyter_fx.endpoint.identity import Identity, boot_id
 from jupyter_fx.endpoint.journal import Journal
 from jupyter_fx.endpoint.manager import Manager, ManagerSpec
 from jupyter_fx.endpoint.pool import host_cores
+from jupyter_fx.endpoint.questions import Questions
 from jupyter_fx.endpoint.remote_manager import RemoteManager
 from jupyter_fx.endpoint.settings import Endpoint
 from jupyter_fx.endpoint.state import AgentState
 from jupyter_fx.endpoint.store import Store, free_space
-from jupyter_fx.endpoint.talk import Code, Halt, Place
+from jupyter_fx.endpoint.talk import Answer, Code, Halt, Place
 from jupyter_fx.errors import FxError, UsageError
 from jupyter_fx.ids import new_id
 from jupyter_fx.protocol.faults import error_info
@@ -120,9 +121,10 @@ class Agent:
         )
         self.manager: Manager | RemoteManager
         if settings.manager == "process":
-            self.manager = RemoteManager(spec, self._event, self._loop, self.state.held)
+            self.manager = RemoteManager(spec, self._told, self._loop, self.state.held)
         else:
-            self.manager = Manager(spec, self._event, self._loop)
+            self.manager = Manager(spec, self._told, self._loop)
+        self._questions = Questions(self._loop, self.manager.receive)
         self.manager.logs.retention = settings.log_retention_days * 86400
         for name, payload in functions.items():
             self.manager.receive(Code(name, payload))
@@ -238,6 +240,13 @@ class Agent:
             log.error("a part of the agent failed", exc_info=error)
 
     # Events.
+
+    def _told(self, message: Any) -> None:
+        """The manager says something."""
+        if type(message) is Answer:
+            self._questions.answered(message)
+        else:
+            self._event(message)
 
     def _event(self, event: Any) -> None:
         """Tell the state; do what it says."""
@@ -434,6 +443,8 @@ class Agent:
         if request.op == "ref.drop":
             self.store.drop_ref(str(args.get("ref_id")))
             return {}
+        if request.op == "session.ask":
+            return self._questions.ask(args)
         if request.op == "agent.stop":
             self._loop.call_later(0.05, self.stop)
             return {}

@@ -26,6 +26,8 @@ from jupyter_fx.endpoint.prefetch import SHORT, Durations, depth
 from jupyter_fx.endpoint.rows import Rows, head_of
 from jupyter_fx.endpoint.stories import Stories
 from jupyter_fx.endpoint.talk import (
+    Answer,
+    Ask,
     Back,
     CancelWork,
     Capacity,
@@ -104,6 +106,7 @@ class Manager:
             CancelWork: self._cancel,
             OpenWorker: self._open,
             CloseWorker: self._close_session,
+            Ask: self._asked,
             Drain: self._drain,
             Halt: self._halt,
         }
@@ -496,6 +499,21 @@ class Manager:
             return
         error = lost_error(doing="it held the session", status=status, rss=rss, last_words=worker.last_words)
         self.send(SessionGone(session, error.message, lost=True, info=error.details))
+
+    def _asked(self, message: Ask) -> None:
+        """A question for a session's worker: it answers while it is idle, and nobody waits until it is."""
+        worker = self.pool.sessions.get(message.session_id)
+        if worker is None or worker.gone:
+            self.send(Answer(message.n, error="this session is not open"))
+        elif self.pool.is_free(worker) and not worker.in_hand:
+            worker.ask(message.n, message.what, message.args)
+        else:
+            job = worker.current or (worker.in_hand[0] if worker.in_hand else None)
+            self.send(Answer(message.n, busy=job.work.task_id if job is not None else "starting"))
+
+    def worker_answered(self, n: int, data: bytes) -> None:
+        """See WorkerOwner."""
+        self.send(Answer(n, data))
 
     # Ending.
 

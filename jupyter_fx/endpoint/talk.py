@@ -1,8 +1,8 @@
 """What an agent and a manager say to each other, whichever carrier takes it (inline: the objects; ZeroMQ: msgpack).
 
-agent → manager: `Code Place Go CancelWork OpenWorker CloseWorker Drain Halt`; manager → agent: `Want Back Done Said
-SessionUp SessionGone Capacity`. A manager starts nothing without a `Go` for its `Want`: the agent journals START in
-between.
+agent → manager: `Code Place Go CancelWork OpenWorker CloseWorker Ask Drain Halt`; manager → agent: `Want Back Done Said
+SessionUp SessionGone Answer Capacity`. A manager starts nothing without a `Go` for its `Want`: the agent journals START
+in between.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import msgspec
 from jupyter_fx.protocol.messages import ErrorInfo
 
 __all__ = [
+    "Answer",
+    "Ask",
     "Back",
     "CancelWork",
     "Capacity",
@@ -110,6 +112,17 @@ class Halt(msgspec.Struct, array_like=True, tag=8):
     reason: str
 
 
+class Ask(msgspec.Struct, array_like=True, tag=9):
+    """A question about a session's variables (docs/worker-protocol.md, Questions), for its worker while it is idle.
+    Answered by `Answer`, at once when it is not.
+    """
+
+    n: int
+    session_id: str
+    what: str
+    args: dict[str, Any]
+
+
 class Want(msgspec.Struct, array_like=True, tag=16):
     """These tasks are about to be handed to one worker: journal START and say `Go`."""
 
@@ -193,5 +206,14 @@ class Report(msgspec.Struct, array_like=True, tag=23):
     """The agent (its mailbox's process) that it was made for. A later one may get it all the same, too old by then."""
 
 
-ToManager = Code | Place | Go | CancelWork | OpenWorker | CloseWorker | Drain | Halt
-FromManager = Want | Back | Done | Said | SessionUp | SessionGone | Capacity | Report
+class Answer(msgspec.Struct, array_like=True, tag=24):
+    """What a session's worker answered: JSON. Without it `busy` names the task that it is at, or `error` says why."""
+
+    n: int
+    data: bytes = b""
+    busy: str = ""
+    error: str = ""
+
+
+ToManager = Code | Place | Go | CancelWork | OpenWorker | CloseWorker | Ask | Drain | Halt
+FromManager = Want | Back | Done | Said | SessionUp | SessionGone | Answer | Capacity | Report

@@ -58,6 +58,9 @@ class WorkerOwner(Protocol):
     def worker_dropped(self, worker: WorkerProc, jobs: list[Job]) -> None:
         """It has forgotten these and will not start them."""
 
+    def worker_answered(self, n: int, data: bytes) -> None:
+        """It answered question `n` with this JSON."""
+
 
 class WorkerProc:
     """`in_hand` holds jobs in the order in which they are taken up; `reported` counts those whose end was told."""
@@ -236,6 +239,10 @@ class WorkerProc:
         self.counters.mail()
         self._wire.send({"op": "drop", "tasks": [job.no for job in jobs]})
 
+    def ask(self, n: int, what: str, args: Mapping[str, Any]) -> None:
+        """Ask it about its variables; answered by `worker_answered` before it takes up what is handed over later."""
+        self._wire.send({"op": "ask", "n": n, "what": what, "args": args})
+
     def leave(self) -> None:
         """Ask it to end when it is idle."""
         self._wire.send({"op": "exit"})
@@ -258,6 +265,8 @@ class WorkerProc:
             if dropped:
                 self.in_hand = deque(job for job in self.in_hand if job.no not in numbers)
             self._owner.worker_dropped(self, dropped)
+        elif op == "answer":
+            self._owner.worker_answered(header["n"], bytes(body))
         else:
             job = next((job for job in self.in_hand if job.no == header.get("no")), None)
             if mark := header.get("mark", 0):

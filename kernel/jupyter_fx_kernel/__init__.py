@@ -21,6 +21,7 @@ def load_ipython_extension(ipython: Any) -> None:
     magics = FxMagics(ipython, default_client)
     ipython.register_magics(magics)
     ipython.events.register("pre_run_cell", magics.before_cell)
+    magics.completion.install()
     if not ipython.custom_exceptions:
         # IPython shows the frames of whoever raised a SyntaxError; the cell's own line is all that matters here.
         ipython.set_custom_exc((tracebacks.CellSyntaxError,), tracebacks.show_syntax_error)
@@ -34,4 +35,5 @@ def unload_ipython_extension(ipython: Any) -> None:
         ipython.magics_manager.magics[kind].pop(name, None)
     if magics is not None:
         ipython.events.unregister("pre_run_cell", magics.before_cell)
+        magics.completion.remove()
         magics.leave()

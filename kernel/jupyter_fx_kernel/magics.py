@@ -16,6 +16,7 @@ from jupyter_fx_kernel import status, tracebacks
 from jupyter_fx_kernel.background import BackgroundCell
 from jupyter_fx_kernel.capture import Ledger
 from jupyter_fx_kernel.cell import VALUE, RemoteCell, plan_text
+from jupyter_fx_kernel.completion import Completion
 from jupyter_fx_kernel.modules import LazyModule
 from jupyter_fx_kernel.options import Options, parse_cell, parse_line
 from jupyter_fx_kernel.session import Notebook
@@ -41,6 +42,7 @@ class FxMagics(Magics):
     def __init__(self, shell: Any, connect: Callable[[], Any]) -> None:
         super().__init__(shell)
         self.notebook = Notebook(shell, connect)
+        self.completion = Completion(self.notebook, status.words())
 
     @no_var_expand
     @cell_magic("remote")  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from jupyter_fx.config import nearest
 from jupyter_fx.errors import UsageError
 from jupyter_fx.ids import check_name
 
-__all__ = ["Options", "parse_cell", "parse_line"]
+__all__ = ["Options", "completing", "parse_cell", "parse_line"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,11 @@ class Options:
     retries: int = 0
     session: str = "main"
     dry_run: bool = False
+
+    @staticmethod
+    def words() -> list[str]:
+        """The options as they are written, for completion."""
+        return sorted(_takes_value(_parser("%%remote")))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -121,8 +126,29 @@ def parse_line(line: str) -> tuple[Options, str]:
     """(options, expression) of `%remote [options] expression`; `-e NAME` names the endpoint. Raises UsageError."""
     parser = _parser("%remote")
     parser.add_argument("-e", "--endpoint", default="")
+    taken, rest = _cut(line.strip(), parser)
+    if not rest:
+        raise UsageError(
+            "%remote takes an expression, as in `%remote model.score(X, y)`; for statements write %%remote"
+        )
+    return _options(parser.parse_args(taken)), rest
+
+
+def completing(line: str) -> tuple[Options, str]:
+    """As `parse_line` of a line that is being written: (options as far as they are right, expression). Never raises."""
+    parser = _parser("%remote")
+    parser.add_argument("-e", "--endpoint", default="")
+    taken, rest = _cut(line.lstrip(), parser)
+    try:
+        return _options(parser.parse_args(taken)), rest
+    except UsageError:
+        return Options(), rest
+
+
+def _cut(line: str, parser: argparse.ArgumentParser) -> tuple[list[str], str]:
+    """The words of the options before the expression, and the expression."""
     taken: list[str] = []
-    rest = line.strip()
+    rest = line
     takes_value = _takes_value(parser)
     while rest.startswith("-"):
         word, _, tail = rest.partition(" ")
@@ -134,11 +160,7 @@ def parse_line(line: str) -> tuple[Options, str]:
             value, _, tail = rest.partition(" ")
             taken.append(value)
             rest = tail.lstrip()
-    if not rest:
-        raise UsageError(
-            "%remote takes an expression, as in `%remote model.score(X, y)`; for statements write %%remote"
-        )
-    return _options(parser.parse_args(taken)), rest
+    return taken, rest
 
 
 def _takes_value(parser: argparse.ArgumentParser) -> dict[str, bool]:

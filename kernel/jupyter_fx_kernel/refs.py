@@ -54,24 +54,24 @@ class RemoteValue:
 
     def __init__(self, place: Place, described: Mapping[str, Any], why: str = "") -> None:
         self._fx_place_ = place
-        self._described = dict(described)
+        self.described = dict(described)
         self._why = why
 
     @property
     def shape(self) -> tuple[int, ...] | None:
         """The value's shape, where it has one."""
-        shape = self._described.get("shape")
+        shape = self.described.get("shape")
         return tuple(shape) if isinstance(shape, list | tuple) else None
 
     @property
     def dtype(self) -> str | None:
         """The name of the value's dtype, where it has one."""
-        return self._described.get("dtype")
+        return self.described.get("dtype")
 
     @property
     def nbytes(self) -> int:
         """Bytes, as estimated there."""
-        return int(self._described.get("size") or 0)
+        return int(self.described.get("size") or 0)
 
     def get(self) -> Any:
         """Bring the value home. Raises RefLost when its session is gone, PayloadError when it cannot be pickled."""
@@ -98,7 +98,7 @@ class RemoteValue:
         return operator.attrgetter(self._fx_place_.name), (_There(),)
 
     def __repr__(self) -> str:
-        described = self._described
+        described = self.described
         words = [str(described.get("type", "object")).removeprefix("numpy.")]
         if self.shape is not None:
             words.append(str(self.shape))

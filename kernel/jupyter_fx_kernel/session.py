@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from jupyter_fx_kernel.capture import Ledger
 
 __all__ = ["Notebook", "Session", "kernel_id_of"]
 
+_NAMES_KEPT = 10.0
+_NAMES_WITHIN = 0.3
 _CONNECTION_FILE = re.compile(r"kernel-(.+)\.json$")
 
 
@@ -49,6 +52,8 @@ class Session:
         self.ambient = Ambient()
         self.names: set[str] = set()
         """Variables that are known to live there."""
+        self.table: dict[str, dict[str, Any]] = {}
+        """What its worker told of them last."""
         self.cells = 0
         self.lost = ""
 
@@ -85,15 +90,34 @@ class Notebook:
         """Cells that ran remotely: filename -> (execution count, lines), for tracebacks."""
         self.notices: list[str] = []
         self._connect = connect
+        self._client: HubClient | None = None
+        self._endpoints: tuple[float, list[str]] = (0.0, [])
 
     @property
     def client(self) -> HubClient:
         """The client of this process's hub, found or started at its first use."""
-        return self._connect()
+        self._client = self._connect()
+        return self._client
 
     def endpoint_of(self, asked: str) -> str:
         """The endpoint's name: `asked`, the notebook's own, or the hub's default."""
         return asked or self.endpoint or self.client.endpoint or "local"
+
+    def session_names(self) -> list[str]:
+        """Names of the sessions that are open."""
+        return sorted({name for (_, name), session in self.sessions.items() if session.alive})
+
+    def endpoint_names(self) -> list[str]:
+        """Names of endpoints, as far as they can be told at once: for completion. Finds no hub and starts none."""
+        asked, names = self._endpoints
+        if self._client is not None and time.monotonic() - asked > _NAMES_KEPT:
+            try:
+                told = self._client.request("endpoints.list", {}, timeout=_NAMES_WITHIN, again=False)
+                names = [str(endpoint["name"]) for endpoint in told]
+            except FxError:
+                pass
+            self._endpoints = (time.monotonic(), names)
+        return sorted({*names, *(endpoint for endpoint, _ in self.sessions)})
 
     def check_endpoint(self, name: str) -> None:
         """Raise UsageError naming the nearest ones if there is no endpoint of this name."""

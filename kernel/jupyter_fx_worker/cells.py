@@ -50,6 +50,14 @@ class Engine:
     def after(self, silent: bool) -> None:
         """Called after each cell, while user code may still be interrupted: flush figures and the like."""
 
+    def complete(self, code: str, at: int) -> tuple[int, list[list[str]]]:
+        """Return where the completed text starts, and [text, type] of each way to complete `code` at position `at`."""
+        raise NotImplementedError
+
+    def inspect(self, code: str, at: int, detail: int) -> dict[str, str]:
+        """Return what is known of the name at position `at`, by MIME type; nothing when there is no such name."""
+        raise NotImplementedError
+
 
 def fresh_main() -> types.ModuleType:
     """Make a new, empty `__main__` and put it in its place: the namespace of a session."""
@@ -130,8 +138,12 @@ class Session:
         self._attached = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ambient = ambient.Ambient()
+        self.made: dict[str, str] = {}
+        """Where each variable came from: `In[3]`, or `sent`."""
+        self.cells = 0
 
-    def _ready(self) -> Engine:
+    def ready(self) -> Engine:
+        """Return the engine, made and connected at the first use."""
         if self._engine is None:
             self._engine = prepare_engine(self._scratch)
         if not self._attached:
@@ -157,7 +169,7 @@ class Session:
     def run(self, payload: envelope.Buffer) -> calls.Outcome:
         """Run one `cell` envelope. The outcome's parts are a `names` or an `error` envelope."""
         worker = self.worker
-        engine = self._ready()
+        engine = self.ready()
         header, captured = envelope.loads(payload)
         ns = engine.namespace
         missing = self._bring_in(ns, header, captured or {})
@@ -173,12 +185,23 @@ class Session:
         want = frozenset(header.get("want") or ())
         with envelope.sharing(ns):
             home = before.compare(ns, want, same_python=same_python, whole=error is None)
+            self._note(home, header)
             if news := self._ambient.changed():
                 home.values[ambient.NAME] = news
             if error is None:
                 return "ok", home.dumps(), {}
             outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
             return outcome, errors.dumps_error(error, home.values, **home.header()), {}
+
+    def _note(self, home: names.Home, header: dict[str, Any]) -> None:
+        """Remember which cell made what."""
+        if header.get("source"):
+            self.cells += 1
+        where = f"In[{header.get('count') or 1}]"
+        for made in (home.values, home.stay, home.modules):
+            self.made.update(dict.fromkeys(made, where))
+        for name in home.deleted:
+            self.made.pop(name, None)
 
     def _bring_in(self, ns: dict[str, Any], header: dict[str, Any], captured: dict[str, Any]) -> list[str]:
         functions = self.worker.functions
@@ -197,6 +220,7 @@ class Session:
             if name in captured:
                 captured[name] = binding.bind(captured[name], ns)
         ns.update(captured)
+        self.made.update(dict.fromkeys(captured, "sent"))
         return []
 
     def _execute(self, engine: Engine, header: dict[str, Any]) -> BaseException | None:

@@ -11,7 +11,7 @@ import re
 import types
 from typing import Any, NoReturn
 
-from jupyter_fx_worker import cells
+from jupyter_fx_worker import cells, introspect
 from jupyter_fx_worker.streams import NO_INPUT
 
 __all__ = ["PlainEngine", "blank_remote_line", "keep_source", "remember_builtins"]
@@ -119,6 +119,14 @@ class PlainEngine(cells.Engine):
         except BaseException as error:
             return error
         return None
+
+    def complete(self, code: str, at: int) -> tuple[int, list[list[str]]]:
+        """See Engine."""
+        return introspect.complete(self.namespace, code, at)
+
+    def inspect(self, code: str, at: int, detail: int) -> dict[str, str]:
+        """See Engine."""
+        return introspect.tell(self.namespace, code, at, detail)
 
     async def _evaluate(self, tree: Any, filename: str) -> Any:
         mode = "eval" if isinstance(tree, ast.Expression) else "exec"

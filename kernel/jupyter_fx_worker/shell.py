@@ -11,9 +11,11 @@ import warnings
 from typing import Any, NoReturn
 
 from IPython.core.compilerop import CachingCompiler
+from IPython.core.completer import provisionalcompleter, rectify_completions
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.tokenutil import token_at_cursor
 from traitlets.config import Config
 
 from jupyter_fx_worker import cells
@@ -219,6 +221,24 @@ class IPythonEngine(cells.Engine):
         shell.events.trigger("post_execute")
         if not silent:
             shell.events.trigger("post_run_cell", shell.last_execution_result)
+
+    def complete(self, code: str, at: int) -> tuple[int, list[list[str]]]:
+        """What IPython's own completer finds without jedi: names, attributes, keys, files and magics of this side."""
+        completer: Any = self._shell.Completer
+        completer.use_jedi = False
+        with provisionalcompleter():
+            found = list(rectify_completions(code, completer.completions(code, at)))
+        start = found[0].start if found else at
+        return start, [[one.text, one.type or ""] for one in found]
+
+    def inspect(self, code: str, at: int, detail: int) -> dict[str, str]:
+        """What `?` and `??` tell."""
+        shell: Any = self._shell
+        name = token_at_cursor(code, at)
+        try:
+            return dict(shell.object_inspect_mime(name, detail_level=detail)) if name else {}
+        except KeyError:
+            return {}
 
 
 def _has_inline() -> bool:

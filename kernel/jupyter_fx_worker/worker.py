@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
+import json
 import os
 import secrets
 import signal
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jupyter_fx_worker
-from jupyter_fx_worker import calls, cells, envelope, errors, forksafe, portable
+from jupyter_fx_worker import asks, calls, cells, envelope, errors, forksafe, portable
 from jupyter_fx_worker.channel import FINISHED, MAIL, STARTED, TAKEN, Channel, Counter, Interrupts
 from jupyter_fx_worker.streams import Streams
 
@@ -29,6 +30,7 @@ MAX_INLINE = 256 * 1024
 _HOLD = 0.001
 _MAX_HELD = 512
 _MAX_HELD_BYTES = 1 << 20
+_ANSWER_MAX = 700 * 1024
 
 
 class Worker:
@@ -50,6 +52,7 @@ class Worker:
         self.functions: OrderedDict[str, Any] = OrderedDict()
         self.session = cells.Session(self, engine, spec)
         self._queue: deque[Task] = deque()
+        self._asks: deque[dict[str, Any]] = deque()
         self._held: list[list[Any]] = []
         self._parts: list[envelope.Buffer] = []
         self._held_bytes = 0
@@ -87,6 +90,10 @@ class Worker:
                 if not self._read(wait=False):
                     # The manager rings before it sends: look again before the next task.
                     self.cells[MAIL] = 1
+            if self._asks:
+                # Asked while nothing ran: what was handed over since waits for the answer, which is soon.
+                self._answer(self._asks.popleft())
+                continue
             if self._queue:
                 self._take()
                 continue
@@ -107,6 +114,8 @@ class Worker:
                 self._keep_function(header["digest"], body)
             elif op == "drop":
                 self._drop(header["tasks"])
+            elif op == "ask":
+                self._asks.append(header)
             elif op == "exit":
                 self._exiting = True
         return len(found) or self.channel.closed
@@ -141,6 +150,13 @@ class Worker:
         self.functions.move_to_end(digest)
         while len(self.functions) > MAX_FUNCTIONS:
             self.functions.popitem(last=False)
+
+    def _answer(self, header: dict[str, Any]) -> None:
+        found = asks.answer(self.session, header.get("what", ""), header.get("args") or {})
+        text = json.dumps(found, ensure_ascii=False, default=str).encode("utf-8", "backslashreplace")
+        if len(text) > _ANSWER_MAX:
+            text = b'{"error": "the answer is too long"}'
+        self.channel.send({"op": "answer", "n": header.get("n")}, [text])
 
     def _drop(self, numbers: list[int]) -> None:
         unwanted = set(numbers)

@@ -1,0 +1,112 @@
+"""What lives in a session, seen from a notebook: `%fx who`, completion and `?` through Jupyter's own messages."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("stack")
+
+
+def completed(kernel: Any, code: str, at: int | None = None) -> list[str]:
+    asked = kernel.client.complete(code, len(code) if at is None else at)
+    return list(answer(kernel, asked)["matches"])
+
+
+def inspected(kernel: Any, code: str, detail: int = 0) -> str:
+    asked = kernel.client.inspect(code, len(code), detail)
+    content = answer(kernel, asked)
+    return str(content["data"].get("text/plain", "")) if content["found"] else ""
+
+
+def answer(kernel: Any, asked: str) -> dict[str, Any]:
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        message = kernel.client.get_shell_msg(timeout=30)
+        if message["parent_header"].get("msg_id") == asked:
+            return dict(message["content"])
+    raise AssertionError("no answer")
+
+
+def test_who_tells_what_the_session_has_where_it_was_made_and_where_it_is(kernel: Any) -> None:
+    kernel.run("factor = 3")
+    kernel.remote("import math\nbig = bytearray(3_000_000)\nsmall = [factor] * 10")
+    kernel.remote("def make():\n    global inner\n    inner = 1")
+    kernel.remote("make()")
+    kernel.run("del inner")
+    told = kernel.run("%fx who").stream()
+    print(told)
+    lines = {line.split()[0]: line for line in told.splitlines()}
+    assert "sent from here" in lines["factor"] and lines["factor"].endswith("here and there")
+    assert "In[" in lines["big"] and lines["big"].endswith("stays there") and "2.9 MiB" in lines["big"]
+    assert "list of 10" in lines["small"]
+    assert lines["inner"].endswith("only there")
+    assert "math" in lines["modules:"]
+
+
+MADE = """
+class Thing:
+    alpha_one = 1
+    def alpha_two(self, x: int, y=2):
+        'What it does.'
+        return x
+only_there = Thing()
+table = {'first_key': 1, 'second': 2}
+"""
+
+
+def test_completion_offers_what_the_session_has_and_a_local_cell_does_not(kernel: Any) -> None:
+    kernel.remote(MADE)
+    kernel.run("del only_there, table, Thing")
+    assert "only_there" in completed(kernel, "%%remote\nonly_")
+    found = completed(kernel, "%%remote\nx = 1\nonly_there.al")
+    assert [match.rpartition(".")[2] for match in found] == ["alpha_one", "alpha_two"]
+    assert any("first_key" in match for match in completed(kernel, "%%remote\ntable['fi"))
+    assert any(match.endswith("alpha_one") for match in completed(kernel, "y = %remote only_there.alpha_o"))
+    assert not completed(kernel, "only_there.al")
+
+
+def test_completion_merges_what_is_here_and_would_travel(kernel: Any) -> None:
+    kernel.remote("merged_there = 1")
+    kernel.run("del merged_there\nmerged_here = 2")
+    assert {"merged_there", "merged_here"} <= set(completed(kernel, "%%remote\nmerged_"))
+
+
+def test_inspection_tells_signature_docstring_and_source_from_the_session(kernel: Any) -> None:
+    kernel.remote(MADE)
+    kernel.run("del only_there, table, Thing")
+    told = inspected(kernel, "%%remote\nonly_there.alpha_two")
+    assert "x: int, y=2" in told
+    assert "What it does." in told
+    assert "return x" in inspected(kernel, "%%remote\nonly_there.alpha_two", 1)
+    assert not inspected(kernel, "only_there.alpha_two")
+
+
+def test_own_words_are_completed(kernel: Any) -> None:
+    kernel.remote("1")
+    assert {"who", "use"} <= set(completed(kernel, "%fx "))
+    assert completed(kernel, "%fx use lo") == ["local"]
+    assert completed(kernel, "%%remote lo") == ["local"]
+    assert completed(kernel, "%%remote --st") == ["--stateless"]
+    assert "main" in completed(kernel, "%%remote --session ")
+
+
+def test_a_session_that_is_busy_or_slow_does_not_hold_up_the_notebook(kernel: Any) -> None:
+    kernel.remote(
+        "class Slow:\n    def __dir__(self):\n        import time; time.sleep(30)\nslow = Slow()\nseen_before = 1"
+    )
+    kernel.run("del slow, Slow, seen_before")
+    begun = time.monotonic()
+    completed(kernel, "%%remote\nslow.a")
+    assert time.monotonic() - begun < 5
+    assert kernel.remote("1 + 1").result == "2"
+    kernel.run("%fx who")
+    kernel.remote("import time\ntime.sleep(3)", "--bg")
+    begun = time.monotonic()
+    completed(kernel, "%%remote\nseen_be")
+    told = kernel.run("%fx who").stream()
+    assert time.monotonic() - begun < 2.5
+    assert "it runs a cell" in told
+    assert "seen_before" in told
