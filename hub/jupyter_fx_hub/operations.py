@@ -65,7 +65,8 @@ class Operations(SessionOperations):
         return await value if inspect.isawaitable(value) else value
 
     async def row(self, caller: Caller, text: str) -> TaskRow:
-        """The task that is meant, or UsageError."""
+        """The task that is meant, or UsageError. What was told before this question is known to it."""
+        await self.service.flushed()
         rows = await self.service.store.read("find_tasks", caller.user, text, 2) if text else []
         if not rows:
             raise UsageError(f"no task {text[:64]!r}: it was deleted, or its id is wrong")

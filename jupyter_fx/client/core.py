@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from jupyter_fx.client import listeners
 from jupyter_fx.client.blobs import Blobs
 from jupyter_fx.errors import FxError, HubUnavailable, UsageError
 from jupyter_fx.ids import new_id
@@ -38,6 +39,7 @@ from jupyter_fx.transport import Peer
 
 if TYPE_CHECKING:
     from jupyter_fx.client.futures import TaskFuture
+    from jupyter_fx.client.listeners import Listener
     from jupyter_fx.client.sessions import SessionHandle
 
 __all__ = ["Core"]
@@ -74,6 +76,8 @@ class Core:
         self.address = address
         self.futures: dict[str, TaskFuture] = {}
         """Tasks that are waited for."""
+        self.also: dict[str, list[Listener]] = {}
+        """Who else listens to one of them: see `client.listeners`."""
         self.sessions: dict[str, SessionHandle] = {}
         self.outbox: deque[Any] = deque()
         """(future, spec, function) of a task to be submitted, or a message to be sent (kept)."""
@@ -252,31 +256,33 @@ class Core:
             return
         # A copy: users' threads submit meanwhile.
         waiting = [(f.task_id, f._next_event, f._watch) for f in list(self.futures.values()) if f._sent]  # noqa: SLF001
+        if self.also:
+            waiting = listeners.attached(self, waiting)
         for at in range(0, len(waiting), TASKS_PER_FRAME):
             self.peer.send(Attach(waiting[at : at + TASKS_PER_FRAME]))
 
     def _refuse(self, error: FxError) -> None:
         self.refused = error
-        for future in list(self.futures.values()):
+        for future in [*self.futures.values(), *listeners.all_of(self)]:
             future._fail(error)  # noqa: SLF001
         self.futures.clear()
+        self.also.clear()
         self._ack()
 
     def _take(self, message: Any, _number: int) -> None:
         kind = type(message)
         if kind is Outcomes:
             for outcome in message.outcomes:
+                if self.also and outcome.task_id in self.also:
+                    listeners.ended(self, outcome)
                 future = self.futures.get(outcome.task_id)
                 if future is None:
                     continue
-                if outcome.blob is not None or (future._runs and future.unfetched()):  # noqa: SLF001
-                    task = self.loop.create_task(self._fetch(future, outcome))
-                    self._fetching.add(task)
-                    task.add_done_callback(self._fetching.discard)
-                    continue
-                del self.futures[outcome.task_id]
-                future._finish(outcome)  # noqa: SLF001
+                if not self.finish(future, outcome):
+                    del self.futures[outcome.task_id]
         elif kind is Events:
+            if self.also:
+                listeners.tell(self, message.events)
             for event in message.events:
                 future = self.futures.get(event.task_id)
                 if future is not None:
@@ -290,6 +296,16 @@ class Core:
             session = self.sessions.get(message.session_id)
             if session is not None:
                 session._tell(message)  # noqa: SLF001
+
+    def finish(self, future: TaskFuture, outcome: Outcome) -> bool:
+        """Complete the future; True when that has to wait for bytes that are fetched first."""
+        if outcome.blob is not None or (future._runs and future.unfetched()):  # noqa: SLF001
+            task = self.loop.create_task(self._fetch(future, outcome))
+            self._fetching.add(task)
+            task.add_done_callback(self._fetching.discard)
+            return True
+        future._finish(outcome)  # noqa: SLF001
+        return False
 
     async def _fetch(self, future: TaskFuture, outcome: Outcome) -> None:
         try:
@@ -308,8 +324,8 @@ class Core:
     def _rejected(self, message: Rejected) -> None:
         for task_id in message.tasks:
             future = self.futures.pop(task_id, None)
-            if future is not None:
-                future._fail(error_from(message.error, task_id))  # noqa: SLF001
+            for one in [*([future] if future is not None else []), *self.also.pop(task_id, [])]:
+                one._fail(error_from(message.error, task_id))  # noqa: SLF001
         session = self.sessions.get(message.session_id) if message.session_id else None
         if session is not None:
             session._refused(error_from(message.error))  # noqa: SLF001

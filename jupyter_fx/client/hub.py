@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from jupyter_fx import payload
+from jupyter_fx.client import listeners
 from jupyter_fx.client.core import Core
 from jupyter_fx.client.futures import OnEvent, TaskFuture
 from jupyter_fx.client.refs import Ref
@@ -25,7 +26,6 @@ from jupyter_fx.ids import is_id, new_id
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.limits import BLOB_MAX, INLINE_MAX, MAP_ITEMS_MAX, NAME_MAX, UNACKED_MAX
 from jupyter_fx.protocol.messages import (
-    Attach,
     BlobRef,
     Cancel,
     CancelMode,
@@ -297,30 +297,29 @@ class HubClient:
 
     def attach(
         self, task_id: str, *, watch: int = Watch.ALL, on_event: OnEvent | None = None, first: int = 0
-    ) -> TaskFuture:
+    ) -> listeners.Listener:
         """A future for a task that exists at the hub: an id, a unique end of one (6 digits or more), or a name.
 
-        Events from number `first` on are told to `on_event`, then go on live. UsageError when there is no such task.
+        Events from number `first` on are told to `on_event`, then go on live, whoever else in this process follows the
+        task; the future's `leave()` ends that. Of several tasks of one name it is the newest. UsageError when there is
+        no such task.
         """
         core = self._live()
         info = self.request("tasks.get", {"task_id": task_id})
         full = str(info["task_id"])
         if not is_id(full):
             raise UsageError(f"the hub answered no task id for {task_id!r}")
-        future = TaskFuture(self, full)
+        future = listeners.Listener(self, full)
         kind = info.get("kind", Kind.CALL)
         future.kind = Kind[kind.upper()] if isinstance(kind, str) else int(kind)
-        future.name = str(info.get("name", ""))
+        future.name, future.items = str(info.get("name", "")), int(info.get("items") or 0)
         future._sent, future._watch, future._next_event = True, int(watch), first  # noqa: SLF001
         future._on_event = on_event  # noqa: SLF001
         state = info.get("state")
         future._told = TaskState[state] if isinstance(state, str) else 0  # noqa: SLF001
-        core.futures[full] = future
-
-        async def ask() -> None:
-            core.peer.send(Attach([(full, first, int(watch))]))
-
-        core.call(ask())
+        if future._told == TaskState.RUNNING:  # noqa: SLF001
+            future.set_running_or_notify_cancel()
+        core.call(listeners.begin(core, future, first))
         return future
 
     # --- sessions ---
@@ -400,8 +399,10 @@ class HubClient:
         core, self._core = self._core, None
         if core is not None:
             core.stop()
-            waiting, error = list(core.futures.values()), HubUnavailable("the client was closed; the task goes on")
+            waiting = [*core.futures.values(), *listeners.all_of(core)]
+            error = HubUnavailable("the client was closed; the task goes on")
             core.futures.clear()
+            core.also.clear()
             for future in waiting:
                 future._fail(error)  # noqa: SLF001
 
