@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jupyter_fx.endpoint import need as needs
 from jupyter_fx.endpoint.credit import BYTES_MAX, SESSION_DEPTH, Backlog
 from jupyter_fx.protocol.messages import Credit, LeasedTask, Resources
 from jupyter_fx.protocol.shapes import session_of, session_shape, shape_of
@@ -16,7 +17,9 @@ _HOST = frozenset(("", "host"))
 class Books:
     """Credit per shape (DESIGN decision 2): how many more may come, beyond the `seen` that have on this connection."""
 
-    def __init__(self, slots: int, worker_cores: int) -> None:
+    def __init__(self, slots: int, worker_cores: int, most: needs.NodeSize | None = None) -> None:
+        """`most`: the largest node that can be had, where that is not this machine."""
+        self.most = most or needs.NodeSize(slots, worker_cores)
         self.seen = 0
         self.ready = True
         self._slots = slots
@@ -25,23 +28,31 @@ class Books:
         self._bytes = 0
         self._shapes: dict[str, Backlog] = {"": Backlog()}
 
+    def resize(self, slots: int) -> None:
+        """There are so many slots now."""
+        self._slots = slots
+
     def width(self, resources: Resources) -> int:
         """Slots that a task takes."""
         if resources.exclusive:
-            return self._slots
+            return max(1, self._slots)
         return max(1, -(-resources.cores // self._worker_cores))
+
+    def need(self, resources: Resources) -> needs.Need:
+        """What a task takes of a node."""
+        return needs.need_of(resources, self._worker_cores)
+
+    def mean(self, shape: str) -> float:
+        """Seconds that a task of this shape takes; 0.0: not known."""
+        backlog = self._shapes.get(shape)
+        return backlog.mean if backlog is not None else 0.0
 
     def refusal(self, resources: Resources) -> str:
         """Why this endpoint can never run it; empty when it can."""
         if resources.environment not in _HOST:
             name = resources.environment[:100]
             return f"this endpoint has no environment {name!r}: it runs in its own Python ('host') only"
-        if resources.gpus:
-            return f"this endpoint has no GPUs, {resources.gpus} were asked for"
-        most = self._slots * self._worker_cores
-        if resources.cores > most:
-            return f"this endpoint has {most} cores, {resources.cores} were asked for"
-        return ""
+        return needs.refusal(resources, self.most)
 
     def demanded(self, shapes: dict[str, Resources]) -> None:
         """What waits at the hub: shapes that are not known yet get their books."""

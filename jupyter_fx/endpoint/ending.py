@@ -31,6 +31,9 @@ class Endings:
             if entry is None or entry.phase == FINISHED or ended.task_id in self._held.trust.strangers:
                 out += self._held.let_go(ended.task_id)
                 continue
+            if entry.manager != self._held.speaker:
+                # It never began there: it is somebody else's by now.
+                continue
             result = outcome.result_of(entry, ended)
             self._held.finish(entry, result, ended.t1 - ended.t0)
             if ended.path:

@@ -18,6 +18,7 @@ class Entry:
         "accepted",
         "cancelled",
         "kept",
+        "manager",
         "needs",
         "number",
         "phase",
@@ -48,7 +49,9 @@ class Entry:
         self.needs: set[str] = set()
         """Digests of blobs that must come before it can be placed."""
         self.placed = False
-        """Whether the manager has it."""
+        """Whether the manager has it (where there are many: one of them, or it waits for room at one)."""
+        self.manager = ""
+        """Which one, where there are many."""
         self.cancelled = False
         self.result: Result | None = None
         self.upload = ""

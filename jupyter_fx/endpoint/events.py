@@ -15,16 +15,21 @@ from jupyter_fx.protocol.messages import BlobRef, ErrorInfo, RefInfo
 __all__ = [
     "Acked",
     "Assemble",
+    "Assembled",
+    "BlockDrains",
+    "Came",
     "DiskState",
     "Draining",
     "Fetch",
     "Fetched",
     "FindRef",
+    "From",
     "Instruction",
     "KeepFunction",
     "KeepRef",
     "LoadFunction",
     "Opened",
+    "Provisioned",
     "Record",
     "Remove",
     "Replayed",
@@ -98,6 +103,8 @@ class Replayed(msgspec.Struct, frozen=True):
     records: list[Record]
     adopting: bool = False
     """A manager that outlived the agent will report: wait for that before judging what had started."""
+    managers: list[str] = []
+    """Those that will, where there may be many."""
 
 
 class Record(msgspec.Struct, array_like=True):
@@ -117,9 +124,47 @@ class Send(msgspec.Struct):
 
 
 class Tell(msgspec.Struct):
-    """Tell the manager."""
+    """Tell the manager; `to`: which one, where there are many ("": the only one, "*": each)."""
 
     message: Any
+    to: str = ""
+
+
+class From(msgspec.Struct, frozen=True):
+    """What one of many managers says (`talk`)."""
+
+    manager: str
+    message: Any
+
+
+class Came(msgspec.Struct, frozen=True):
+    """A manager of a block is linked. `seconds`: for how long its block still lasts, infinity when nobody knows."""
+
+    manager: str
+    block: str
+    seconds: float = float("inf")
+    host: str = ""
+
+
+class BlockDrains(msgspec.Struct, frozen=True):
+    """The managers of a block get nothing more; `back`: what has not started there comes back, too."""
+
+    block: str
+    back: bool = False
+    reason: str = ""
+
+
+class Assembled(msgspec.Struct, frozen=True):
+    """The payload of this work is in its file."""
+
+    work: Any
+
+
+class Provisioned(msgspec.Struct, frozen=True):
+    """What is to be told of blocks: `info` for AgentStatus, `why` there is no room (empty: nothing is amiss)."""
+
+    info: dict[str, Any]
+    why: str = ""
 
 
 class Write(msgspec.Struct):

@@ -31,12 +31,14 @@ class FullDisk:
         out: list[Any] = []
         if record.kind == kinds.ACCEPT:
             out += self._not_accepted([task for task in record.data if task.task_id in self._held.tasks], event.then)
-        elif record.kind == kinds.START:
-            out += self._not_started(record.data, now)
+        elif record.kind in {kinds.START, kinds.START_AT}:
+            started = record.data if record.kind == kinds.START else record.data[1]
+            out += self._not_started(started, now)
             held = self._held.tasks
-            for go in (one.message for one in event.then if isinstance(one, Tell)):
-                may = [one for one in go.tasks if one in held and not held[one].result and one not in record.data]
-                out.append(Tell(Go(go.ticket, may)))
+            for told in (one for one in event.then if isinstance(one, Tell)):
+                go = told.message
+                may = [one for one in go.tasks if one in held and not held[one].result and one not in started]
+                out.append(Tell(Go(go.ticket, may), told.to))
         elif record.kind == kinds.RESULT:
             entries = [
                 self._held.tasks[result.task_id] for result, _path in record.data if result.task_id in self._held.tasks
@@ -45,7 +47,7 @@ class FullDisk:
             out += [Send(Results([result]), keep=True, marks=[result.task_id]) for result in results]
         elif record.kind == kinds.FORGET:
             self._held.unforgotten += record.data
-        elif record.kind == kinds.SESSION:
+        elif record.kind in {kinds.SESSION, kinds.SESSION_AT}:
             out += self._held.sessions.not_journaled(record.data[0].session_id, event.why)
         return out
 

@@ -10,6 +10,7 @@ from jupyter_fx.endpoint import journal_kinds as kinds
 from jupyter_fx.endpoint.books import Books
 from jupyter_fx.endpoint.entry import ACCEPTED, FINISHED, STARTED, Entry
 from jupyter_fx.endpoint.events import Record, Send, Write
+from jupyter_fx.endpoint.fleet import Fleet
 from jupyter_fx.endpoint.placing import Placing
 from jupyter_fx.endpoint.sessions import SessionBook
 from jupyter_fx.endpoint.steps import Steps
@@ -37,6 +38,7 @@ class Holding:
         sessions: SessionBook,
         trust: Trust,
         placing: Placing,
+        fleet: Fleet | None = None,
     ) -> None:
         self.endpoint_id = endpoint_id
         self.wall = wall
@@ -45,6 +47,11 @@ class Holding:
         self.sessions = sessions
         self.trust = trust
         self.placing = placing
+        self.fleet = fleet
+        self.speaker = ""
+        """Which of many managers is being listened to."""
+        self.awaited: set[str] = set()
+        """Managers of an earlier agent that have not reported yet."""
         self.steps = Steps(books)
         self.user = ""
         self.open = False
@@ -62,6 +69,8 @@ class Holding:
         """It has this result; `seconds` is how long it ran."""
         self.steps.drop(entry.task.task_id)
         self.books.ended(entry.shape, entry.size, seconds)
+        if self.fleet is not None:
+            self.fleet.released(entry)
         entry.phase = FINISHED
         entry.result = result
 
@@ -70,6 +79,8 @@ class Holding:
         task = entry.task
         if entry.phase != FINISHED:
             self.books.ended(entry.shape, entry.size, 0.0)
+            if self.fleet is not None:
+                self.fleet.released(entry)
         del self.tasks[task.task_id]
         self.steps.drop(task.task_id)
         gone = self.gone
@@ -88,6 +99,8 @@ class Holding:
 
         While it drains and the hub is away nobody could be told: then they stay in the journal, for the next agent.
         """
+        if self.fleet is not None and not self.draining and self.speaker:
+            return self._elsewhere(message)
         home = message.home and (self.open or not self.draining)
         updates = []
         undone = []
@@ -113,6 +126,22 @@ class Holding:
             out.append(Write(Record(kinds.FORGET, [update.task_id for update in updates]), []))
         return out
 
+    def _elsewhere(self, message: Back) -> list[Any]:
+        """One of many managers does not start these: another one may. Cells have none but their session."""
+        assert self.fleet is not None
+        entries = [self.tasks[one] for one in message.tasks if one in self.tasks]
+        entries = [one for one in entries if one.manager == self.speaker and one.phase != FINISHED]
+        undone = [entry for entry in entries if entry.phase == STARTED]
+        for entry in undone:
+            entry.phase, entry.started = ACCEPTED, 0.0
+        out: list[Any] = [Write(Record(kinds.UNSTART, [e.task.task_id for e in undone]), [])] if undone else []
+        if not message.home:
+            return out
+        for entry in entries:
+            self.fleet.released(entry)
+            entry.placed = False
+        return out + self.placing.place(entries)
+
     def let_go(self, task_id: str) -> list[Any]:
         """The manager has done with what nobody here knows of, or not under this lease."""
         settled = self.trust.gone(task_id)
@@ -125,7 +154,7 @@ class Holding:
 
     def given_back(self, message: Back, now: float) -> list[Any]:
         """The manager gives back what did not start."""
-        strange = self.trust.strangers.intersection(message.tasks)
+        strange = self.trust.strangers.keys() & set(message.tasks)
         out = [one for task_id in sorted(strange) for one in self.let_go(task_id)] if message.home else []
         message.tasks = [task_id for task_id in message.tasks if task_id not in strange]
         return out + self.back(message, now)

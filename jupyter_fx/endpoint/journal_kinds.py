@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ACCEPT", "DOUBT", "FORGET", "HEAD", "KEEP", "LEASE", "RESULT", "SESSION", "SESSION_END", "START", "UNSTART"]
+__all__ = [
+    "ACCEPT",
+    "DOUBT",
+    "FORGET",
+    "HEAD",
+    "KEEP",
+    "LEASE",
+    "RESULT",
+    "SESSION",
+    "SESSION_AT",
+    "SESSION_END",
+    "START",
+    "START_AT",
+    "UNSTART",
+]
 
 HEAD: Final = 0
 """[generation, boot id]"""
@@ -28,3 +42,7 @@ DOUBT: Final = 9
 """why: what stood between what is before it and what follows is lost. A task that had not started may have."""
 KEEP: Final = 10
 """[task_id, …]: finished tasks that the hub did not know; it asks for their results when it does."""
+START_AT: Final = 11
+"""[manager, [task_id, …]]: START at one of many managers."""
+SESSION_AT: Final = 12
+"""[SessionSpec, owner, manager]: it is being opened at one of many managers."""

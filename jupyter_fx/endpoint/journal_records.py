@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from jupyter_fx.endpoint.events import Record
-from jupyter_fx.endpoint.journal_kinds import ACCEPT, DOUBT, HEAD, LEASE, RESULT, SESSION
+from jupyter_fx.endpoint.journal_kinds import ACCEPT, DOUBT, HEAD, LEASE, RESULT, SESSION, SESSION_AT
 from jupyter_fx.protocol.messages import LeasedTask, Result, SessionSpec
 
 __all__ = ["Judged", "begun", "encoded", "judged", "read_records"]
@@ -31,6 +31,7 @@ _TYPES: Final[dict[int, Any]] = {
     LEASE: list[LeasedTask],
     RESULT: list[tuple[Result, str]],
     SESSION: tuple[SessionSpec, str],
+    SESSION_AT: tuple[SessionSpec, str, str],
 }
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 from jupyter_fx.endpoint.books import Books
 from jupyter_fx.endpoint.entry import ACCEPTED, Entry
-from jupyter_fx.endpoint.events import Assemble, Fetch, Fetched, FindRef, KeepFunction, LoadFunction, Tell
+from jupyter_fx.endpoint.events import Assemble, Assembled, Fetch, Fetched, FindRef, KeepFunction, LoadFunction, Tell
+from jupyter_fx.endpoint.fleet import Fleet
+from jupyter_fx.endpoint.need import Need
 from jupyter_fx.endpoint.talk import Code, Place, Work
 from jupyter_fx.protocol.messages import BlobRef, Functions, Input, LeasedTask, RefInfo
 
@@ -17,10 +19,11 @@ _REF = "ref:"
 
 
 class Placing:
-    """`tasks` are the state's; `functions`: digests of those that the manager has."""
+    """`tasks` are the state's; `functions`: digests of those that the manager has; `fleet`: the managers, if many."""
 
-    def __init__(self, tasks: dict[str, Entry], books: Books, functions: set[str]) -> None:
+    def __init__(self, tasks: dict[str, Entry], books: Books, functions: set[str], fleet: Fleet | None = None) -> None:
         self._tasks = tasks
+        self._fleet = fleet
         self._books = books
         self._functions = functions
         self._fetching: dict[str, list[str]] = {}
@@ -91,9 +94,30 @@ class Placing:
                     work.append(placed)
                 else:
                     out.append(placed)
-        if work:
-            out.append(Tell(Place(work)))
-        return out
+        return out + self._given(work) if work else out
+
+    def _given(self, work: list[Work]) -> list[Any]:
+        """To the manager; where there are many, a session's cells to its own, the rest to whoever has room."""
+        if self._fleet is None:
+            return [Tell(Place(work))]
+        tasks, fleet = self._tasks, self._fleet
+        cells: dict[str, list[Work]] = {}
+        for one in work:
+            if one.session:
+                cells.setdefault(tasks[one.task_id].manager, []).append(one)
+            else:
+                entry = tasks[one.task_id]
+                entry.manager = ""
+                fleet.queue([(entry, one, self._need(entry.task))])
+        return [Tell(Place(those), manager) for manager, those in cells.items()]
+
+    def _need(self, task: LeasedTask) -> Need:
+        return self._books.need(task.options.resources) if task.options is not None else Need()
+
+    def assembled(self, event: Assembled) -> list[Any]:
+        """A payload is in its file now."""
+        entry = self._tasks.get(event.work.task_id)
+        return self._given([event.work]) if entry is not None and entry.placed and entry.phase == ACCEPTED else []
 
     @staticmethod
     def _sources(task: LeasedTask) -> list[tuple[str, BlobRef | RefInfo]]:
@@ -116,6 +140,7 @@ class Placing:
         if options is not None:
             work.timeout, work.items = options.timeout, options.items
             work.cores = self._books.width(options.resources)
+            work.memory, work.gpus = options.resources.memory, options.resources.gpus
         blob = options.blob if options is not None else None
         if blob is None and not task.inputs:
             return work

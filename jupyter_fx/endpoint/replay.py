@@ -17,19 +17,24 @@ _PER_RECORD = 500
 _PHASES = {kinds.START: STARTED, kinds.UNSTART: ACCEPTED}
 
 
-def replay(records: Iterable[Record], t: float) -> tuple[list[Entry], list[tuple[SessionSpec, str]]]:
-    """The tasks that the journal holds, in the order of their coming, and the sessions that were open. `t`: seconds
-    since the epoch.
+def replay(records: Iterable[Record], t: float) -> tuple[list[Entry], list[tuple[SessionSpec, str, str]]]:
+    """The tasks that the journal holds, in the order of their coming, and the sessions that were open (with their
+    owner and manager). `t`: seconds since the epoch.
     """
     tasks: dict[str, Entry] = {}
-    sessions: dict[str, tuple[SessionSpec, str]] = {}
+    sessions: dict[str, tuple[SessionSpec, str, str]] = {}
     for kind, data in ((record.kind, record.data) for record in records):
         if kind == kinds.SESSION:
-            sessions[data[0].session_id] = (data[0], data[1])
+            sessions[data[0].session_id] = (data[0], data[1], "")
+        elif kind == kinds.SESSION_AT:
+            sessions[data[0].session_id] = (data[0], data[1], data[2])
         elif kind == kinds.SESSION_END:
             sessions.pop(data[0], None)
         else:
             _step(tasks, kind, data, t)
+    for entry in tasks.values():
+        if (session := sessions.get(entry.task.session)) is not None:
+            entry.manager = session[2]
     return list(tasks.values()), list(sessions.values())
 
 
@@ -38,6 +43,10 @@ def _step(tasks: dict[str, Entry], kind: int, data: Any, t: float) -> None:
         tasks.update({task.task_id: Entry(task, "", t) for task in data})
     elif kind == kinds.DOUBT:
         _doubt(tasks)
+    elif kind == kinds.START_AT:
+        for one in [tasks[task_id] for task_id in data[1] if task_id in tasks]:
+            one.manager = data[0]
+            _of_one(tasks, kinds.START, one)
     elif kind == kinds.RESULT:
         for result, path in data:
             if (entry := tasks.get(result.task_id)) is not None:
@@ -60,6 +69,8 @@ def _of_one(tasks: dict[str, Entry], kind: int, entry: Entry) -> None:
         entry.kept = True
     elif kind in _PHASES and entry.result is None:
         entry.phase = _PHASES[kind]
+        if kind == kinds.UNSTART:
+            entry.manager = ""
 
 
 def _doubt(tasks: dict[str, Entry]) -> None:
@@ -69,13 +80,19 @@ def _doubt(tasks: dict[str, Entry]) -> None:
             entry.phase = STARTED
 
 
-def records_of(entries: list[Entry], sessions: Iterable[tuple[SessionSpec, str]]) -> Iterator[Record]:
+def records_of(entries: list[Entry], sessions: Iterable[tuple[SessionSpec, str, str]]) -> Iterator[Record]:
     """The shortest journal that says the same."""
     for at in range(0, len(entries), _PER_RECORD):
         part = entries[at : at + _PER_RECORD]
         yield Record(kinds.ACCEPT, [entry.task for entry in part])
-        yield Record(kinds.START, [entry.task.task_id for entry in part if entry.phase == STARTED])
+        started: dict[str, list[str]] = {"": []}
+        for entry in part:
+            if entry.phase == STARTED:
+                started.setdefault(entry.manager, []).append(entry.task.task_id)
+        yield Record(kinds.START, started.pop(""))
+        for manager, those in started.items():
+            yield Record(kinds.START_AT, [manager, those])
         yield Record(kinds.RESULT, [(entry.result, entry.upload) for entry in part if entry.result is not None])
         yield Record(kinds.KEEP, [entry.task.task_id for entry in part if entry.kept])
-    for spec, owner in sessions:
-        yield Record(kinds.SESSION, (spec, owner))
+    for spec, owner, manager in sessions:
+        yield Record(kinds.SESSION_AT, (spec, owner, manager)) if manager else Record(kinds.SESSION, (spec, owner))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from jupyter_fx.endpoint import journal_kinds as kinds
+from jupyter_fx.endpoint.books import Books
 from jupyter_fx.endpoint.events import Record, Send, Tell, Write
+from jupyter_fx.endpoint.fleet import Fleet
+from jupyter_fx.endpoint.need import Need
 from jupyter_fx.endpoint.talk import CloseWorker, OpenWorker, SessionGone, SessionUp
 from jupyter_fx.protocol.lifecycle import SessionState, move
 from jupyter_fx.protocol.messages import SessionClosed, SessionEvent, SessionSpec
@@ -17,7 +20,7 @@ _OVER: Final = 10_000
 
 
 class _Session:
-    __slots__ = ("owner", "spec", "state", "waits")
+    __slots__ = ("manager", "owner", "spec", "state", "waits")
 
     def __init__(self, spec: SessionSpec, owner: str) -> None:
         self.spec = spec
@@ -25,17 +28,24 @@ class _Session:
         self.state: SessionState = move(None, SessionState.REQUESTED)
         self.waits = False
         """Whether it has cells and found no room."""
+        self.manager = ""
+        """Where it lives, where there are many."""
 
 
 class SessionBook:
     """`most`: sessions that may be open at once; `use_cwd`: whether one starts in the directory that its notebook
-    names.
+    names. With a `fleet` a session takes the room of one of its managers whose block lasts for at least `floor` seconds
+    more; without one it is beyond the pool.
     """
 
-    def __init__(self, most: int, *, use_cwd: bool, cores: int) -> None:
+    def __init__(
+        self, most: int, *, use_cwd: bool, books: Books, fleet: Fleet | None = None, floor: float = 0.0
+    ) -> None:
         self.most = most
         self._use_cwd = use_cwd
-        self._cores = cores
+        self._books = books
+        self._fleet = fleet
+        self._floor = floor
         self._sessions: dict[str, _Session] = {}
         self._over: dict[str, None] = {}
         """Those that ended here: a demand that was on its way does not open them once more, with nothing in them."""
@@ -78,6 +88,9 @@ class SessionBook:
         one = self._sessions.get(spec.session_id)
         if one is None or one.state is not SessionState.REQUESTED:
             return []
+        if refused := self._books.refusal(spec.resources):
+            self._end(spec.session_id)
+            return [Send(SessionClosed(spec.session_id, refused, lost=True), keep=True)]
         one.waits = len(self) >= self.most
         if one.waits:
             self.why = (
@@ -86,16 +99,45 @@ class SessionBook:
             )
             return []
         self.why = ""
+        need = self._books.need(spec.resources)
+        if self._fleet is not None:
+            one.manager = self._fleet.lease(spec.session_id, need, self._floor)
+            if not one.manager:
+                one.waits = True
+                return []
+            need = self._fleet.as_given(one.manager, need)
         one.state = move(one.state, SessionState.OPENING)
-        width = max(1, -(-spec.resources.cores // self._cores))
         cwd = spec.cwd if self._use_cwd else ""
         told = Send(SessionEvent(spec.session_id, int(SessionState.OPENING)), keep=True)
-        opened: list[Any] = [Tell(OpenWorker(spec.session_id, cwd, width)), told]
+        asked = OpenWorker(spec.session_id, cwd, need.width, need.memory, need.gpus)
+        opened: list[Any] = [Tell(asked, one.manager), told]
+        if one.manager:
+            return [Write(Record(kinds.SESSION_AT, (spec, owner, one.manager)), opened)]
         return [Write(Record(kinds.SESSION, (spec, owner)), opened)]
+
+    def retry(self) -> list[Any]:
+        """There may be room for those that found none."""
+        waiting = [one for one in self._sessions.values() if one.waits and one.state is SessionState.REQUESTED]
+        return [told for one in waiting for told in self.wanted(one.spec, one.owner)]
+
+    def waiting(self) -> list[Need]:
+        """What those that found no room take."""
+        return [self._books.need(one.spec.resources) for one in self._sessions.values() if one.waits]
+
+    def manager_of(self, session_id: str) -> str:
+        """Where a session lives, where there are many managers."""
+        one = self._sessions.get(session_id)
+        return one.manager if one is not None else ""
+
+    def at(self, manager: str) -> list[str]:
+        """The sessions that live there."""
+        return [key for key, one in self._sessions.items() if one.manager == manager and manager]
 
     def not_journaled(self, session_id: str, why: str) -> list[Any]:
         """The journal did not take its beginning: it is not opened."""
-        self._end(session_id)
+        one = self._end(session_id)
+        if one is not None and self._fleet is not None:
+            self._fleet.unleased(one.manager, session_id)
         return [Send(SessionClosed(session_id, f"the endpoint's disk is full: {why}", lost=True), keep=True)]
 
     def up(self, message: SessionUp) -> list[Any]:
@@ -114,11 +156,13 @@ class SessionBook:
             return [Send(SessionClosed(session_id, reason, lost=False), keep=True)]
         if one.state is not SessionState.CLOSING:
             one.state = move(one.state, SessionState.CLOSING)
-        return [Tell(CloseWorker(session_id, reason or "the session was closed", kill))]
+        return [Tell(CloseWorker(session_id, reason or "the session was closed", kill), one.manager)]
 
     def gone(self, message: SessionGone) -> list[Any]:
         """Its worker is not there any more."""
         one = self._end(message.session_id)
+        if one is not None and self._fleet is not None:
+            self._fleet.unleased(one.manager, message.session_id)
         if one is not None:
             if one.state is not SessionState.CLOSING and not message.lost:
                 one.state = move(one.state, SessionState.CLOSING)
@@ -128,26 +172,34 @@ class SessionBook:
         waiting = next((other for other in self._sessions.values() if other.waits), None)
         return out + self.wanted(waiting.spec, waiting.owner) if waiting is not None else out
 
-    def opened(self) -> list[tuple[SessionSpec, str]]:
-        """Those that have a worker or wait for it."""
+    def opened(self) -> list[tuple[SessionSpec, str, str]]:
+        """Those that have a worker or wait for it, with their owner and manager."""
         states = {SessionState.OPENING, SessionState.OPEN, SessionState.CLOSING}
-        return [(one.spec, one.owner) for one in self._sessions.values() if one.state in states]
+        return [(one.spec, one.owner, one.manager) for one in self._sessions.values() if one.state in states]
 
-    def restore(self, spec: SessionSpec, owner: str) -> None:
+    def restore(self, spec: SessionSpec, owner: str, manager: str = "") -> None:
         """It was open when an earlier agent died; whether it is, its manager will say."""
         self.leased(spec, owner)
         one = self._sessions[spec.session_id]
+        one.manager = manager
         one.state = move(move(one.state, SessionState.OPENING), SessionState.OPEN)
 
-    def strange(self, alive: list[str]) -> list[Any]:
+    def strange(self, alive: list[str], manager: str = "") -> list[Any]:
         """Sessions of a manager that outlived the journal that knew of them: nobody will use them again."""
-        known = {spec.session_id for spec, _ in self.opened()}
+        known = {spec.session_id for spec, _, at in self.opened() if at == manager}
         reason = "the endpoint died and lost what it knew of the session"
-        return [Tell(CloseWorker(one, reason, kill=True)) for one in alive if one not in known]
+        return [Tell(CloseWorker(one, reason, kill=True), manager) for one in alive if one not in known]
 
-    def lost_but(self, alive: list[str], among: set[str] | None) -> list[Any]:
+    def found(self, alive: list[str], manager: str) -> None:
+        """A manager has these sessions of an earlier agent: their room there is taken."""
+        for session_id in alive:
+            one = self._sessions.get(session_id)
+            if one is not None and one.manager == manager and self._fleet is not None:
+                self._fleet.leased(manager, session_id, self._books.need(one.spec.resources))
+
+    def lost_but(self, alive: list[str], among: set[str] | None, manager: str = "") -> list[Any]:
         """The manager holds these sessions and no others `among` those (None: all)."""
-        known = [spec.session_id for spec, _ in self.opened()]
+        known = [spec.session_id for spec, _, at in self.opened() if at == manager]
         gone = [one for one in known if one not in alive and (among is None or one in among)]
         reason = "the manager of the session's worker died, and the worker with it"
         return [one for session_id in gone for one in self.gone(SessionGone(session_id, reason, lost=True))]

@@ -31,6 +31,7 @@ from jupyter_fx.endpoint.events import (
     DiskState,
     Draining,
     Fetched,
+    From,
     Opened,
     Record,
     Replayed,
@@ -41,11 +42,15 @@ from jupyter_fx.endpoint.events import (
     Write,
     WriteFailed,
 )
+from jupyter_fx.endpoint.fleet import Fleet
 from jupyter_fx.endpoint.full_disk import FullDisk
 from jupyter_fx.endpoint.holding import RUN, Holding
+from jupyter_fx.endpoint.many import Many
+from jupyter_fx.endpoint.need import NodeSize
 from jupyter_fx.endpoint.placing import Placing
 from jupyter_fx.endpoint.recovery import Recovery
 from jupyter_fx.endpoint.replay import records_of
+from jupyter_fx.endpoint.scaling import Load
 from jupyter_fx.endpoint.sessions import SessionBook
 from jupyter_fx.endpoint.talk import (
     Back,
@@ -87,6 +92,9 @@ _TEXT: Final = frozenset((int(EventKind.STDOUT), int(EventKind.STDERR)))
 class AgentState:
     """See the module. The shell executes the instructions in their order and calls `sent` for kept messages with
     marks.
+
+    With a `fleet` there are many managers (it begins with none): what they say comes in `From`. `most`: the largest
+    node that can be had, `session_floor`: seconds that a block must still last for a session to begin in it.
     """
 
     def __init__(
@@ -103,21 +111,26 @@ class AgentState:
         why: str = "",
         use_cwd: bool = False,
         functions: set[str] | None = None,
+        fleet: Fleet | None = None,
+        most: NodeSize | None = None,
+        session_floor: float = 0.0,
     ) -> None:
-        books = Books(slots, worker_cores)
+        books = Books(slots, worker_cores, most)
         tasks: dict[str, Entry] = {}
         self._held = Holding(
             endpoint_id=endpoint_id,
             wall=wall,
             tasks=tasks,
             books=books,
-            sessions=SessionBook(max_sessions, use_cwd=use_cwd, cores=worker_cores),
+            sessions=SessionBook(max_sessions, use_cwd=use_cwd, books=books, fleet=fleet, floor=session_floor),
             trust=Trust(generation, boot_id, sure=sure, why=why),
-            placing=Placing(tasks, books, functions or set()),
+            placing=Placing(tasks, books, functions or set(), fleet),
+            fleet=fleet,
         )
         self._endings = Endings(self._held)
         self._recovery = Recovery(self._held, self._endings)
         self._full_disk = FullDisk(self._held, self._endings)
+        self._many = Many(self._held, fleet, self._tell_status) if fleet is not None else None
         self.wall = wall
         self.tasks = tasks
         self.sessions = self._held.sessions
@@ -141,7 +154,7 @@ class AgentState:
             SessionLease: self._lease,
             CloseSession: self._close_session,
             SessionUp: lambda message, _now: self.sessions.up(message),
-            SessionGone: lambda message, _now: self.sessions.gone(message),
+            SessionGone: lambda message, _now: self._session_gone(message),
             Capacity: self._capacity,
             Report: self._recovery.report,
             Opened: self._opened,
@@ -152,6 +165,8 @@ class AgentState:
             Draining: self._drain,
             RoundTrip: self._round_trip,
             Replayed: self._recovery.replayed,
+            From: self._from,
+            **(self._many.handlers if self._many is not None else {}),
         }
 
     # The outside.
@@ -168,7 +183,12 @@ class AgentState:
 
     def handle(self, event: Any, now: float) -> list[Any]:
         """Take an event; what is to be done about it, in order."""
-        out = self._handlers[type(event)](event, now)
+        if self._many is None:
+            out = self._handlers[type(event)](event, now)
+        else:
+            self._many.begin(now)
+            out = self._handlers[type(event)](event, now)
+            out += self._many.settle()
         credit = (
             self.books.credit(self.sessions.open_ids(), stopped=bool(self._held.draining or self._held.disk_full))
             if self._held.open
@@ -238,7 +258,9 @@ class AgentState:
             entry = Entry(task, shape, t)
             self.tasks[task_id] = entry
             taken.append(task)
-            if task.session and self._held.restored:
+            if task.session:
+                entry.manager = self.sessions.manager_of(task.session)
+            if task.session and self._recovery.waits(entry.manager):
                 # Cells that came before it may have to be placed again: that is decided by the manager's report.
                 self._held.restored.add(task_id)
                 self._held.steps.note([entry], now)
@@ -314,6 +336,7 @@ class AgentState:
 
     def _want(self, message: Want, now: float) -> list[Any]:
         t = now + self.wall
+        speaker = self._held.speaker
         go: list[str] = []
         fresh: list[str] = []
         steps: list[Entry] = []
@@ -322,6 +345,9 @@ class AgentState:
             entry = self.tasks.get(task_id)
             if entry is None or entry.phase == FINISHED or task_id in self._held.trust.strangers:
                 told += self._held.let_go(task_id)
+                continue
+            if entry.manager != speaker:
+                # It is another manager's by now; this one, told nothing of it, lets go.
                 continue
             go.append(task_id)
             if entry.phase == ACCEPTED:
@@ -332,8 +358,11 @@ class AgentState:
                     steps.append(entry)
         if steps:
             self._held.steps.note(steps, now)
-        said = Tell(Go(message.ticket, go))
-        return [*told, Write(Record(kinds.START, fresh), [said]) if fresh else said]
+        said = Tell(Go(message.ticket, go), speaker)
+        if not fresh:
+            return [*told, said]
+        started = Record(kinds.START_AT, [speaker, fresh]) if speaker else Record(kinds.START, fresh)
+        return [*told, Write(started, [said])]
 
     # Results.
 
@@ -344,7 +373,7 @@ class AgentState:
         untold: dict[str, Entry] = {}
         for task_id, kind, t, data, k in message.pieces:
             entry = self.tasks.get(task_id)
-            if entry is None or task_id in self._held.trust.strangers:
+            if entry is None or task_id in self._held.trust.strangers or entry.manager != self._held.speaker:
                 continue
             if self.congested and kind in _TEXT:
                 self._dropped += data.count(b"\n")
@@ -364,8 +393,8 @@ class AgentState:
             if entry is None or entry.phase == FINISHED or attempt < entry.task.attempt:
                 continue
             entry.cancelled = True
-            if entry.placed:
-                out.append(Tell(CancelWork(task_id, message.mode)))
+            if entry.placed and (entry.manager or self._many is None):
+                out.append(Tell(CancelWork(task_id, message.mode), entry.manager))
             else:
                 self._held.finish(entry, outcome.cancelled(entry, now + self.wall), 0.0)
                 out += self._endings.send([entry])
@@ -381,6 +410,8 @@ class AgentState:
             else:
                 shapes[item.shape] = item.resources
         self.books.demanded(shapes)
+        if self._many is not None:
+            self._many.demanded(message)
         return out + self._tell_status()
 
     def _lease(self, message: SessionLease, _now: float) -> list[Any]:
@@ -407,12 +438,32 @@ class AgentState:
         """The link is not open."""
         self._held.open = False
 
+    def _session_gone(self, message: SessionGone) -> list[Any]:
+        if self.sessions.manager_of(message.session_id) != self._held.speaker:
+            return []
+        return self.sessions.gone(message)
+
+    def _from(self, event: From, now: float) -> list[Any]:
+        """One of many managers speaks."""
+        assert self._many is not None
+        self._held.speaker = event.manager
+        try:
+            if type(event.message) is Capacity:
+                return self._many.capacity(event.message)
+            if type(event.message) is Report and event.message.gone:
+                self._many.gone(event.manager)
+            return self._handlers[type(event.message)](event.message, now)
+        finally:
+            self._held.speaker = ""
+
     def _capacity(self, message: Capacity, _now: float) -> list[Any]:
         self.status = message.info
         self.books.ready = message.ready
         return self._tell_status()
 
     def _tell_status(self) -> list[Any]:
+        if self._many is not None:
+            self.status = self._many.status()
         why = self._held.draining or self._held.disk_full or self.status.get("why") or self.sessions.why or ""
         info = {**self.status, "why": why, "max_sessions": self.sessions.most, "sessions": len(self.sessions)}
         if not self._held.open or info == self._told_status:
@@ -429,11 +480,19 @@ class AgentState:
     def _write_failed(self, event: WriteFailed, now: float) -> list[Any]:
         return self._full_disk.failed(event, now) + self._tell_status()
 
+    def _given(self, entry: Entry) -> bool:
+        """Whether a manager has it."""
+        return bool(entry.manager) if self._many is not None else entry.placed
+
+    def load(self) -> Load:
+        """What there is to do, where there are many managers."""
+        return self._many.load() if self._many is not None else Load()
+
     def _drain(self, event: Draining, _now: float) -> list[Any]:
         self._held.draining = event.reason
-        waiting = [entry for entry in self.tasks.values() if entry.phase == ACCEPTED and not entry.placed]
+        waiting = [entry for entry in self.tasks.values() if entry.phase == ACCEPTED and not self._given(entry)]
         out = self._held.back(Back([entry.task.task_id for entry in waiting], home=True, reason=event.reason), _now)
-        return [*out, Tell(Drain(event.reason)), *self._tell_status()]
+        return [*out, Tell(Drain(event.reason), "*"), *self._tell_status()]
 
     def _round_trip(self, event: RoundTrip, _now: float) -> list[Any]:
         self.books.round_trip(event.seconds)

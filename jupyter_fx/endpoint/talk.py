@@ -40,7 +40,8 @@ __all__ = [
 
 
 class Work(msgspec.Struct, array_like=True, gc=False):
-    """One task as a manager sees it. `path`: the payload is in this file instead. `cores`: slots that it takes.
+    """One task as a manager sees it. `path`: the payload is in this file instead. `cores`: slots that it takes;
+    `memory`: bytes that its worker may have, 0: as many as there are; `gpus`: devices that are its alone.
 
     `timeout`: seconds that it may run, 0 for ever. `items`: items of a map chunk.
     """
@@ -55,6 +56,8 @@ class Work(msgspec.Struct, array_like=True, gc=False):
     timeout: float = 0.0
     items: int = 0
     attempt: int = 1
+    memory: int = 0
+    gpus: int = 0
 
 
 class Code(msgspec.Struct, array_like=True, tag=1):
@@ -90,6 +93,8 @@ class OpenWorker(msgspec.Struct, array_like=True, tag=5):
     session_id: str
     cwd: str
     cores: int = 1
+    memory: int = 0
+    gpus: int = 0
 
 
 class CloseWorker(msgspec.Struct, array_like=True, tag=6):

@@ -32,19 +32,22 @@ class Trust:
         self._generation, self._boot_id, self._sure, self._why = generation, boot_id, sure, why
         self._waiting = False
         self._ended: set[str] = set()
-        self.strangers: set[str] = set()
-        """Tasks in a manager that outlived an agent whose journal was lost: nobody can be told of them."""
+        self.strangers: dict[str, str] = {}
+        """Tasks in managers (which) that outlived an agent whose journal was lost: nobody can be told of them."""
 
     def began(self, *, adopting: bool) -> None:
         """The journal was replayed; with `adopting` a manager that outlived the last agent will report."""
         self._waiting = adopting
 
-    def reported(self, held: list[str], known: Container[str]) -> bool:
-        """The manager holds these; whether the inventory is settled by that."""
+    def reported(self, held: list[str], known: Container[str], manager: str = "", *, last: bool = True) -> bool:
+        """A manager holds these (`last`: no other one has still to speak); whether the inventory is settled by that."""
         before = self.settled
-        self._waiting = False
-        self.strangers = {task_id for task_id in held if task_id not in known and task_id not in self._ended}
-        self._ended.clear()
+        self._waiting = self._waiting and not last
+        others = {task_id: at for task_id, at in self.strangers.items() if at != manager}
+        here = {task_id: manager for task_id in held if task_id not in known and task_id not in self._ended}
+        self.strangers = {**others, **here}
+        if last:
+            self._ended.clear()
         return self.settled and not before
 
     def gone(self, task_id: str) -> bool:
@@ -53,8 +56,12 @@ class Trust:
             if self._waiting:
                 self._ended.add(task_id)
             return False
-        self.strangers.discard(task_id)
+        del self.strangers[task_id]
         return self.settled
+
+    def strangers_at(self, manager: str) -> list[str]:
+        """Those in one of the managers."""
+        return [task_id for task_id, at in self.strangers.items() if at == manager]
 
     @property
     def settled(self) -> bool:

@@ -1,0 +1,296 @@
+"""The managers that an agent has on its nodes, and which of them gets which work. Pure.
+
+A manager has room for as much as its cores, memory and GPUs hold; of tasks that are known to be short it takes more
+than that, so that its workers never wait for the agent. What finds no room waits here, shape by shape, in the order of
+its coming; nothing of one shape stands in another's way. Whether a manager is suitable is a matter of what is free
+there and of how long its block lasts; among those that are, the one with most free slots gets it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from jupyter_fx.endpoint.entry import ACCEPTED, Entry
+from jupyter_fx.endpoint.events import Tell
+from jupyter_fx.endpoint.need import Need
+from jupyter_fx.endpoint.talk import Place, Work
+
+__all__ = ["DEEP", "Fleet", "ManagerView"]
+
+DEEP: Final = 64
+"""Short tasks that a manager may have per slot."""
+_AHEAD: Final = 2
+"""Tasks per slot of those that take less than a second."""
+_SOON: Final = 1.0
+_SHORT: Final = 0.01
+
+
+class ManagerView:
+    """One manager. `ends`: when its block is over (monotonic; infinity when nobody knows)."""
+
+    __slots__ = (
+        "block",
+        "draining",
+        "ends",
+        "gpus",
+        "host",
+        "info",
+        "memory",
+        "ready",
+        "sessions",
+        "slots",
+        "tasks",
+        "used",
+        "used_gpus",
+        "used_memory",
+        "whole",
+    )
+
+    def __init__(self, block: str, *, ends: float = float("inf"), host: str = "") -> None:
+        self.block = block
+        self.host = host
+        self.ends = ends
+        self.slots = 0
+        self.memory = 0
+        self.gpus = 0
+        self.ready = False
+        self.draining = False
+        self.info: dict[str, Any] = {}
+        self.tasks: dict[str, Need] = {}
+        self.sessions: dict[str, Need] = {}
+        self.used = self.used_memory = self.used_gpus = 0
+        self.whole = ""
+        """The task or session that has the node for itself."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of anybody is there."""
+        return not self.tasks and not self.sessions
+
+    def takes(self, need: Need, depth: int) -> bool:
+        """Whether there is room for it; `depth`: how many tasks a slot may have."""
+        if not self.ready or self.draining or self.whole:
+            return False
+        if need.whole:
+            return self.idle and self.slots > 0 and self.holds(need)
+        if need.memory and self.used_memory + need.memory > self.memory:
+            return False
+        if need.gpus and self.used_gpus + need.gpus > self.gpus:
+            return False
+        return self.used + need.width <= self.slots * depth
+
+    def holds(self, need: Need) -> bool:
+        """Whether it could run it if nothing else were there."""
+        return need.width <= self.slots and need.memory <= self.memory and need.gpus <= self.gpus
+
+    def add(self, key: str, need: Need, *, session: bool) -> None:
+        """This is there now."""
+        (self.sessions if session else self.tasks)[key] = need
+        self.used += need.width
+        self.used_memory += need.memory
+        self.used_gpus += need.gpus
+        if need.whole:
+            self.whole = key
+
+    def remove(self, key: str, *, session: bool) -> None:
+        """This is not there any more."""
+        need = (self.sessions if session else self.tasks).pop(key, None)
+        if need is not None:
+            self.used -= need.width
+            self.used_memory -= need.memory
+            self.used_gpus -= need.gpus
+            if self.whole == key:
+                self.whole = ""
+
+
+class Fleet:
+    """See the module. `now` is monotonic seconds; whoever uses it sets that first."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.managers: dict[str, ManagerView] = {}
+        self._waiting: dict[str, deque[tuple[Entry, Work, Need]]] = {}
+        self._free: dict[int, dict[str, None]] = {}
+        """Managers by their free slots (negative where short tasks queue)."""
+        self._key: dict[str, int] = {}
+        self.changed = False
+        """Whether something may have found room since `assign`."""
+
+    # Managers come and go.
+
+    def came(self, manager: str, block: str, *, ends: float, host: str) -> ManagerView:
+        """A manager enrolled; it has no slots before it has said how many."""
+        view = self.managers.get(manager)
+        if view is None:
+            view = self.managers[manager] = ManagerView(block, ends=ends, host=host)
+            self._sort(manager)
+        view.ends = ends
+        return view
+
+    def has(self, manager: str, *, slots: int, memory: int, gpus: int, ready: bool, info: dict[str, Any]) -> None:
+        """It says what it has."""
+        view = self.managers.get(manager)
+        if view is not None:
+            view.slots, view.memory, view.gpus, view.ready, view.info = slots, memory, gpus, ready, info
+            self._sort(manager)
+            self.changed = True
+
+    def left(self, manager: str) -> ManagerView | None:
+        """It is gone."""
+        view = self.managers.pop(manager, None)
+        key = self._key.pop(manager, None)
+        if key is not None:
+            self._unsort(manager, key)
+        return view
+
+    def drain(self, block: str, *, on: bool = True) -> list[str]:
+        """Give the managers of this block nothing more (or, not `on`, again); they."""
+        those = [one for one, view in self.managers.items() if view.block == block]
+        for one in those:
+            self.managers[one].draining = on
+            self.changed = self.changed or not on
+        return those
+
+    def _sort(self, manager: str) -> None:
+        view = self.managers[manager]
+        key = view.slots - view.used
+        old = self._key.get(manager)
+        if old == key:
+            return
+        if old is not None:
+            self._unsort(manager, old)
+        self._key[manager] = key
+        self._free.setdefault(key, {})[manager] = None
+
+    def _unsort(self, manager: str, key: int) -> None:
+        bucket = self._free[key]
+        del bucket[manager]
+        if not bucket:
+            del self._free[key]
+
+    # What there is.
+
+    @property
+    def slots(self) -> int:
+        """Of all managers that take work."""
+        return sum(view.slots for view in self.managers.values() if view.ready and not view.draining)
+
+    @property
+    def ready(self) -> bool:
+        """Whether any manager takes work."""
+        return any(view.ready and not view.draining for view in self.managers.values())
+
+    def waiting(self) -> list[tuple[int, Need]]:
+        """What found no room: how many of each need."""
+        found: dict[Need, int] = {}
+        for queue in self._waiting.values():
+            for entry, _work, need in queue:
+                if _waits(entry):
+                    found[need] = found.get(need, 0) + 1
+        return [(count, need) for need, count in found.items()]
+
+    def busy_blocks(self) -> set[str]:
+        """Blocks in which there is anything of anybody."""
+        return {view.block for view in self.managers.values() if not view.idle}
+
+    # Work.
+
+    def queue(self, items: Iterable[tuple[Entry, Work, Need]]) -> None:
+        """These want to run."""
+        for item in items:
+            self._waiting.setdefault(item[0].shape, deque()).append(item)
+            self.changed = True
+
+    def assign(self, mean_of: Callable[[str], float]) -> list[Any]:
+        """Give what waits to whoever has room. `mean_of(shape)`: seconds that a task takes, 0.0 when not known."""
+        self.changed = False
+        placed: dict[str, list[Work]] = {}
+        for shape, queue in list(self._waiting.items()):
+            mean = mean_of(shape)
+            depth = 1 if not mean or mean >= _SOON else DEEP if mean < _SHORT else _AHEAD
+            kept: deque[tuple[Entry, Work, Need]] = deque()
+            too_long = 0.0
+            while queue:
+                entry, work, need = item = queue.popleft()
+                if not _waits(entry):
+                    continue
+                manager = "" if too_long and work.timeout >= too_long else self.pick(need, depth, work.timeout)
+                if manager:
+                    need = self.as_given(manager, need)
+                    work.cores = need.width
+                    self.took(manager, entry, need)
+                    placed.setdefault(manager, []).append(work)
+                    continue
+                kept.append(item)
+                if not work.timeout:
+                    break
+                # No block lasts so long: those behind it that take less time need not wait for another block.
+                too_long = work.timeout
+            kept.extend(queue)
+            if kept:
+                self._waiting[shape] = kept
+            else:
+                del self._waiting[shape]
+        return [Tell(Place(work), manager) for manager, work in placed.items()]
+
+    def as_given(self, manager: str, need: Need) -> Need:
+        """What is wanted, at this manager: who wants the whole node gets all its slots."""
+        return need._replace(width=self.managers[manager].slots) if need.whole else need
+
+    def pick(self, need: Need, depth: int, seconds: float) -> str:
+        """Where it may run for so many seconds; empty when nowhere now."""
+        for key in sorted(self._free, reverse=True):
+            if depth == 1 and key < need.width:
+                break
+            for manager in self._free[key]:
+                view = self.managers[manager]
+                if view.takes(need, depth) and (not seconds or self.now + seconds <= view.ends):
+                    return manager
+        return ""
+
+    def took(self, manager: str, entry: Entry, need: Need) -> None:
+        """A task is at this manager."""
+        entry.manager, entry.placed = manager, True
+        view = self.managers.get(manager)
+        if view is not None:
+            view.add(entry.task.task_id, need, session=False)
+            self._sort(manager)
+
+    def released(self, entry: Entry) -> None:
+        """A task is at no manager any more. (One that waits for one is passed over when its turn comes.)"""
+        view = self.managers.get(entry.manager)
+        if view is not None:
+            view.remove(entry.task.task_id, session=False)
+            self._sort(entry.manager)
+            self.changed = True
+
+    # Sessions.
+
+    def lease(self, session_id: str, need: Need, seconds: float) -> str:
+        """Where a session may live for at least so many seconds, its room taken; empty when nowhere now."""
+        manager = self.pick(need, 1, seconds)
+        if manager:
+            self.leased(manager, session_id, self.as_given(manager, need))
+        return manager
+
+    def leased(self, manager: str, session_id: str, need: Need) -> None:
+        """A session lives at this manager."""
+        view = self.managers.get(manager)
+        if view is not None and session_id not in view.sessions:
+            view.add(session_id, need, session=True)
+            self._sort(manager)
+
+    def unleased(self, manager: str, session_id: str) -> None:
+        """It does not any more."""
+        view = self.managers.get(manager)
+        if view is not None:
+            view.remove(session_id, session=True)
+            self._sort(manager)
+            self.changed = True
+
+
+def _waits(entry: Entry) -> bool:
+    """Whether it still wants to run: it may have been cancelled, or found at a manager, since it was queued."""
+    return entry.phase == ACCEPTED and entry.placed and not entry.manager

@@ -1,0 +1,133 @@
+"""The part of the agent's state that has to do with many managers: who is there, who gets what, what is told. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jupyter_fx.endpoint.events import Assembled, BlockDrains, Came, Provisioned, Tell
+from jupyter_fx.endpoint.fleet import Fleet
+from jupyter_fx.endpoint.holding import Holding
+from jupyter_fx.endpoint.need import Need
+from jupyter_fx.endpoint.scaling import Load
+from jupyter_fx.endpoint.talk import Capacity, Drain
+from jupyter_fx.protocol.messages import Demand, Resources
+from jupyter_fx.protocol.shapes import session_of
+
+__all__ = ["Many"]
+
+
+class Many:
+    """See the module. `tell_status()`: the instructions that tell the hub how things are."""
+
+    def __init__(self, held: Holding, fleet: Fleet, tell_status: Callable[[], list[Any]]) -> None:
+        self._held = held
+        self._fleet = fleet
+        self._tell_status = tell_status
+        self._provisioned = Provisioned({}, "no block has been asked for yet")
+        self._demand: dict[str, tuple[int, Resources]] = {}
+        self.handlers: dict[type, Callable[[Any, float], list[Any]]] = {
+            Came: self._came,
+            BlockDrains: self._drains,
+            Assembled: lambda event, _now: held.placing.assembled(event),
+            Provisioned: self._take_provisioned,
+        }
+
+    def begin(self, now: float) -> None:
+        """Something is about to happen."""
+        self._fleet.now = now
+
+    def settle(self) -> list[Any]:
+        """Something has happened: give what waits to whoever has room now."""
+        out: list[Any] = []
+        fleet, held = self._fleet, self._held
+        if fleet.changed:
+            if fleet.ready:
+                out += held.sessions.retry()
+            out += fleet.assign(held.books.mean)
+            if not held.draining:
+                held.books.resize(fleet.slots)
+                held.books.ready = fleet.ready
+        return out
+
+    # Managers.
+
+    def _came(self, event: Came, now: float) -> list[Any]:
+        self._fleet.came(event.manager, event.block, ends=now + event.seconds, host=event.host)
+        return []
+
+    def capacity(self, message: Capacity) -> list[Any]:
+        """The manager that speaks says what it has."""
+        info = message.info
+        self._fleet.has(
+            self._held.speaker,
+            slots=message.cores,
+            memory=int(info.get("memory") or 0),
+            gpus=len(info.get("gpus") or ()),
+            ready=message.ready,
+            info=info,
+        )
+        return self._tell_status()
+
+    def gone(self, manager: str) -> None:
+        """It is attested to be dead."""
+        self._fleet.left(manager)
+        self._fleet.changed = True
+
+    def _drains(self, event: BlockDrains, _now: float) -> list[Any]:
+        those = self._fleet.drain(event.block)
+        self._fleet.changed = True
+        return [Tell(Drain(event.reason), one) for one in those] if event.back else []
+
+    # What waits.
+
+    def demanded(self, message: Demand) -> None:
+        """What waits at the hub."""
+        refused = self._held.books.refusal
+        self._demand = {
+            item.shape: (item.tasks, item.resources)
+            for item in message.items
+            if not session_of(item.shape) and not refused(item.resources)
+        }
+
+    def load(self) -> Load:
+        """What the endpoint has to do, for `scaling`."""
+        waiting: list[tuple[int, Need]] = [(n, self._held.books.need(what)) for n, what in self._demand.values()]
+        waiting += [(1, need) for need in self._held.sessions.waiting()]
+        waiting += self._fleet.waiting()
+        views = self._fleet.managers.values()
+        return Load(
+            slots=sum(n * need.width for n, need in waiting if not need.whole),
+            nodes=sum(n for n, need in waiting if need.whole),
+            gpus=sum(n * need.gpus for n, need in waiting),
+            memory=sum(n * need.memory for n, need in waiting),
+            used=sum(view.used for view in views),
+            busy=self._fleet.busy_blocks(),
+        )
+
+    # What is told.
+
+    def _take_provisioned(self, event: Provisioned, _now: float) -> list[Any]:
+        self._provisioned = event
+        return self._tell_status()
+
+    def status(self) -> dict[str, Any]:
+        """For AgentStatus: what all managers have together, and the blocks."""
+        views = self._fleet.managers.values()
+        some: dict[str, Any] = next((view.info for view in views if view.ready), {})
+        workers: dict[str, int] = {}
+        for view in views:
+            for state, count in (view.info.get("workers") or {}).items():
+                workers[state] = workers.get(state, 0) + count
+        told: dict[str, Any] = {
+            key: some[key] for key in ("python", "ipython", "packages", "worker_cores", "forkable") if key in some
+        }
+        broken = "" if self._fleet.ready else next((str(v.info["why"]) for v in views if v.info.get("why")), "")
+        return {
+            **told,
+            **self._provisioned.info,
+            "slots": self._fleet.slots,
+            "workers": workers,
+            "managers": len(views),
+            "why": broken or self._provisioned.why,
+        }

@@ -1,0 +1,52 @@
+"""What a task or session takes of a node, and what can be had at most. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from jupyter_fx.protocol.messages import Resources
+
+__all__ = ["Need", "NodeSize", "need_of", "refusal"]
+
+
+class Need(NamedTuple):
+    """`width` slots, `memory` bytes, `gpus` devices; `whole`: nothing else on the node."""
+
+    width: int = 1
+    memory: int = 0
+    gpus: int = 0
+    whole: bool = False
+
+
+class NodeSize(NamedTuple):
+    """The largest node that can be had. `worker_cores`: cores of one slot; 0: not known, so nothing is refused for it.
+
+    `gpus` -1: not known.
+    """
+
+    slots: int
+    worker_cores: int = 1
+    memory: int = 0
+    gpus: int = 0
+
+
+def need_of(resources: Resources, worker_cores: int) -> Need:
+    """What these resources are in slots."""
+    width = max(1, -(-resources.cores // max(1, worker_cores)))
+    return Need(width, resources.memory, resources.gpus, resources.exclusive)
+
+
+def refusal(resources: Resources, most: NodeSize) -> str:
+    """Why no node can ever run it, with the largest that can be had; empty when one can."""
+    cores = most.slots * most.worker_cores
+    if resources.gpus and most.gpus >= 0 and resources.gpus > most.gpus:
+        has = f"{most.gpus} on a node at most" if most.gpus else "no GPUs"
+        return f"this endpoint has {has}, {resources.gpus} were asked for"
+    if cores and resources.cores > cores:
+        return f"this endpoint has {cores} cores on a node at most, {resources.cores} were asked for"
+    if most.memory and resources.memory > most.memory:
+        return (
+            f"this endpoint has {most.memory / 2**30:.1f} GiB of memory on a node at most, "
+            f"{resources.memory / 2**30:.1f} GiB were asked for"
+        )
+    return ""
