@@ -1,23 +1,32 @@
-"""The card of a task: one small display that says where it runs, why it waits, how long it took.
+"""The card of a task: what is known of it, and how that is shown.
 
 It adds to the cell's own output and never replaces it. A cell that is quick and goes well shows none; one that takes
-longer than half a second shows where it is, and in the end one quiet line. Everything that came from elsewhere is
-escaped.
+longer than half a second shows where it is, and in the end one quiet line under its output. What a card holds is
+written down in `card.schema.json`, how it looks in `cardview`.
 """
 
 from __future__ import annotations
 
-import html
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Card", "CardView", "bundle", "duration"]
+from jupyter_fx.protocol.lifecycle import TaskState
+from jupyter_fx.protocol.messages import Outcome
+from jupyter_fx_kernel import cardview
+from jupyter_fx_kernel.cardview import duration
+from jupyter_fx_kernel.snapshot import MIME, fit, schema
+
+__all__ = ["QUIET_FOR", "Card", "bundle", "duration"]
 
 QUIET_FOR = 0.5
 """Seconds for which a cell that goes well shows no card."""
 
-_MARKS = {"succeeded": "✓", "failed": "✗", "cancelled": "■", "lost": "✗", "expired": "✗", "poisoned": "✗"}
-_COLOURS = {"succeeded": "#2e7d32", "cancelled": "#8a6d00"}
+_ENDED = frozenset(state.name.lower() for state in TaskState if state.terminal)
+_BARS: int = schema()["properties"]["progress"]["maxItems"]
+_BAR_TEXTS = ("label", "unit")
+_BAR_NUMBERS = ("done", "total", "rate", "eta")
 
 
 @dataclass
@@ -26,114 +35,112 @@ class Card:
 
     task_id: str
     place: str
+    kind: str = "cell"
+    name: str = ""
+    session: Mapping[str, Any] | None = None
+    origin: Mapping[str, Any] = field(default_factory=dict)
     state: str = "sent"
+    unreachable: bool = False
     why: str = ""
+    submitted: float = field(default_factory=time.time)
     elapsed: float = 0.0
+    times: list[tuple[str, float]] = field(default_factory=list)
+    """(hop, seconds): queue, start, run, back."""
+    bars: dict[str, dict[str, Any]] = field(default_factory=dict)
     note: str = ""
-    progress: tuple[float, float] | None = None
     notices: list[str] = field(default_factory=list)
+    tail: str = ""
+    event: int = 0
+    interrupts: int = 0
+    ended: str = ""
+    error: tuple[str, str] | None = None
+    usage: Mapping[str, Any] = field(default_factory=dict)
+    items: Mapping[str, Any] | None = None
+    """Of a map or a wait: the field `map` of the page."""
 
     @property
     def done(self) -> bool:
         """Whether the task has ended."""
-        return self.state in _MARKS
+        return self.state in _ENDED
 
     @property
     def line(self) -> str:
         """The card in one line of plain text."""
-        words = [_MARKS.get(self.state, "…"), self.place, f"· {self.state}", f"· {duration(self.elapsed)}"]
-        if self.state == "succeeded":
-            del words[2]
-        if self.progress and not self.done:
-            done, total = self.progress
-            words.append(f"· {done:g} of {total:g}" if total else f"· {done:g}")
-        if self.note:
-            words.append(f"· {self.note}")
-        if self.why:
-            words.append(f"· {self.why}")
-        if self.state != "succeeded" and self.task_id:
-            words.append(f"· task {self.task_id[-8:]}")
-        return " ".join(words)
+        return cardview.line(self.snapshot())
 
     @property
     def text(self) -> str:
-        """The card in plain text: its line, then its notices."""
-        return "\n".join([self.line, *self.notices])
+        """The card in plain text: its line, then what else there is to say."""
+        return cardview.text(self.snapshot())
 
-
-def bundle(card: Card) -> dict[str, str]:
-    """The MIME bundle of a card: text/plain and text/html."""
-    colour = _COLOURS.get(card.state, "#b00020" if card.done else "#1565c0")
-    bar = ""
-    if card.progress and not card.done and card.progress[1]:
-        share = max(0.0, min(1.0, card.progress[0] / card.progress[1]))
-        bar = (
-            '<div style="height:3px;max-width:24em;background:rgba(128,128,128,.25);margin-top:3px">'
-            f'<div style="height:3px;width:{share:.1%};background:{colour}"></div></div>'
-        )
-    text = html.escape(card.line[1:].strip())
-    page = (
-        '<div style="font-size:85%;opacity:.85;line-height:1.5">'
-        f'<span style="color:{colour};font-weight:600">{html.escape(card.line[0])}</span> {text}{bar}'
-        + "".join(f"<div>{html.escape(notice)}</div>" for notice in card.notices)
-        + "</div>"
-    )
-    return {"text/plain": card.text, "text/html": page}
-
-
-def duration(seconds: float) -> str:
-    """`0.3 s`, `12 s`, `3 min 5 s`, `2 h 4 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-class CardView:
-    """Shows a card through IPython's display publisher, and only when it has something to say.
-
-    `rich` front ends get one display that is updated in place; a terminal, which cannot, gets a line when the reason
-    for waiting changes.
-    """
-
-    def __init__(self, card: Card, publish: Any, *, rich: bool) -> None:
-        self._card = card
-        self._publish = publish
-        self._rich = rich
-        self._shown = ""
-        self._why = ""
-        self._told = 0
-
-    @property
-    def shown(self) -> bool:
-        """Whether the card can be seen."""
-        return bool(self._shown)
-
-    def refresh(self, *, force: bool = False) -> None:
-        """Show what changed, if it is time to show anything."""
-        card = self._card
-        if not self._rich:
-            self._terminal(card)
+    def told(self, data: Any) -> None:
+        """Take in the data of a PROGRESS event."""
+        if not isinstance(data, Mapping):
             return
-        failed = card.done and card.state != "succeeded"
-        if not self._shown and not force and card.elapsed < QUIET_FOR and not failed:
-            return
-        content = bundle(card)
-        if content["text/html"] == self._shown:
-            return
-        update = self.shown
-        self._shown = content["text/html"]
-        self._publish(content, {}, transient={"display_id": f"fx-{card.task_id}"}, update=update)
+        if "note" in data:
+            self.note = str(data["note"] or "")
+        bars = data.get("bars")
+        for bar in bars if isinstance(bars, list) else ():
+            if not isinstance(bar, Mapping) or not isinstance(bar.get("done"), (int, float)):
+                continue
+            name = str(bar.get("id", ""))
+            if bar.get("ended"):
+                self.bars.pop(name, None)
+            elif name in self.bars or len(self.bars) < _BARS:
+                texts = {key: str(bar[key]) for key in _BAR_TEXTS if bar.get(key)}
+                numbers = {key: bar[key] for key in _BAR_NUMBERS if isinstance(bar.get(key), (int, float))}
+                self.bars[name] = {"id": name, **texts, **numbers}
 
-    def _terminal(self, card: Card) -> None:
-        waits = card.why if not card.done else ""
-        if (waits and waits != self._why and card.elapsed >= QUIET_FOR) or card.state == "cancelled":
-            self._why = waits
-            print(card.line)
-        for notice in card.notices[self._told :]:
-            print(notice)
-        self._told = len(card.notices)
+    def times_of(self, outcome: Outcome) -> None:
+        """Where the time went, from what hub and endpoint noted. Their clocks are not ours: nothing is below 0."""
+        stamps = [*outcome.times, *[0.0] * 5][:5]
+        submitted, leased, _accepted, started, finished = stamps
+        hops: list[tuple[str, float]] = []
+        if submitted and started:
+            if leased:
+                hops += [("queue", leased - submitted), ("start", started - leased)]
+            else:
+                hops += [("queue", started - submitted)]
+        if started and finished:
+            hops.append(("run", finished - started))
+        if submitted and finished:
+            hops.append(("back", self.elapsed - (finished - submitted)))
+        self.times = [(hop, max(0.0, seconds)) for hop, seconds in hops]
+
+    def snapshot(self, now: float | None = None) -> dict[str, Any]:
+        """The card as its page has it: nothing that is empty, nothing beyond its limits."""
+        whole = {
+            "version": 1,
+            "kind": self.kind,
+            "task_id": self.task_id,
+            "group": self.task_id if self.kind == "map" else "",
+            "name": self.name,
+            "endpoint": self.place,
+            "session": dict(self.session or {}),
+            "origin": dict(self.origin),
+            "state": self.state,
+            "unreachable": self.unreachable,
+            "why": self.why,
+            "submitted": self.submitted,
+            "as_of": time.time() if now is None else now,
+            "elapsed": self.elapsed,
+            "times": [{"hop": hop, "seconds": seconds} for hop, seconds in self.times],
+            "progress": [] if self.state == "succeeded" else list(self.bars.values()),
+            "note": self.note,
+            "notices": list(self.notices),
+            "tail": self.tail,
+            "event": self.event,
+            "interrupts": self.interrupts,
+            "ended": self.ended,
+            "error": {"type": self.error[0], "message": self.error[1]} if self.error else None,
+            "usage": dict(self.usage),
+            "map": dict(self.items or {}),
+        }
+        required = schema()["required"]
+        return fit({key: value for key, value in whole.items() if value or key in required})  # type: ignore[no-any-return]
+
+
+def bundle(card: Card, now: float | None = None) -> dict[str, Any]:
+    """The MIME bundle of a card: its own type for our labextension, HTML and text for everything else."""
+    shot = card.snapshot(now)
+    return {MIME: shot, "text/html": cardview.page(shot), "text/plain": cardview.text(shot)}

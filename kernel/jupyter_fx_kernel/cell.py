@@ -136,7 +136,13 @@ class RemoteCell:
         lines = [f"%remote {options.name}"] if self._value_only else self.source.rstrip().split("\n")
         notebook.cells[self.filename] = (self.count, lines)
         task_id = new_id()
-        card = Card(task_id, self.place)
+        card = Card(
+            task_id,
+            self.place,
+            name=options.name or _title(lines),
+            session=_named(self._session) if self._session is not None else None,
+            origin={"kernel_id": notebook.kernel_id, "cell": self.count},
+        )
         follower = Follower(self.screen, card, rich=is_rich(self.shell))
         card.notices += notebook.notices
         notebook.notices.clear()
@@ -149,7 +155,7 @@ class RemoteCell:
             endpoint=self.place,
             task_id=task_id,
             options=TaskOptions(
-                name=options.name or _title(lines),
+                name=card.name,
                 timeout=options.timeout,
                 expires=options.expires,
                 retries=options.retries,
@@ -417,6 +423,10 @@ def _why_not(future: Any) -> BaseException:
 def _in_units(why: str) -> str:
     """`larger than 1048576 bytes` with a unit that people read."""
     return re.sub(r"(\d+) bytes", lambda found: size_text(int(found[1])), why)
+
+
+def _named(session: Session) -> dict[str, Any]:
+    return {"id": session.session_id, "name": session.name, "variables": len(session.names)}
 
 
 def _title(lines: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import codecs
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jupyter_fx.protocol.messages import Event, EventKind
@@ -54,6 +54,13 @@ class Outputs:
         """The content of the last execute_result, which becomes the value of the cell."""
         self._held: list[tuple[str, Mapping[str, Any]]] = []
         """Displays that came after the result, as figures do, and are shown after it here too."""
+        self._awaits_result = False
+        self.midline = False
+        """Whether the last line of text that was written has no end."""
+        self.count = 0
+        """How often something was shown."""
+        self.before: Callable[[], None] = lambda: None
+        """Called before anything is shown."""
 
     def put(self, event: Event) -> None:
         """Show one event of kind STDOUT, STDERR or DISPLAY; others are none of its business."""
@@ -62,8 +69,9 @@ class Outputs:
             data = event.data
             text = data if isinstance(data, str) else self._decoders[kind].decode(bytes(data))
             out, err = streams_of(self._shell)
+            self._about_to_show()
             (out if kind is EventKind.STDOUT else err).write(text)
-            self.pending = not text.endswith("\n")
+            self.pending = self.midline = not text.endswith("\n")
             self.unflushed = True
         elif kind is EventKind.DISPLAY and isinstance(event.data, Mapping):
             self._display(str(event.data.get("kind", "display_data")), event.data.get("content") or {})
@@ -85,6 +93,7 @@ class Outputs:
 
     def _publish(self, kind: str, content: Mapping[str, Any]) -> None:
         publisher = self._shell.display_pub
+        self._about_to_show()
         if kind == "clear_output":
             publisher.clear_output(wait=bool(content.get("wait")))
             return
@@ -108,19 +117,28 @@ class Outputs:
 
     def after_result(self, *, shown: bool) -> None:
         """Show what came after the result: when the shell has shown that, or now, with the result, when it will not."""
+        self._awaits_result = shown and self.result is not None
         if not shown:
             self._show_result()
+        if self._held and not self.when_result_is_shown(self._let_go):
             self._let_go()
-            return
-        if not self._held:
-            return
+
+    def when_result_is_shown(self, do: Callable[[], None]) -> bool:
+        """Whether the shell is about to show the cell's value; if so, `do` is called when it has."""
+        if not self._awaits_result:
+            return False
         events = self._shell.events
 
         def once() -> None:
             events.unregister("post_execute", once)
-            self._let_go()
+            do()
 
         events.register("post_execute", once)
+        return True
+
+    def _about_to_show(self) -> None:
+        self.before()
+        self.count += 1
 
     def _let_go(self) -> None:
         held, self._held = self._held, []

@@ -20,14 +20,15 @@ from typing import Any
 from jupyter_fx.errors import FxError
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import Event, EventKind, Outcome
-from jupyter_fx_kernel.card import QUIET_FOR, Card, CardView
+from jupyter_fx_kernel.card import QUIET_FOR, Card, duration
 from jupyter_fx_kernel.outputs import Outputs
+from jupyter_fx_kernel.showing import CardView
 
 __all__ = ["Follower"]
 
 _TICK = 1.0
 """Seconds between refreshes of a card that is shown."""
-_BUSY = 0.2
+_BUSY = 0.25
 """The same when what it says has changed: progress may change a thousand times a second."""
 _LINE_END = 0.06
 """Seconds that a line without its end waits for it."""
@@ -49,7 +50,8 @@ class Follower:
         self._began = time.monotonic()
         self.card = card
         self.outputs = Outputs(shell)
-        self.view = CardView(card, shell.display_pub.publish, rich=rich)
+        self.view = CardView(card, shell.display_pub.publish, rich=rich, outputs=self.outputs)
+        self.outputs.before = self.view.clear
         self._said: tuple[Any, ...] = ()
         self._refreshed = 0.0
         self.interrupts = 0
@@ -74,6 +76,7 @@ class Follower:
                     return True
                 if word is _INTERRUPT:
                     self.interrupts += 1
+                    self.card.interrupts = self.interrupts
                     interrupt()
                     if not self._after_interrupt():
                         return False
@@ -87,7 +90,7 @@ class Follower:
 
     @property
     def _waits(self) -> bool:
-        return self.card.state in {"sent", "waiting"}
+        return not self.card.done and self.card.state != "running"
 
     def _ask_why(self) -> None:
         """Find out what the task waits for, without waiting: the hub may be slow, or gone."""
@@ -116,15 +119,14 @@ class Follower:
 
     def _show(self, event: Event) -> None:
         card = self.card
+        card.event = max(card.event, event.n + 1)
         if event.kind == EventKind.STATE and isinstance(event.data, dict):
             state = TaskState(int(event.data.get("state", TaskState.QUEUED)))
             if not state.terminal:
-                card.state = "running" if state is TaskState.RUNNING else "waiting"
+                card.state = state.name.lower()
                 card.why = "" if state is TaskState.RUNNING else str(event.data.get("reason") or card.why)
-        elif event.kind == EventKind.PROGRESS and isinstance(event.data, dict):
-            done, total = event.data.get("done"), event.data.get("total")
-            card.progress = (float(done or 0), float(total or 0))
-            card.note = str(event.data.get("note") or "")
+        elif event.kind == EventKind.PROGRESS:
+            card.told(event.data)
         elif event.kind == EventKind.NOTE:
             card.why = (
                 str((event.data or {}).get("text") or card.why) if isinstance(event.data, dict) else str(event.data)
@@ -135,7 +137,7 @@ class Follower:
     def _refresh(self) -> None:
         card, now = self.card, time.monotonic()
         card.elapsed = now - self._began
-        said = (card.state, card.why, card.note, card.progress)
+        said = (card.state, card.why, card.note, card.interrupts, [(b["id"], b["done"]) for b in card.bars.values()])
         every = _BUSY if said != self._said else _TICK
         if not self.view.shown or now - self._refreshed >= every:
             self._said, self._refreshed = said, now
@@ -158,14 +160,17 @@ class Follower:
     def end(self, outcome: Outcome | None, state: str, why: str = "") -> None:
         """Show how the task ended. Times come from the outcome where it tells them."""
         card = self.card
-        card.state, card.why, card.progress = state, why, None
-        times = list(outcome.times) if outcome is not None else []
+        card.state = state
+        card.ended, card.why = (why, "") if state in {"succeeded", "cancelled"} else ("", why)
+        if state == "succeeded":
+            card.bars.clear()
         card.elapsed = time.monotonic() - self._began
-        if len(times) >= 5 and times[3] and times[4]:
-            ran = max(0.0, times[4] - times[3])
-            if card.elapsed - ran > 1:
-                card.note = f"ran {ran:.1f} s" if ran < 10 else f"ran {ran:.0f} s"
-        self.view.refresh(force=bool(card.notices))
+        if outcome is not None:
+            card.times_of(outcome)
+            ran = next((seconds for hop, seconds in card.times if hop == "run"), None)
+            if ran is not None and card.elapsed - ran > 1:
+                card.note = f"ran {duration(ran)}"
+        self.view.finish(force=bool(card.notices), later=self.outputs.when_result_is_shown)
 
     @contextlib.contextmanager
     def _interrupts_as_words(self) -> Iterator[None]:
