@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from jupyter_fx.client.futures import TaskFuture
     from jupyter_fx.client.listeners import Listener
     from jupyter_fx.client.sessions import SessionHandle
+    from jupyter_fx.client.story import Story
 
 __all__ = ["Core"]
 
@@ -74,8 +75,8 @@ class Core:
         keeper: Callable[[], None] | None = None,
     ) -> None:
         self.address = address
-        self.futures: dict[str, TaskFuture] = {}
-        """Tasks that are waited for."""
+        self.futures: dict[str, TaskFuture | Story] = {}
+        """Tasks that are waited for, or followed."""
         self.also: dict[str, list[Listener]] = {}
         """Who else listens to one of them: see `client.listeners`."""
         self.sessions: dict[str, SessionHandle] = {}
@@ -297,9 +298,9 @@ class Core:
             if session is not None:
                 session._tell(message)  # noqa: SLF001
 
-    def finish(self, future: TaskFuture, outcome: Outcome) -> bool:
+    def finish(self, future: TaskFuture | Story, outcome: Outcome) -> bool:
         """Complete the future; True when that has to wait for bytes that are fetched first."""
-        if outcome.blob is not None or (future._runs and future.unfetched()):  # noqa: SLF001
+        if (outcome.blob is not None and future._fetches) or (future._runs and future.unfetched()):  # noqa: SLF001
             task = self.loop.create_task(self._fetch(future, outcome))
             self._fetching.add(task)
             task.add_done_callback(self._fetching.discard)
@@ -307,7 +308,7 @@ class Core:
         future._finish(outcome)  # noqa: SLF001
         return False
 
-    async def _fetch(self, future: TaskFuture, outcome: Outcome) -> None:
+    async def _fetch(self, future: TaskFuture | Story, outcome: Outcome) -> None:
         try:
             if outcome.blob is not None:
                 # Writable memory: arrays of the value live in it.

@@ -78,6 +78,8 @@ class TaskFuture(concurrent.futures.Future[Any]):
     _next_event = 0
     _on_event: OnEvent | None = None
     _bounded = False
+    _fetches = True
+    """Whether its result is brought here when it is a blob."""
     _owner: Executor | None = None
     """Whose `_done` is called before the callbacks when it is done."""
     _runs: Mapping[int, Any] = _NO_RUNS

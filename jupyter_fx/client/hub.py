@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import contextlib
 import os
 import platform
@@ -20,18 +22,22 @@ from jupyter_fx.client.core import Core
 from jupyter_fx.client.futures import OnEvent, TaskFuture
 from jupyter_fx.client.refs import Ref
 from jupyter_fx.client.sessions import SessionHandle
+from jupyter_fx.client.story import Story
 from jupyter_fx.digest import digest_parts
 from jupyter_fx.errors import FxError, HubUnavailable, PayloadError, UsageError
 from jupyter_fx.ids import is_id, new_id
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.limits import BLOB_MAX, INLINE_MAX, MAP_ITEMS_MAX, NAME_MAX, UNACKED_MAX
 from jupyter_fx.protocol.messages import (
+    Attach,
     BlobRef,
     Cancel,
     CancelMode,
+    Detach,
     Function,
     Kind,
     OpenSession,
+    Outcome,
     RefInfo,
     SessionEvent,
     SessionSpec,
@@ -321,6 +327,50 @@ class HubClient:
             future.set_running_or_notify_cancel()
         core.call(listeners.begin(core, future, first))
         return future
+
+    def ask(self, op: str, args: dict[str, Any] | None = None, *, timeout: float) -> concurrent.futures.Future[Any]:
+        """As `request`, without waiting: for programs with a loop of their own (`asyncio.wrap_future`).
+
+        It is asked once; HubUnavailable when there is no answer within `timeout` seconds. A hub that was stopped is not
+        started for it: looking is no wish.
+        """
+        core = self._live()
+
+        async def question() -> Any:
+            return await core.peer.request(op, args or {}, timeout)
+
+        return asyncio.run_coroutine_threadsafe(question(), core.loop)
+
+    def follow(
+        self,
+        task_id: str,
+        *,
+        on_event: OnEvent,
+        on_end: Callable[[Outcome | BaseException], None],
+        watch: int = Watch.ALL,
+    ) -> Story:
+        """Have told what a task does from now on, and its end; what was before is asked for with `tasks.events`.
+
+        Does not wait, and brings no result here; called again it changes how much is told. The callbacks run on the
+        client's thread. UsageError when this client waits for the task's result already.
+        """
+        core = self._live()
+        story = core.futures.get(task_id)
+        if story is None:
+            story = core.futures[task_id] = Story(task_id, int(watch), on_event, on_end)
+        elif isinstance(story, Story):
+            story.watch_more(int(watch))
+        else:
+            raise UsageError(f"task {task_id[-8:]} is waited for here already: its future tells its events")
+        core.loop.call_soon_threadsafe(core.peer.send, Attach([(task_id, Story.LIVE, int(watch))]))
+        return story
+
+    def unfollow(self, task_id: str) -> None:
+        """Have no more told of a task that was followed. It goes on."""
+        core = self._core
+        if core is not None and isinstance(core.futures.get(task_id), Story):
+            del core.futures[task_id]
+            core.loop.call_soon_threadsafe(core.peer.send, Detach([task_id]))
 
     # --- sessions ---
 

@@ -9,25 +9,21 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Unicode
 
 from jupyter_fx import paths
-from jupyter_fx.client import default
-from jupyter_fx.errors import FxError, HubUnavailable
-from jupyter_fx.server.handlers import handlers
-
-if TYPE_CHECKING:
-    from jupyter_fx.client import HubClient
+from jupyter_fx.errors import FxError
+from jupyter_fx.server.feeds import Feeds
+from jupyter_fx.server.handlers import Parts, handlers
+from jupyter_fx.server.hublink import HubLink
+from jupyter_fx.server.overview import Overview
 
 __all__ = ["FxExtension"]
 
 KERNEL_ACTIONS = "https://events.jupyter.org/jupyter_server/kernel_actions/v1"
-_TRY_AGAIN = 15.0
-"""Seconds for which a hub that could not be reached is not looked for again: a panel asks every few seconds."""
 _ENDED = {"shutdown": "shut down", "restart": "restarted"}
 
 
@@ -50,10 +46,7 @@ class FxExtension(ExtensionApp):
 
     def initialize_settings(self) -> None:
         """Tell kernels, listen to their ends, look for the hub on a thread."""
-        self._client: HubClient | None = None
-        self._problem = ""
-        self._not_before = 0.0
-        self._connecting = threading.Lock()
+        self._link = HubLink()
         self._tell_kernels()
         assert self.serverapp is not None
         assert self.serverapp.event_logger is not None
@@ -63,7 +56,9 @@ class FxExtension(ExtensionApp):
 
     def initialize_handlers(self) -> None:
         """The REST routes."""
-        self.handlers.extend(handlers(self.ask, self.status))
+        feeds, overview = Feeds(self._link), Overview(self._link)
+        feeds.on_tick.append(overview.tick)
+        self.handlers.extend(handlers(Parts(self._link, feeds, overview)))
 
     # --- the hub ---
 
@@ -80,53 +75,15 @@ class FxExtension(ExtensionApp):
                 self.log.warning("jupyter-fx: %s", error)
 
     def _find_hub(self) -> None:
+        """Say in the log how it went; on a thread of its own."""
         try:
-            client = self._connected()
+            client = self._link.begin().result()
         except (FxError, OSError) as error:
             self.log.warning(
                 "jupyter-fx: remote cells have no hub yet: %s. `jupyter fx doctor` looks for the cause.", error
             )
         else:
             self.log.info("jupyter-fx: the hub is at %s", client.address)
-
-    def _connected(self) -> HubClient:
-        """The client, made at the first call. May wait: never on the server's own thread."""
-        with self._connecting:
-            if self._client is None or not self._client.usable:
-                if time.monotonic() < self._not_before:
-                    raise HubUnavailable(self._problem)
-                if default.finder is None:
-                    from jupyter_fx.embedded import find_hub
-
-                    default.finder = find_hub
-                try:
-                    self._client = default.connect()
-                except (FxError, OSError) as error:
-                    self._problem, self._not_before = str(error), time.monotonic() + _TRY_AGAIN
-                    raise
-                self._problem = ""
-            return self._client
-
-    async def ask(self, op: str, args: dict[str, Any]) -> Any:
-        """Ask the hub on a thread. Raises FxError."""
-
-        def request() -> Any:
-            try:
-                return self._connected().request(op, args)
-            except OSError as error:
-                raise HubUnavailable(f"the fx hub cannot be reached: {error}") from error
-
-        return await asyncio.to_thread(request)
-
-    def status(self) -> dict[str, Any]:
-        """{connected, address, user, problem}: how we stand to the hub, without asking it."""
-        client = self._client
-        return {
-            "connected": client is not None and client.connected,
-            "address": client.address if client is not None else "",
-            "user": client.user if client is not None and client.connected else "",
-            "problem": self._problem,
-        }
 
     # --- kernels ---
 
@@ -138,24 +95,24 @@ class FxExtension(ExtensionApp):
 
     async def _release(self, kernel_id: str, why: str) -> None:
         """Close the sessions that the kernel has now; one that it opens after its restart is not among them."""
-        if self._client is None or not self._client.connected:
+        if not self._link.connected:
             return
         try:
-            sessions = await self.ask("sessions.list", {"kernel_id": kernel_id})
+            sessions = await self._link.ask("sessions.list", {"kernel_id": kernel_id})
             for session in sessions:
                 if session.get("state") not in {"CLOSED", "LOST"}:
-                    await self.ask("sessions.close", {"session_id": session["session_id"], "reason": why})
+                    await self._link.ask("sessions.close", {"session_id": session["session_id"], "reason": why})
         except FxError as error:
             self.log.warning("jupyter-fx: the remote sessions of kernel %s could not be closed: %s", kernel_id, error)
 
     async def stop_extension(self) -> None:
         """The server ends and takes its kernels along: free their sessions, then leave the hub to others."""
-        if self._client is None or self.serverapp is None:
+        if self._link.client is None or self.serverapp is None:
             return
         ids = list(self.serverapp.kernel_manager.list_kernel_ids())
         try:
             async with asyncio.timeout(5):
                 await asyncio.gather(*(self._release(kernel_id, "its Jupyter server ended") for kernel_id in ids))
-                await asyncio.to_thread(default.disconnect)
+                await asyncio.to_thread(self._link.close)
         except TimeoutError:
             self.log.warning("jupyter-fx: the fx hub did not answer in time; idle sessions end by themselves")

@@ -1,27 +1,78 @@
 """REST under /jupyter-fx/: what the front end asks of the hub, through the Jupyter server and its authentication.
 
-None of these requests counts as activity: a panel that looks every few seconds must not keep an idle server alive.
+None of these requests counts as activity: a panel that looks every few seconds must not keep an idle server alive. What
+each takes and answers: docs/server-api.md.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final, NamedTuple
 
+import msgspec
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
+from jupyter_fx import __version__
 from jupyter_fx.errors import AuthError, FxError, HubUnavailable, UsageError
-from jupyter_fx.ids import is_id
 from jupyter_fx.protocol.messages import CancelMode
+from jupyter_fx.server.feeds import Feeds
+from jupyter_fx.server.hublink import HubLink
+from jupyter_fx.server.overview import Overview
+from jupyter_fx.server.socket import LiveHandler
 
-__all__ = ["handlers"]
+__all__ = ["Parts", "handlers"]
 
-RESOURCE = "jupyter-fx"
+RESOURCE: Final = "jupyter-fx"
 """What a Jupyter authorizer is asked about: `read` or `write` of this."""
-Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
+LOG_MAX: Final = 64 * 1024 * 1024
+"""Bytes of a log that are handed on; the hub keeps less."""
+
+
+class Parts(NamedTuple):
+    """What the handlers work with."""
+
+    link: HubLink
+    feeds: Feeds
+    overview: Overview
+
+
+class Page(msgspec.Struct, forbid_unknown_fields=True):
+    """Query of GET tasks."""
+
+    limit: int = 100
+    state: str = ""
+    before: int = 0
+    session: str = ""
+    group: str = ""
+
+
+class Piece(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from"}):
+    """Query of GET tasks/ID/events."""
+
+    start: int = 0
+    limit: int = 1000
+
+
+class LogPart(msgspec.Struct, forbid_unknown_fields=True):
+    """Query of GET tasks/ID/log."""
+
+    stream: str = ""
+    offset: int = 0
+
+
+class CancelBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of POST tasks/ID/cancel."""
+
+    mode: str = "cancel"
+
+
+class CloseBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of POST sessions/ID/close."""
+
+    kill: bool = False
+    reason: str = ""
 
 
 class _Handler(APIHandler):
@@ -30,20 +81,42 @@ class _Handler(APIHandler):
     auth_resource = RESOURCE
     _track_activity = False
 
-    def initialize(self, ask: Ask, status: Callable[[], dict[str, Any]]) -> None:
-        """`ask(op, args)` asks the hub; `status()` says how the extension stands to it, without asking."""
-        self._ask = ask
-        self._status = status
+    def initialize(self, parts: Parts) -> None:
+        """Take the server's parts."""
+        self._parts = parts
+
+    def query(self, kind: type[Any]) -> Any:
+        """The query as a struct of this kind; 400 with a sentence otherwise. `token` is the server's own."""
+        found = {name: self.get_query_argument(name) for name in self.request.query_arguments if name != "token"}
+        return self._checked(found, kind, strict=False)
+
+    def body(self, kind: type[Any]) -> Any:
+        """The body as a struct of this kind."""
+        return self._checked(self.get_json_body() or {}, kind, strict=True)
+
+    def _checked(self, found: Any, kind: type[Any], *, strict: bool) -> Any:
+        try:
+            return msgspec.convert(found, kind, strict=strict)
+        except msgspec.ValidationError as error:
+            raise web.HTTPError(400, "%s", str(error)) from error
 
     async def answer(self, op: str, args: dict[str, Any]) -> None:
         """Ask the hub and finish with its answer."""
         try:
-            value = await self._ask(op, args)
+            value = await self._parts.link.ask(op, args)
         except FxError as error:
-            self.set_status(_code(error))
-            self.finish(json.dumps({"error": type(error).__name__, "message": error.message}))
+            self.fail(error)
             return
-        self.finish(json.dumps(value, default=str))
+        self.reply(value)
+
+    def reply(self, value: Any) -> None:
+        """Finish with a value."""
+        self.finish(json.dumps(value, default=_as_text))
+
+    def fail(self, error: FxError) -> None:
+        """Finish with an error of ours."""
+        self.set_status(_code(error))
+        self.finish(json.dumps({"error": type(error).__name__, "message": error.message}))
 
 
 class StatusHandler(_Handler):
@@ -53,34 +126,101 @@ class StatusHandler(_Handler):
     @authorized
     def get(self) -> None:
         """Never waits for the hub."""
-        self.finish(json.dumps(self._status()))
+        self.reply({**self._parts.link.status(), "version": __version__})
 
 
-class EndpointsHandler(_Handler):
-    """GET endpoints: the user's endpoints."""
+class ListHandler(_Handler):
+    """GET endpoints, GET sessions: the user's, from the hub or as they were last seen."""
+
+    def initialize(self, parts: Parts, what: str) -> None:  # type: ignore[override]  # Tornado gives what the route names
+        """Take which list it is."""
+        super().initialize(parts)
+        self._what = what
 
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """[EndpointInfo]."""
-        await self.answer("endpoints.list", {})
+        """{endpoints | sessions: [...], at, stale, problem}."""
+        try:
+            self.reply(await self._parts.overview.get(self._what))
+        except FxError as error:
+            self.fail(error)
 
 
 class TasksHandler(_Handler):
-    """GET tasks?limit=&state=&before=&session=: the newest tasks of this user."""
+    """GET tasks?limit=&state=&before=&session=&group=: the newest tasks of this user."""
 
     @web.authenticated
     @authorized
     async def get(self) -> None:
         """{tasks: [TaskInfo], next}."""
-        text = self.get_query_argument("limit", "100")
-        if not text.isdigit() or not 1 <= int(text) <= 1000:
+        page = self.query(Page)
+        if not 1 <= page.limit <= 1000:
             raise web.HTTPError(400, "limit is a number from 1 to 1000")
-        args: dict[str, Any] = {"limit": int(text)}
-        for name in ("state", "before", "session"):
-            if value := self.get_query_argument(name, ""):
-                args[name] = value
-        await self.answer("tasks.list", args)
+        await self.answer("tasks.list", {k: v for k, v in msgspec.structs.asdict(page).items() if v})
+
+
+class TaskHandler(_Handler):
+    """GET tasks/ID."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, task_id: str) -> None:
+        """TaskInfo."""
+        await self.answer("tasks.get", {"task_id": task_id})
+
+
+class EventsHandler(_Handler):
+    """GET tasks/ID/events?from=&limit=."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, task_id: str) -> None:
+        """{events: [[n, kind, t, data]], next}."""
+        piece = self.query(Piece)
+        await self.answer("tasks.events", {"task_id": task_id, "from": piece.start, "limit": piece.limit})
+
+
+class LogHandler(_Handler):
+    """GET tasks/ID/log?stream=&offset=."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, task_id: str) -> None:
+        """{text, next, size, dropped, lines}."""
+        part = self.query(LogPart)
+        await self.answer("tasks.log", {"task_id": task_id, **msgspec.structs.asdict(part)})
+
+
+class DownloadHandler(_Handler):
+    """GET tasks/ID/log/download: all of what the hub keeps, as a file of plain text."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, task_id: str) -> None:
+        """Goes on page by page, so that no log is ever whole in memory."""
+        offset: int | None = 0
+        first = True
+        try:
+            while offset is not None and offset < LOG_MAX:
+                found = await self._parts.link.ask("tasks.log", {"task_id": task_id, "offset": offset})
+                if first:
+                    self._head(task_id)
+                    first = False
+                self.write(found["text"])
+                await self.flush()
+                offset = found["next"]
+        except FxError as error:
+            if first:
+                self.fail(error)
+                return
+            self.write(f"\n[the rest could not be read: {error.message}]\n")
+        self.finish(set_content_type="text/plain; charset=utf-8")
+
+    def _head(self, task_id: str) -> None:
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.set_header("Content-Disposition", f'attachment; filename="task-{task_id[-8:]}.log"')
+        self.set_header("X-Content-Type-Options", "nosniff")
 
 
 class CancelHandler(_Handler):
@@ -90,13 +230,28 @@ class CancelHandler(_Handler):
     @authorized
     async def post(self, task_id: str) -> None:
         """{cancelled: n}."""
-        body: Any = self.get_json_body() or {}
-        if not isinstance(body, dict):
-            raise web.HTTPError(400, "the body is a JSON object")
-        mode = body.get("mode", "cancel")
-        if mode not in {"cancel", "interrupt"} or not is_id(task_id):
-            raise web.HTTPError(400, 'the task is named by its 32 digits and mode is "cancel" or "interrupt"')
-        await self.answer("tasks.cancel", {"task_ids": [task_id], "mode": int(CancelMode[str(mode).upper()])})
+        mode = self.body(CancelBody).mode
+        if mode not in {"cancel", "interrupt"}:
+            raise web.HTTPError(400, 'mode is "cancel" or "interrupt"')
+        await self.answer("tasks.cancel", {"task_ids": [task_id], "mode": int(CancelMode[mode.upper()])})
+        self._parts.overview.changed()
+
+
+class CloseHandler(_Handler):
+    """POST sessions/ID/close {"kill": false}: end a session, with its variables."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, session_id: str) -> None:
+        """{closed: n}."""
+        body = self.body(CloseBody)
+        reason = body.reason[:200] or "closed in JupyterLab"
+        await self.answer("sessions.close", {"session_id": session_id, "kill": body.kill, "reason": reason})
+        self._parts.overview.changed()
+
+
+def _as_text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes | bytearray) else str(value)
 
 
 def _code(error: FxError) -> int:
@@ -107,12 +262,20 @@ def _code(error: FxError) -> int:
     return 404 if isinstance(error, UsageError) else 500
 
 
-def handlers(ask: Ask, status: Callable[[], dict[str, Any]]) -> list[tuple[str, type[_Handler], dict[str, Any]]]:
+def handlers(parts: Parts) -> list[tuple[str, type[Any], dict[str, Any]]]:
     """The rows for the server's table of handlers."""
-    settings = {"ask": ask, "status": status}
+    settings = {"parts": parts}
+    task = "/jupyter-fx/tasks/([0-9a-f]{32})"
     return [
         ("/jupyter-fx/status", StatusHandler, settings),
-        ("/jupyter-fx/endpoints", EndpointsHandler, settings),
+        ("/jupyter-fx/endpoints", ListHandler, {**settings, "what": "endpoints"}),
+        ("/jupyter-fx/sessions", ListHandler, {**settings, "what": "sessions"}),
+        ("/jupyter-fx/sessions/([0-9a-f]{32})/close", CloseHandler, settings),
         ("/jupyter-fx/tasks", TasksHandler, settings),
-        ("/jupyter-fx/tasks/([0-9a-f]{6,32})/cancel", CancelHandler, settings),
+        (task, TaskHandler, settings),
+        (f"{task}/events", EventsHandler, settings),
+        (f"{task}/log", LogHandler, settings),
+        (f"{task}/log/download", DownloadHandler, settings),
+        (f"{task}/cancel", CancelHandler, settings),
+        ("/jupyter-fx/live", LiveHandler, {"feeds": parts.feeds, "overview": parts.overview}),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.cookiejar
 import json
 import os
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 DEADLINE = 60.0
@@ -148,14 +150,22 @@ def test_the_hub_is_found_without_being_asked_for(server: Server) -> None:
 
 
 def test_everything_needs_the_servers_token(server: Server) -> None:
-    for path in ("jupyter-fx/status", "jupyter-fx/endpoints", "jupyter-fx/tasks"):
-        assert server.ask(path, token="")[0] == 403
-        assert server.ask(path)[0] == 200
-    assert server.ask("jupyter-fx/tasks/" + "0" * 32 + "/cancel", "POST", {}, token="")[0] == 403
+    missing = "0" * 32
+    for path in ("status", "endpoints", "sessions", "tasks"):
+        assert server.ask(f"jupyter-fx/{path}", token="")[0] == 403
+        assert server.ask(f"jupyter-fx/{path}")[0] == 200
+    for path in ("", "/events", "/log", "/log/download"):
+        assert server.ask(f"jupyter-fx/tasks/{missing}{path}", token="")[0] == 403
+        assert server.ask(f"jupyter-fx/tasks/{missing}{path}")[0] == 404
+    for path in (f"tasks/{missing}/cancel", f"sessions/{missing}/close"):
+        assert server.ask(f"jupyter-fx/{path}", "POST", {}, token="")[0] == 403
+        assert server.ask(f"jupyter-fx/{path}", "POST", {})[0] == 404
 
 
 def test_endpoints_and_tasks_are_those_of_the_hub(server: Server) -> None:
-    assert "local" in [endpoint["name"] for endpoint in server.ask("jupyter-fx/endpoints")[1]]
+    told = server.ask("jupyter-fx/endpoints")[1]
+    assert "local" in [endpoint["name"] for endpoint in told["endpoints"]]
+    assert told["stale"] is False
     kernel_id = server.start_kernel()
     server.run(kernel_id, "%load_ext jupyter_fx")
     server.run(kernel_id, "%%remote --name from-the-server\n1 + 1")
@@ -177,6 +187,155 @@ def test_a_task_is_cancelled_through_the_server(server: Server) -> None:
     assert server.ask(f"jupyter-fx/tasks/{task_id}/cancel", "POST", {"mode": "cancel"})[1] == {"cancelled": 1}
     eventually(lambda: server.ask("jupyter-fx/tasks?state=CANCELLED")[1]["tasks"], "it is cancelled")
     assert server.ask(f"jupyter-fx/tasks/{task_id}/cancel", "POST", {"mode": "nuke"})[0] == 400
+    server.ask(f"api/kernels/{kernel_id}", "DELETE")
+
+
+class Tab:
+    """What a browser tab is to the server."""
+
+    def __init__(self, server: Server, **more: Any) -> None:
+        url = server.url.replace("http", "ws") + "jupyter-fx/live"
+        opened = connect(url, additional_headers={"Authorization": "token sesame"}, max_size=None, **more)
+        self.link = opened.__enter__()
+        self.heard: list[dict[str, Any]] = []
+
+    def say(self, **message: Any) -> None:
+        self.link.send(json.dumps(message))
+
+    def until(self, found: Callable[[dict[str, Any]], Any]) -> Any:
+        until = time.monotonic() + DEADLINE
+        while time.monotonic() < until:
+            message = json.loads(self.link.recv(timeout=DEADLINE))
+            self.heard.append(message)
+            if what := found(message):
+                return what
+        raise AssertionError(f"not heard; heard {self.heard}")
+
+    def rows(self, task_id: str) -> list[list[Any]]:
+        of_it = [m for m in self.heard if m["type"] == "events" and m["task_id"] == task_id]
+        return [row for message in of_it for row in message["events"]]
+
+    def text(self, task_id: str) -> str:
+        return "".join(row[3] for row in self.rows(task_id) if row[1] == "stdout")
+
+
+COUNTS = """%%remote --bg --name counts
+import time
+for n in range(40):
+    print("line", n, flush=True)
+    time.sleep(0.05)
+"""
+LINES = "".join(f"line {n}\n" for n in range(40))
+
+
+def named(server: Server, name: str) -> Any:
+    tasks = server.ask("jupyter-fx/tasks?limit=20")[1]["tasks"]
+    return next((t["task_id"] for t in tasks if t["name"] == name), None)
+
+
+def test_tabs_follow_a_task_whole_whenever_they_come(server: Server) -> None:
+    kernel_id = server.start_kernel()
+    server.run(kernel_id, "%load_ext jupyter_fx")
+    server.run(kernel_id, COUNTS)
+    task_id = eventually(lambda: named(server, "counts"), "the task is there")
+    first, second, quiet = Tab(server), Tab(server), Tab(server)
+    quiet.say(op="follow", task_id=task_id)
+    first.say(op="follow", task_id=task_id, output=True)
+    first.until(lambda m: "line 3" in first.text(task_id))
+    assert "line 39" not in first.text(task_id)
+    # A second one from its beginning while it runs, and one that first wanted its states alone.
+    second.say(op="follow", task_id=task_id, output=True)
+    quiet.until(lambda m: m["type"] == "info" and m["info"]["state"] == "RUNNING")
+    quiet.say(op="follow", task_id=task_id, output=True)
+    for tab in (first, second, quiet):
+        ended = tab.until(lambda m: m["type"] == "info" and m["info"]["state"] == "SUCCEEDED" and m["info"])
+        assert ended["task_id"] == task_id
+        assert tab.text(task_id) == LINES
+        if tab is not quiet:
+            numbers = [row[0] for row in tab.rows(task_id)]
+            assert numbers == sorted(set(numbers))
+    # After its end, from the middle of its story.
+    late = Tab(server)
+    late.say(op="follow", task_id=task_id, output=True, first=numbers[len(numbers) // 2])
+    late.until(lambda m: "line 39" in late.text(task_id))
+    assert LINES.endswith(late.text(task_id))
+    assert late.text(task_id) != LINES
+    status, text = server.ask(f"jupyter-fx/tasks/{task_id}/log")
+    assert (status, text["text"]) == (200, LINES)
+    assert server.ask(f"jupyter-fx/tasks/{task_id}/events?from=0&limit=3")[1]["next"] == 3
+    for tab in (first, second, quiet, late):
+        tab.link.close()
+    server.ask(f"api/kernels/{kernel_id}", "DELETE")
+
+
+def test_a_log_is_downloaded_as_a_file(server: Server) -> None:
+    task_id = named(server, "counts")
+    request = urllib.request.Request(
+        f"{server.url}jupyter-fx/tasks/{task_id}/log/download", headers={"Authorization": "token sesame"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.read().decode() == LINES
+        assert answer.headers["Content-Disposition"] == f'attachment; filename="task-{task_id[-8:]}.log"'
+        assert answer.headers["Content-Type"].startswith("text/plain")
+
+
+def test_a_task_that_is_not_ours_is_said_to_be_unknown(server: Server) -> None:
+    tab, task_id = Tab(server), "0" * 32
+    tab.say(op="follow", task_id=task_id, output=True)
+    told = tab.until(lambda m: m["type"] == "unknown" and m)
+    assert told["task_id"] == task_id
+    assert "no task" in told["message"]
+    tab.link.close()
+    assert server.ask(f"jupyter-fx/tasks/{task_id}")[0] == 404
+
+
+def test_a_tab_that_shows_the_state_is_sent_it(server: Server) -> None:
+    tab = Tab(server)
+    assert tab.until(lambda m: m["type"] == "status" and m)["connected"]
+    tab.say(op="look", on=True)
+    told = tab.until(lambda m: m["type"] == "state" and not m["stale"] and "tasks" in m and m)
+    assert "local" in [endpoint["name"] for endpoint in told["endpoints"]]
+    assert "counts" in [task["name"] for task in told["tasks"]]
+    tab.link.close()
+
+
+@pytest.mark.parametrize("said", ["no json", '{"op": "follow"}', '{"op": "follow", "task_id": "../x"}', '{"op": "x"}'])
+def test_a_tab_that_talks_nonsense_is_sent_away(server: Server, said: str) -> None:
+    tab = Tab(server)
+    tab.link.send(said)
+    with pytest.raises(ConnectionClosed) as closed:
+        tab.until(lambda m: False)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1008
+
+
+def test_the_socket_is_for_who_may_come_in(server: Server) -> None:
+    url = server.url.replace("http", "ws") + "jupyter-fx/live"
+    with pytest.raises(InvalidStatus) as refused, connect(url):
+        pass
+    assert refused.value.response.status_code == 403
+    # A page of another site has the browser's cookie, and no token.
+    jar = http.cookiejar.CookieJar()
+    urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar)).open(f"{server.url}?token=sesame", timeout=30)
+    cookie = {"Cookie": "; ".join(f"{c.name}={c.value}" for c in jar)}
+    with connect(url, additional_headers=cookie, origin=server.url.rstrip("/")) as link:  # type: ignore[arg-type]
+        assert json.loads(link.recv(timeout=DEADLINE))["type"] == "status"
+    with (
+        pytest.raises(InvalidStatus) as refused,
+        connect(url, additional_headers=cookie, origin="http://elsewhere.example"),  # type: ignore[arg-type]
+    ):
+        pass
+    assert refused.value.response.status_code == 403
+
+
+def test_a_session_is_closed_through_the_server(server: Server) -> None:
+    kernel_id = server.start_kernel()
+    server.run(kernel_id, "%load_ext jupyter_fx")
+    server.run(kernel_id, "%%remote\nx = 1")
+    found = [s for s in server.ask("jupyter-fx/sessions")[1]["sessions"] if s["kernel_id"] == kernel_id]
+    assert server.ask(f"jupyter-fx/sessions/{found[0]['session_id']}/close", "POST", {"why": 1})[0] == 400
+    assert server.ask(f"jupyter-fx/sessions/{found[0]['session_id']}/close", "POST", {})[1] == {"closed": 1}
+    eventually(lambda: not sessions(kernel_id), "the session ended")
     server.ask(f"api/kernels/{kernel_id}", "DELETE")
 
 

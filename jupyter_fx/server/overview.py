@@ -1,0 +1,97 @@
+"""Overview: the hub's endpoints, sessions and newest tasks as this server last saw them.
+
+Tabs that show them are sent what changed. A hub that does not answer leaves the last state standing, and it is said of
+it that it is old.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from jupyter_fx.errors import FxError, HubUnavailable
+from jupyter_fx.server.hublink import HubLink
+from jupyter_fx.server.tabs import Tab
+
+__all__ = ["LISTS", "TASKS_SHOWN", "Overview"]
+
+LISTS: Final = {"endpoints": "endpoints.list", "sessions": "sessions.list", "tasks": "tasks.list"}
+TASKS_SHOWN: Final = 200
+"""The newest tasks that are pushed; more are asked for with GET tasks."""
+REFRESH: Final = 10.0
+"""Seconds between looks at the hub while a tab shows its state and nothing is known to have changed."""
+SOON: Final = 0.5
+
+
+class Overview:
+    """Used on the server's loop. `clock` is monotonic, `wall` tells the time of day."""
+
+    def __init__(
+        self,
+        link: HubLink,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._link, self._clock, self._wall = link, clock, wall
+        self.known: dict[str, Any] = {}
+        """What the hub answered last, by list."""
+        self.at: dict[str, float] = {}
+        """When."""
+        self._due = 0.0
+        self._looking: asyncio.Task[None] | None = None
+
+    async def get(self, what: str, args: dict[str, Any] | None = None) -> dict[str, Any]:
+        """{what: the list, at, stale, problem}: from the hub, else as it was last seen. Raises FxError when it was
+        never seen, or when it is asked for with `args`."""
+        try:
+            found = await self._link.ask(LISTS[what], args or ({"limit": TASKS_SHOWN} if what == "tasks" else {}))
+        except HubUnavailable as error:
+            if args or what not in self.known:
+                raise
+            return {what: self.known[what], "at": self.at[what], "stale": True, "problem": error.message}
+        answer = found if what == "tasks" else {what: found}
+        if not args:
+            self.known[what], self.at[what] = answer[what], self._wall()
+        return {**answer, "at": self._wall(), "stale": False, "problem": ""}
+
+    # --- tabs ---
+
+    def looked(self, tab: Tab) -> None:
+        """A tab shows the state, or no longer."""
+        if tab.looks:
+            if self.known:
+                tab.say("state", self._message("" if self._link.connected else self._link.status()["problem"]))
+            self.changed()
+
+    def changed(self) -> None:
+        """Something is not what it was: look soon."""
+        self._due = min(self._due, self._clock() + SOON)
+
+    def tick(self, tabs: set[Tab]) -> None:
+        """Every second: look if it is time and anybody shows it."""
+        if self._clock() < self._due or not any(tab.looks for tab in tabs):
+            return
+        if self._looking is None or self._looking.done():
+            self._due = self._clock() + REFRESH
+            self._looking = asyncio.get_running_loop().create_task(self._look(tabs))
+
+    async def _look(self, tabs: set[Tab]) -> None:
+        before, problem = dict(self.known), ""
+        try:
+            for what in LISTS:
+                await self.get(what)
+        except FxError as error:
+            problem = error.message
+        problem = problem or self._link.status()["problem"]
+        if problem or self.known != before:
+            message = self._message(problem)
+            for tab in tabs:
+                if tab.looks:
+                    tab.say("state", message)
+
+    def _message(self, problem: str) -> dict[str, Any]:
+        at = min(self.at.values(), default=0.0)
+        return {"type": "state", **self.known, "at": at, "stale": bool(problem), "problem": problem}
