@@ -1,14 +1,18 @@
-"""When a process began, by a clock that nobody sets: a pid and this number name a process for as long as it lives."""
+"""What is said of a process to the system, and what the system says of one.
+
+When it began, by a clock that nobody sets: a pid and this number name a process for as long as it lives.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
 
 import psutil
 
-__all__ = ["began"]
+__all__ = ["began", "keep_memory"]
 
 
 def began(pid: int) -> float:
@@ -25,3 +29,21 @@ def began(pid: int) -> float:
         raise psutil.NoSuchProcess(pid) from None
     # proc(5): field 22, in clock ticks; the second one, in parentheses, may hold anything.
     return int(text.rpartition(b")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT, _LARGE = 32 << 20, 4 << 20
+
+
+def keep_memory() -> None:
+    """Let glibc keep up to 32 MiB of freed memory, and give blocks below 4 MiB from it.
+
+    For the processes that pass frames on: by default every buffer of 128 KiB or more is mapped and unmapped, and the
+    kernel clears its pages each time. Elsewhere than on glibc nothing happens.
+    """
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_TRIM_THRESHOLD, _KEPT)
+        mallopt(_M_MMAP_THRESHOLD, _LARGE)

@@ -24,6 +24,7 @@ from jupyter_fx import __version__
 from jupyter_fx.config import bad_value, check_config, check_options, read_config
 from jupyter_fx.errors import FxError, HubUnavailable, UsageError
 from jupyter_fx.paths import config_dir, hub_dir, runtime_dir
+from jupyter_fx.processes import keep_memory
 from jupyter_fx.transport import SystemClock
 from jupyter_fx.transport.unix import BACKLOG, UnixServer, serve
 from jupyter_fx_hub.api import BODY_MAX, make_application
@@ -341,6 +342,7 @@ class HubApp(Application):
         """Run until told to stop; ends the process with a status."""
         # The database, its blobs and streams are nobody else's to read, wherever they are put.
         os.umask(0o077)
+        keep_memory()
         _set_up_logging(self.hub_log_level)
         try:
             status = asyncio.run(self.run())

@@ -70,7 +70,9 @@ async def _loaded(store: Store, row: TaskRow, digest: bytes, spec: bytes) -> Loa
     next_n = max((item[0] for item in row.history), default=-1) + 1
     out_attempt, out_k = 0, -1
     if row.attempt:
-        next_n, pieces = await store.read("event_numbers", row.task_id)
+        # The history may hold a lease that the task's own row does not tell of.
+        stored_n, pieces = await store.read("event_numbers", row.task_id)
+        next_n = max(next_n, stored_n)
         if pieces:
             out_attempt = max(pieces)
             out_k = pieces[out_attempt] - 1

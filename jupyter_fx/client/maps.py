@@ -27,12 +27,17 @@ INLINE = int(INLINE_MAX * 0.9)
 ENOUGH = 0.002
 """… as long as such a chunk runs so many seconds."""
 FIRST_SIZE = 8
-GROWTH = 8
+GROWTH = 32
+"""How much larger a chunk may be than the largest that came back: the clock tells little of 8 items of 50 ns, and
+what the first items cost need not be what the others do."""
 AHEAD_FIXED = 1024
 AHEAD = 16
 """Chunks that are on their way at a time: when their size was given, and when it is ours to choose."""
 SPREAD = 8
-"""Into how many chunks, at least, what is left is cut, so that no worker is left with all of it."""
+"""Into how many chunks, at least, what is left is cut, so that no worker is left with all of it; but none that runs
+for less than ENOUGH is cut further."""
+KNOWN_MAX = 512
+"""Functions of which it is remembered how long an item took, so that the next map of one need not find out again."""
 
 
 class Progress(NamedTuple):
@@ -43,16 +48,31 @@ class Progress(NamedTuple):
     total: int | None
 
 
-def next_size(size: int, seconds: float, left: int | None, weight: float = 0.0) -> int:
-    """The size of the next chunks after one of `size` items ran for `seconds`, with `left` items to go (None:
-    unknown), an item or its result having `weight` bytes (0: unknown)."""
-    fits = MAP_ITEMS_MAX if seconds <= 0 else int(size * TARGET / seconds)
+class Pace(NamedTuple):
+    """What the chunks that came back told: the size of the largest, seconds and bytes of an item (0: unknown)."""
+
+    size: int
+    seconds: float
+    weight: float = 0.0
+
+
+_paces: dict[str, Pace] = {}
+"""By the digest of the function."""
+
+
+def next_size(pace: Pace, left: int | None) -> int:
+    """The size of the next chunk when `left` items are to go (None: unknown)."""
+    size, each, weight = pace
+    fits = MAP_ITEMS_MAX if each <= 0 else int(TARGET / each)
     most = int(INLINE / weight) if weight > 0 else 0
-    if most * seconds >= ENOUGH * size:
+    if most * each >= ENOUGH:
         # As bytes inside of messages rather than as files: at 100 ns an item the files are a third of what it costs.
         fits = min(fits, most)
     size = max(1, min(fits, size * GROWTH, MAP_ITEMS_MAX))
-    return size if left is None else max(1, min(size, -(-left // SPREAD)))
+    if left is None:
+        return size
+    least = int(ENOUGH / each) if each > 0 else 1
+    return max(1, min(size, left, max(-(-left // SPREAD), least)))
 
 
 class MapResult:
@@ -83,9 +103,9 @@ class MapResult:
         self._total = _length(iterables)
         self._source: Iterator[Any] = zip(*iterables, strict=False) if self._star else iter(iterables[0])
         self._fixed, self._ordered = chunksize is not None, ordered
-        self._size = chunksize or min(
-            FIRST_SIZE, max(1, -(-self._total // SPREAD)) if self._total is not None else FIRST_SIZE
-        )
+        self._size = chunksize or FIRST_SIZE
+        self._digest = payload.encode_function(function).digest
+        self._pace = _paces.get(self._digest)
         self._change = threading.Condition()
         self._futures: list[TaskFuture] = []
         self._completed: list[TaskFuture] = []
@@ -93,7 +113,7 @@ class MapResult:
         self._slots: dict[str, tuple[int, int]] = {}  # task id: index of the first item, number of items
         self._ahead = AHEAD_FIXED if self._fixed else AHEAD
         self._taken = 0
-        self._weight = 0.0  # bytes of an item of the last chunk
+        self._weight = 0.0  # bytes of an item of the last chunk that was sent
         self._finished = 0
         self._failures: dict[int, BaseException] = {}
         self._exhausted = self._cancelled = False
@@ -233,7 +253,7 @@ class MapResult:
 
     def _step(self) -> None:
         """Submit one more chunk, or note that there is none."""
-        chunk = [] if self._cancelled else list(itertools.islice(self._source, self._size))
+        chunk = [] if self._cancelled else list(itertools.islice(self._source, self._next()))
         if not chunk:
             with self._change:
                 self._exhausted = True
@@ -256,17 +276,27 @@ class MapResult:
         self._client.push(prepared)
         future.add_done_callback(self._came)
 
+    def _next(self) -> int:
+        """How many items the next chunk takes."""
+        if self._fixed:
+            return self._size
+        left = None if self._total is None else self._total - self._taken
+        pace = self._pace
+        if pace is None:
+            return min(FIRST_SIZE, max(1, -(-left // SPREAD))) if left is not None else FIRST_SIZE
+        return next_size(pace._replace(weight=max(pace.weight, self._weight)), left)
+
     def _came(self, future: Any) -> None:
         outcome = future.outcome
         with self._change:
             self._flying.discard(future)
             self._completed.append(future)
             if not self._fixed and outcome is not None and len(outcome.times) >= 5 and outcome.times[3]:
-                left = None if self._total is None else self._total - self._taken
                 count = self._slots[future.task_id][1]
                 came = len(outcome.payload) if outcome.blob is None else outcome.blob.size
-                weight = max(self._weight, came / count)
-                self._size = next_size(count, outcome.times[4] - outcome.times[3], left, weight)
+                largest = max(count, self._pace.size if self._pace is not None else 0)
+                self._pace = Pace(largest, max(0.0, outcome.times[4] - outcome.times[3]) / count, came / count)
+                _remember(self._digest, self._pace)
             self._change.notify_all()
 
     def _noted(self, error: BaseException) -> BaseException:
@@ -277,6 +307,12 @@ class MapResult:
                 f"{others} of the {self._finished} items finished so far failed: {known}{' …' if others > 20 else ''}"
             )
         return error
+
+
+def _remember(digest: str, pace: Pace) -> None:
+    if len(_paces) >= KNOWN_MAX and digest not in _paces:
+        _paces.pop(next(iter(_paces)), None)
+    _paces[digest] = pace
 
 
 def _grouped(options: TaskOptions | None) -> TaskOptions:

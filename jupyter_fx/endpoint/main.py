@@ -20,6 +20,7 @@ from jupyter_fx.endpoint.agent import Agent
 from jupyter_fx.endpoint.settings import config_path, load_settings
 from jupyter_fx.errors import FxError, UsageError
 from jupyter_fx.ids import check_name
+from jupyter_fx.processes import keep_memory
 
 __all__ = ["main", "serve"]
 
@@ -78,6 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     # What the agent makes is nobody else's to read; user code keeps the mask that its owner chose.
     umask = os.umask(0o077)
     # Ten thousand held tasks make collections slow, and nothing here makes cycles in a hurry.
+    keep_memory()
     gc.freeze()
     gc.set_threshold(100_000, 50, 1000)
     try:

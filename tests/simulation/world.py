@@ -16,6 +16,7 @@ import msgspec
 from agents import Agent, Died, Wire, copied
 
 from jupyter_fx.endpoint.talk import Work
+from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import (
     Attach,
     BlobRef,
@@ -63,7 +64,16 @@ from jupyter_fx_hub.state.io import (
     Writes,
 )
 from jupyter_fx_hub.state.machine import HubState
-from jupyter_fx_hub.store.ops import AddEvents, FinishTask, InsertTask, MoveTask, PutEndpoint, PutFunction, PutSession
+from jupyter_fx_hub.store.ops import (
+    AddEvents,
+    FinishTask,
+    InsertTask,
+    LeaseTasks,
+    MoveTask,
+    PutEndpoint,
+    PutFunction,
+    PutSession,
+)
 
 FUNCTION = "a" * 64
 EPOCH = 1_000_000.0
@@ -83,6 +93,7 @@ FAULTS = [
     "submitted again",
 ]
 _DECODE = msgspec.msgpack.Decoder(TaskSpec)
+_PACK = msgspec.msgpack.Encoder().encode
 _HISTORY = msgspec.msgpack.Decoder(list[tuple[int, int, float, str]])
 
 
@@ -147,6 +158,13 @@ class Disk:
                         op.endpoint_id,
                         op.attempt,
                     )
+            elif isinstance(op, LeaseTasks):
+                for task_id, attempt, counter, n in op.tasks:
+                    row = self.rows[task_id]
+                    if row.state >= 10 or row.attempt >= attempt:
+                        continue
+                    row.state, row.attempt, row.fence = int(TaskState.LEASED), attempt, (op.boot, counter)
+                    row.history = _PACK([*_HISTORY.decode(row.history), (n, row.state, op.at, "")])
             elif isinstance(op, AddEvents):
                 self.rows[op.task_id].events += op.events
             elif isinstance(op, PutFunction):

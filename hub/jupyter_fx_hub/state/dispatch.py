@@ -15,6 +15,7 @@ from jupyter_fx.protocol.shapes import resources_of, session_of
 from jupyter_fx_hub.state.core import MESSAGE_BYTES, Core
 from jupyter_fx_hub.state.io import ToAgent
 from jupyter_fx_hub.state.records import Endpoint, Queue, Task
+from jupyter_fx_hub.store.ops import LeaseTasks
 
 __all__ = ["credit", "demand", "demand_items", "run", "start_connection"]
 
@@ -85,9 +86,14 @@ def _send(core: Core, endpoint: Endpoint, shape: str, queue: Queue, limit: int, 
     functions: list[Function] = []
     size = 0
     known = endpoint.functions
+    records: list[tuple[str, int, int, int]] = []
     for _ in range(total):
         task = queue.pop()
         leased = _lease(core, endpoint, task)
+        if after or task.watch or task.more:
+            core.save(task)
+        else:
+            records.append((task.task_id, task.attempt, task.fence[1], task.n - 1))
         key = (task.owner, leased.function)
         if leased.function and key not in known:
             known.add(key)
@@ -102,6 +108,8 @@ def _send(core: Core, endpoint: Endpoint, shape: str, queue: Queue, limit: int, 
         size += weight
     if batch:
         _emit(core, endpoint, shape, batch, functions, after)
+    if records:
+        core.writes.append(LeaseTasks(endpoint.endpoint_id, core.boot, core.now + core.offset, records))
     endpoint.credit[shape] -= total
     core.counts["leases"] += total
     return total
@@ -129,7 +137,6 @@ def _lease(core: Core, endpoint: Endpoint, task: Task) -> LeasedTask:
     task.leased_at = wall = core.now + core.offset
     task.leased_mark = core.now
     core.step(task, _LEASED, wall)
-    core.save(task)
     endpoint.leases[task.task_id] = task
     if not endpoint.sweep_at:
         endpoint.sweep_at = core.now + 60.0

@@ -414,6 +414,8 @@ def attach(core: Core, event: FromClient, message: Attach) -> None:
             task.watch = watch
         else:
             follow(task, event.link, watch)
+        if task.state is TaskState.LEASED:
+            core.save(task)  # nobody followed it: its lease may stand in no row of its own
         core.last.append(Replay(event.link, event.owner, task_id, start, task.n, watch))
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from jupyter_fx.protocol.messages import TaskSpec
 from jupyter_fx_hub.store import registry
+from jupyter_fx_hub.store.leases import Leases
 from jupyter_fx_hub.store.merge import Group, Pending, grouped
 from jupyter_fx_hub.store.ops import AddEvents, DeleteFinished, DeleteTasks, FinishTask, InsertTask, Op, Problem
 from jupyter_fx_hub.store.schema import SPEC_INLINE
@@ -71,12 +72,14 @@ class Applier:
         self._revision = boot << 32
         self._next_pk = int(cursor.execute("SELECT coalesce(max(pk), 0) FROM tasks").fetchone()[0]) + 1
         self.problems: list[Problem] = []
+        self._leases = Leases(cursor)
 
     def apply(self, ops: list[Op]) -> list[Problem]:
         """Apply all of `ops` as if one after another."""
         self.problems = []
         for group in grouped(ops):
             self._tasks(group)
+            self._leases.apply(group)
             if group.events:
                 self._events(group)
             for op in group.others:
@@ -172,7 +175,9 @@ class Applier:
         moves: list[tuple[Any, ...]] = []
         ends: list[tuple[Any, ...]] = []
         linked: list[tuple[str, Pending]] = []
+        told = self._leases.told
         for task_id, entry in items:
+            told(task_id)
             end = entry.finish
             boot, fence = entry.fence
             move = (

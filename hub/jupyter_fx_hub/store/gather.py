@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from jupyter_fx_hub.store.ops import AddEvents, FinishTask, InsertTask, MoveTask, Op
+from jupyter_fx_hub.store.ops import AddEvents, FinishTask, InsertTask, LeaseTasks, MoveTask, Op
 
 __all__ = ["HOLD", "HOLD_OUTPUT", "Gatherer"]
 
@@ -90,5 +90,7 @@ class Gatherer:
             self._calm = op.task_id in self._fresh  # type: ignore[union-attr]
         elif kind is MoveTask:
             self._calm = op.task_id in self._fresh  # type: ignore[union-attr]
+        elif kind is LeaseTasks:
+            self._calm = all(lease[0] in self._fresh for lease in op.tasks)  # type: ignore[union-attr]
         elif kind is not AddEvents:
             self._calm = False

@@ -1,9 +1,10 @@
 """From a run of ops to row operations: pure, so that it can be tested without a database.
 
-`Group` takes ops in order as long as applying *all tasks first, then events, then the rest* is the same as applying
-them one after another; `take` answers False for the first op for which that would not hold, and the caller begins
-another group in the same transaction. So ops of one task keep their order (FIFO per task), and a task that is
-inserted, moved and finished within one group costs one row.
+`Group` takes ops in order as long as applying *all tasks first, then leases, events, and the rest* is the same as
+applying them one after another (a lease counts for nothing beside a row that has its attempt or a later one); `take`
+answers False for the first op for which that would not hold, and the caller begins another group in the same
+transaction. So ops of one task keep their order (FIFO per task), and a task that is inserted, moved and finished
+within one group costs one row.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from jupyter_fx_hub.store.ops import (
     DeleteTasks,
     FinishTask,
     InsertTask,
+    LeaseTasks,
     MoveTask,
     Op,
 )
@@ -53,11 +55,12 @@ class Pending(msgspec.Struct, gc=False):
 class Group:
     """Ops that may be applied together."""
 
-    __slots__ = ("closed", "events", "others", "tasks", "told")
+    __slots__ = ("closed", "events", "leases", "others", "tasks", "told")
 
     def __init__(self) -> None:
         self.tasks: dict[str, Pending] = {}
         self.events: list[AddEvents] = []
+        self.leases: list[LeaseTasks] = []
         self.told: set[str] = set()
         self.others: list[Op] = []
         self.closed = False
@@ -74,6 +77,8 @@ class Group:
         if kind is AddEvents:
             self.events.append(op)  # type: ignore[arg-type]
             self.told.add(op.task_id)  # type: ignore[union-attr]
+        elif kind is LeaseTasks:
+            self.leases.append(op)  # type: ignore[arg-type]
         else:
             self.others.append(op)
             self.closed = kind is DeleteTasks or kind is DeleteFinished

@@ -24,6 +24,7 @@ __all__ = [
     "FinishTask",
     "GrantBlob",
     "InsertTask",
+    "LeaseTasks",
     "MoveTask",
     "Op",
     "Problem",
@@ -77,6 +78,20 @@ class MoveTask(msgspec.Struct, gc=False):
     started: float = 0.0
     owner: str = ""
     """When given, the task must be this owner's, else the op is refused as `missing`."""
+
+
+class LeaseTasks(msgspec.Struct, gc=False):
+    """Leases of one dispatch: one row for all of them, which counts for a task until its own row has this attempt.
+
+    For tasks that can go to one endpoint only and whose states nobody follows: their own rows are written when they
+    end, or by the first MoveTask, whichever is first.
+    """
+
+    endpoint_id: str
+    boot: int
+    at: float
+    tasks: list[tuple[str, int, int, int]]
+    """(task_id, attempt, the fence's counter, number of the state event)."""
 
 
 class FinishTask(msgspec.Struct, gc=False):
@@ -257,6 +272,7 @@ class Problem(msgspec.Struct):
 Op = (
     InsertTask
     | MoveTask
+    | LeaseTasks
     | FinishTask
     | AddEvents
     | DeleteTasks

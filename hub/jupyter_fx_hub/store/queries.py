@@ -13,8 +13,10 @@ import msgspec
 from sqlalchemy import ColumnElement, Integer, Select, Text, func, literal_column, select
 from sqlalchemy.engine import Connection
 
+from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import BlobRef, ErrorInfo, Outcome, RefInfo, Resources
 from jupyter_fx_hub.store import schema
+from jupyter_fx_hub.store.leases import Lease, decode_leases
 from jupyter_fx_hub.store.streams import Streams
 
 __all__ = [
@@ -258,7 +260,26 @@ def unfinished(reader: Reader, endpoint_id: str, after: int = 0, limit: int = _L
         _T.endpoint_id == endpoint_id, _T.state < _TEN, _T.pk > after
     )
     found = reader.connection.execute(query.order_by(_T.pk).limit(limit))
-    return [UnfinishedTask(_task_row(row), row[-2], row[-1]) for row in found]
+    rows = [UnfinishedTask(_task_row(row), row[-2], row[-1]) for row in found]
+    if rows:
+        leases = leased(reader, endpoint_id)
+        for item in rows:
+            _overlay(item.row, leases.get(item.row.task_id))
+    return rows
+
+
+def leased(reader: Reader, endpoint_id: str) -> dict[str, Lease]:
+    """The hub's own: leases of an endpoint's tasks that stand in rows of their own; some may be worth nothing."""
+    c = schema.leases.c
+    query = select(c.boot, c.at, c.tasks).where(c.endpoint_id == endpoint_id)
+    return decode_leases((row.boot, row.at, row.tasks) for row in reader.connection.execute(query))
+
+
+def _overlay(row: TaskRow, lease: Lease | None) -> None:
+    """Put a lease that its task's row does not tell of yet into it."""
+    if lease is not None and row.attempt < lease.attempt:
+        row.state, row.attempt, row.fence = TaskState.LEASED.value, lease.attempt, lease.fence
+        row.history = [*row.history, (lease.n, row.state, lease.at, "")]
 
 
 def unfinished_counts(reader: Reader) -> dict[str, int]:

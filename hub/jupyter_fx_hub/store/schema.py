@@ -50,7 +50,7 @@ __all__ = [
     "uses",
 ]
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """The newest revision in migrations/versions."""
 SPEC_INLINE: Final = 4096
 """Bytes of an encoded TaskSpec that stay in the task's row."""
@@ -188,6 +188,16 @@ for _name, _columns, _where in (
     ("ix_tasks_name", ("owner", "name"), "name <> ''"),
 ):
     Index(_name, *(tasks.c[c] for c in _columns), sqlite_where=text(_where), postgresql_where=text(_where))
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("lease", _Row, primary_key=True, autoincrement=False),
+    Column("endpoint_id", Text, nullable=False, index=True),
+    Column("boot", Integer, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("tasks", LargeBinary, nullable=False),
+)
 
 bodies = Table(
     "bodies",

@@ -146,22 +146,47 @@ def test_a_chunk_that_was_lost_keeps_what_was_finished(client: HubClient, hub: F
 @pytest.mark.parametrize(
     ("size", "seconds", "left", "expected"),
     [
-        (8, 0.0, None, 64),  # too fast to be timed: grow
+        (8, 0.0, None, 256),  # too fast to be timed: grow
         (8, 0.2, None, 4),  # over the target: shrink
         (1000, 0.1, None, 1000),
-        (1000, 0.001, 800, 100),  # what is left is spread
+        (1000, 0.1, 800, 100),  # what is left is spread …
+        (1000, 0.001, 80_000, 10_000),
+        (1000, 0.001, 800, 800),  # … but not into chunks that run for less than two milliseconds
+        (1000, 0.001, 8_000, 2_000),
         (10, 0.0, 3, 1),
     ],
 )
 def test_chunks_follow_the_time_that_items_take(size: int, seconds: float, left: int | None, expected: int) -> None:
-    assert maps.next_size(size, seconds, left) == expected
+    assert maps.next_size(maps.Pace(size, seconds / size), left) == expected
 
 
 def test_chunks_of_many_small_items_stay_inside_of_messages() -> None:
     fits = int(maps.INLINE / 5.0)
-    assert maps.next_size(20_000, 20_000 * 1e-7, None, 5.0) == fits
+    assert maps.next_size(maps.Pace(20_000, 1e-7, 5.0), None) == fits
     # Few large items are not worth a message of their own.
-    assert maps.next_size(500, 500 * 1e-6, None, 50_000.0) == maps.next_size(500, 500 * 1e-6, None)
+    assert maps.next_size(maps.Pace(500, 1e-6, 50_000.0), None) == maps.next_size(maps.Pace(500, 1e-6), None)
+
+
+def test_the_next_map_of_a_function_begins_with_chunks_of_the_right_size(client: HubClient, hub: FakeHub) -> None:
+    import jupyter_fx.protocol.messages as m
+    from jupyter_fx.protocol.lifecycle import TaskState
+    from jupyter_fx_worker import envelope
+
+    sizes: list[int] = []
+
+    def run(spec: m.TaskSpec) -> m.Outcome:
+        sizes.append(spec.options.items if spec.options else 0)
+        data = b"".join(envelope.dumps([0] * sizes[-1], "results"))
+        hub._event(spec.task_id, m.EventKind.ITEMS, {"first": 0, "count": sizes[-1], "payload": data})
+        return m.Outcome(spec.task_id, TaskState.SUCCEEDED, times=[1.0, 1.0, 1.0, 2.0, 2.0 + sizes[-1] * 1e-4])
+
+    hub.run = run
+    f = remote(lambda x: x, client=client)
+    assert len(list(f.map(range(30_000)))) == 30_000
+    assert sizes[0] == maps.FIRST_SIZE
+    sizes.clear()
+    assert len(list(f.map(range(30_000)))) == 30_000
+    assert 900 < sizes[0] <= 1000  # what runs for a tenth of a second
 
 
 def test_executor_map_is_lazy_with_a_buffer(client: HubClient, hub: FakeHub) -> None:

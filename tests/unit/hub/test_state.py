@@ -138,7 +138,7 @@ class Story:
 def test_a_call_is_written_leased_and_answered_after_its_commit() -> None:
     story = Story()
     task = story.submit()
-    assert [type(op).__name__ for op in story.ops(object)] == ["InsertTask", "MoveTask"]
+    assert [type(op).__name__ for op in story.ops(object)] == ["InsertTask", "LeaseTasks"]
     (dispatch,) = [i for i in story.said if isinstance(i.message if hasattr(i, "message") else None, Dispatch)]
     assert not dispatch.after
     assert dispatch.message.tasks[0].fence == (1, 1)
