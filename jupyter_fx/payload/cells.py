@@ -48,8 +48,9 @@ class CellHome:
 
 def pickled(
     value: Any, namespace: dict[str, Any], found: list[types.FunctionType] | None = None
-) -> tuple[bytes, list[memoryview], bool]:
-    """(pickle, its out-of-band buffers, whether it holds code). envelope.TooBig above the limit of a blob.
+) -> tuple[bytes, list[memoryview], int]:
+    """(pickle, its out-of-band buffers, its code: envelope.NO_CODE, PORTABLE or BOUND). envelope.TooBig above the limit
+    of a blob.
 
     Functions that live in `namespace`, the notebook's, travel without their globals, and are appended to `found`:
     what they read has to travel too.
@@ -83,7 +84,7 @@ def encode_cell(
     except envelope.TooBig:
         raise too_big("what this cell takes along", dict(values)) from None
     header = {"source": source, "filename": filename, "count": count, "want": list(want), "home_limit": home_limit}
-    header |= {"silent": silent, "bind": [], **({"code": True} if code else {})}
+    header |= {"silent": silent, "bind": [], "made": envelope.versions(), **({"code": True} if code else {})}
     pieces = envelope.assemble(data, buffers, "cell", header)
     size = envelope.size_of(pieces)
     if size > BLOB_MAX:

@@ -232,7 +232,6 @@ def _encode(function: Any) -> EncodedFunction:
     extra: dict[str, Any] = {"name": name, "module": str(getattr(function, "__module__", "") or "")}
     source = normalised_source(function)
     if source:
-        extra["source"] = source
         extra["version"] = version_of(function, source)
     packages = packages_of(function)
     if packages:

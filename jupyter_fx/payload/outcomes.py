@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -62,7 +61,7 @@ def decode_value(payload: bytes | bytearray | memoryview) -> Any:
 def _loads(payload: bytes | bytearray | memoryview) -> tuple[dict[str, Any], Any]:
     try:
         return envelope.loads(payload)
-    except envelope.PythonMismatch as error:
+    except (envelope.PythonMismatch, envelope.VersionMismatch) as error:
         raise PayloadError(str(error)) from error
     except ImportError as error:
         raise PayloadError(_missing(error)) from error
@@ -102,7 +101,7 @@ def from_record(record: dict[str, Any]) -> BaseException:
     original: Any = None
     if record.get("exception"):
         with contextlib.suppress(Exception):
-            original = pickle.loads(record["exception"])
+            original = envelope.unpickled(record["exception"])
     return _raised(original, record, None)
 
 

@@ -21,7 +21,7 @@ from jupyter_fx_kernel.mentions import Mentions, code_names
 
 __all__ = ["Capture", "Item", "Ledger", "capture", "digest_of", "summary"]
 
-Pickled = tuple[bytes, Sequence[Any], bool]
+Pickled = tuple[bytes, Sequence[Any], int]
 Pickler = Callable[[Any, list[types.FunctionType]], Pickled]
 Explain = Callable[[str, Any, BaseException], str]
 

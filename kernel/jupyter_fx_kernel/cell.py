@@ -60,7 +60,7 @@ class RemoteCell:
         self._capture = Capture()
         self._before: dict[str, Any] = {}
 
-    def _pickled(self, value: Any, found: list[FunctionType]) -> tuple[bytes, Sequence[Any], bool]:
+    def _pickled(self, value: Any, found: list[FunctionType]) -> tuple[bytes, Sequence[Any], int]:
         return pickled(value, self.shell.user_ns, found)
 
     # --- before anything travels ---

@@ -25,7 +25,7 @@ from typing import Any, Callable, Union
 
 import cloudpickle
 
-from jupyter_fx_worker import aliases
+from jupyter_fx_worker import aliases, classes, codes, modern
 
 __all__ = [
     "MAGIC",
@@ -34,6 +34,7 @@ __all__ = [
     "EnvelopeError",
     "PythonMismatch",
     "TooBig",
+    "VersionMismatch",
     "dumps",
     "loads",
     "peek",
@@ -41,6 +42,8 @@ __all__ = [
     "sharing",
     "sharing_memory",
     "size_of",
+    "unpickled",
+    "versions",
 ]
 
 MAGIC = b"FXE1"
@@ -48,7 +51,9 @@ MAX_HEADER = 1 << 20
 ALIGN = 64
 # A frame body holds at most 1 GiB; this leaves room for the other results of the same frame.
 MAX_INLINE_EVER = (1 << 30) - (1 << 22)
-PYTHON = [sys.version_info[0], sys.version_info[1]]
+PYTHON = codes.PYTHON
+NO_CODE, PORTABLE, BOUND = 0, 1, 2
+"""What `pickled` tells of code: none; such as any Python can open; some that this minor version alone can."""
 
 Buffer = Union[bytes, bytearray, memoryview]
 Header = dict[str, Any]
@@ -73,16 +78,21 @@ class EnvelopeError(ValueError):
 class PythonMismatch(TypeError):
     """Code made by one Python minor version was about to be opened by another, which crashes or lies."""
 
-    def __init__(self, theirs: Sequence[int], ours: Sequence[int], what: str = "code") -> None:
-        self.theirs, self.ours, self.what = tuple(theirs), tuple(ours), what
-        super().__init__(tuple(theirs), tuple(ours), what)
+    def __init__(self, theirs: Sequence[int], ours: Sequence[int], what: str = "code", why: str = "") -> None:
+        self.theirs, self.ours, self.what, self.why = tuple(theirs), tuple(ours), what, why
+        super().__init__(tuple(theirs), tuple(ours), what, why)
 
     def __str__(self) -> str:
         theirs, ours = (".".join(map(str, version)) for version in (self.theirs, self.ours))
         return (
-            f"{self.what} was made by Python {theirs} and cannot run on Python {ours}: "
-            "use the same minor version on both sides"
+            f"{self.what} was made by Python {theirs} and cannot run on Python {ours}"
+            f"{', because ' + self.why if self.why else ''}: use the same minor version on both sides"
+            f"{', or define it in a cell or file of its own' if self.why.startswith('its source') else ''}"
         )
+
+
+class VersionMismatch(TypeError):
+    """What other versions of Python or of packages made cannot be opened here."""
 
 
 class TooBig(ValueError):
@@ -147,14 +157,15 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """cloudpickle, but any numpy reads its plain arrays, cached functions go by value, and code is noticed."""
 
     def __init__(self, file: Any, buffer_callback: Callable[[Any], Any] | None) -> None:
-        self.code = False
-        own: dict[Any, Any] = {CodeType: self._code, _lru_cache_wrapper: _reduce_cached}
+        self.code = NO_CODE
+        own: dict[Any, Any] = {CodeType: self._code, _lru_cache_wrapper: _reduce_cached, **classes.REDUCERS}
         numpy = sys.modules.get("numpy")
         if numpy is not None and hasattr(numpy, "ndarray"):
             own[numpy.ndarray] = _reduce_array
         # The C pickler looks its dispatch table up when it is initialised, not later.
         self.dispatch_table = ChainMap(own, cloudpickle.Pickler.dispatch_table)
         self._shared = _sharing.namespace
+        self._generated: set[int] = set()
         super().__init__(file, protocol=5, buffer_callback=buffer_callback)
 
     def _dynamic_function_reduce(self, func: FunctionType) -> Any:
@@ -165,9 +176,19 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             arguments = (arguments[0], _NAMESPACE, *arguments[2:])
         return (make, arguments, state, *rest)
 
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if kind is FunctionType:
+            return self._function_reduce(obj)
+        try:
+            return classes.reduced(obj, self._generated) if issubclass(kind, type) else NotImplemented
+        except TypeError:  # a metaclass that is no class
+            return NotImplemented
+
     def _code(self, code: CodeType) -> Any:
-        self.code = True
-        return cloudpickle.Pickler.dispatch_table[CodeType](code)
+        made, portable = codes.reduced(code)
+        self.code = max(self.code, PORTABLE if portable or id(code) in self._generated else BOUND)
+        return made
 
 
 class _Limited(BytesIO):
@@ -260,8 +281,8 @@ def is_plain(obj: Any) -> bool:
     return _is_plain(obj)
 
 
-def pickled(obj: Any, limit: int | None = None) -> tuple[bytes, list[memoryview], bool]:
-    """Pickle `obj`; return (pickle, its out-of-band buffers, whether it holds code).
+def pickled(obj: Any, limit: int | None = None) -> tuple[bytes, list[memoryview], int]:
+    """Pickle `obj`; return (pickle, its out-of-band buffers, NO_CODE, PORTABLE or BOUND).
 
     With `limit`, raises TooBig as soon as pickle and buffers together pass it. Raises whatever the object's own
     pickling raises.
@@ -361,11 +382,9 @@ def peek(buffer: Buffer) -> tuple[Header, int]:
 def loads(buffer: Buffer) -> tuple[Header, Any]:
     """Open an envelope: `(header, value)`. Arrays of the value live in `buffer` when that is writable, else in a copy.
 
-    Raises EnvelopeError, PythonMismatch (before unpickling anything), or whatever the unpickling raises.
+    Raises EnvelopeError, PythonMismatch (before any of the code could run), or whatever the unpickling raises.
     """
     header, at = peek(buffer)
-    if (header.get("code") or header.get("k") == "fn") and header.get("py") != PYTHON:
-        raise PythonMismatch(header.get("py") or (), PYTHON, str(header.get("name") or f"this {header.get('k')}"))
     sizes = header["b"]
     view = memoryview(buffer)
     if len(sizes) > 1 and view.readonly:
@@ -379,4 +398,58 @@ def loads(buffer: Buffer) -> tuple[Header, Any]:
         end += size
     if len(view) < end:
         raise EnvelopeError(f"the envelope is cut off: {len(view)} of {end} bytes")
-    return header, pickle.loads(data, buffers=buffers)
+    version = header.get("py") or PYTHON
+    try:
+        return header, unpickled(data, buffers, version, str(header.get("name") or ""))
+    except PythonMismatch:
+        raise
+    except Exception as error:
+        said = _difference(version, header.get("made") or header.get("packages") or {})
+        if not said:
+            raise
+        reason = f"{type(error).__name__}: {error}"[:300]
+        raise VersionMismatch(
+            f"what was made with {said[0]} cannot be opened with {said[1]} ({reason}): "
+            "use the same versions on both sides, or send plain data"
+        ) from error
+
+
+_PICKY = ("numpy", "pandas")
+
+
+def versions() -> dict[str, str]:
+    """The versions here of packages whose objects other major versions may not be able to open."""
+    loaded = {name: getattr(sys.modules.get(name), "__version__", None) for name in _PICKY}
+    return {name: version for name, version in loaded.items() if isinstance(version, str)}
+
+
+def _difference(python: Sequence[int], made: dict[str, str]) -> tuple[str, str] | None:
+    """Name what differs between there and here, in two texts; None when nothing that matters does."""
+    theirs, ours = [], []
+    if list(python) != PYTHON:
+        theirs.append("Python " + ".".join(map(str, python)))
+        ours.append("Python " + ".".join(map(str, PYTHON)))
+    here = versions()
+    for name in _PICKY:
+        if name in made and name in here and made[name].partition(".")[0] != here[name].partition(".")[0]:
+            theirs.append(f"{name} {made[name]}")
+            ours.append(f"{name} {here[name]}")
+    return (", ".join(theirs), ", ".join(ours)) if theirs else None
+
+
+def unpickled(data: Any, buffers: Sequence[Any] = (), version: Sequence[int] = (), name: str = "") -> Any:
+    """Open a pickle that `pickled` made under Python `version`. Raises PythonMismatch, or what the unpickling raises.
+
+    What other versions of Python and numpy call otherwise is found under its name here.
+    """
+    if list(version) == PYTHON:
+        try:
+            return pickle.loads(data, buffers=buffers)
+        except ModuleNotFoundError as error:
+            if not modern.knows(error.name or ""):
+                raise
+    with codes.opening() as lost:
+        value = modern.Unpickler(BytesIO(data), buffers=buffers).load()
+    if lost:
+        raise PythonMismatch(version, PYTHON, name if lost[0][0] in name else lost[0][0], lost[0][1])
+    return value

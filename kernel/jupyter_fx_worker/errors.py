@@ -164,6 +164,8 @@ def dumps_error(error: BaseException, names: dict[str, Any] | None = None, **ext
     For a cell, `names` is what it had assigned: the value is then `(exception, names)`.
     """
     linecache.checkcache()
+    if isinstance(error, (envelope.PythonMismatch, envelope.VersionMismatch)):
+        error = PayloadError(str(error))
     explain(error)
     described = {**record(error), **extra}
     travels: Any = error if exception_bytes(error) is not None else None

@@ -153,6 +153,7 @@ class Home:
             "why": self.why,
             "bind": self.bind,
             "modules": self.modules,
+            "made": envelope.versions(),
         }
 
     def dumps(self) -> list[envelope.Buffer]:
@@ -210,7 +211,7 @@ class Snapshot:
     def compare(self, ns: dict[str, Any], want: frozenset[str], *, same_python: bool, whole: bool) -> Home:
         """Return what the cell that has just run leaves for home.
 
-        With `same_python` False no code is sent. `whole`: the cell ran to its end.
+        With `same_python` False no code is sent that has no source. `whole`: the cell ran to its end.
         """
         home = Home()
         self._whole = whole
@@ -252,7 +253,7 @@ class Snapshot:
 
     def _can_go(self, value: Any) -> bool:
         try:
-            return estimate(value) <= self._limit and not envelope.pickled(value, self._limit)[2]
+            return estimate(value) <= self._limit and envelope.pickled(value, self._limit)[2] == envelope.NO_CODE
         except Exception:
             return False
 
@@ -282,8 +283,8 @@ class Snapshot:
                 home.values[name] = value
                 return
             _data, _buffers, code = envelope.pickled(value, limit)
-            if code and not same_python:
-                raise TypeError("code cannot travel between different Python versions")
+            if code == envelope.BOUND and not same_python:
+                raise TypeError("it holds code without a source, which another version of Python cannot run")
             home.values[name] = value
         except envelope.TooBig:
             home.stay[name] = describe(value)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jupyter_fx_worker
-from jupyter_fx_worker import asks, calls, cells, envelope, errors, forksafe, portable
+from jupyter_fx_worker import asks, calls, cells, envelope, errors, forksafe
 from jupyter_fx_worker.channel import FINISHED, MAIL, STARTED, TAKEN, Channel, Counter, Interrupts
 from jupyter_fx_worker.streams import Streams
 
@@ -142,8 +142,6 @@ class Worker:
     def _keep_function(self, digest: str, body: memoryview) -> None:
         try:
             function = envelope.loads(body)[1]
-        except envelope.PythonMismatch as error:
-            function = portable.rebuild(envelope.peek(body)[0].get("source") or "") or calls.Broken(error)
         except Exception as error:
             function = calls.Broken(error)
         self.functions[digest] = function

@@ -72,7 +72,7 @@ def test_code_stays_when_home_runs_another_python():
     found = before.compare(ns, frozenset(), same_python=False, whole=True)
     assert set(found.values) == {"g"}
     assert found.bind == []
-    assert "Python versions" in found.why["f"]
+    assert "code without a source" in found.why["f"]
 
 
 def test_a_hostile_value_is_described_all_the_same():
