@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         connect,
         disconnect,
         endpoints,
+        progress,
         ref,
         remote,
         tasks,
@@ -52,6 +53,7 @@ _CLIENT = (
     "connect",
     "disconnect",
     "endpoints",
+    "progress",
     "ref",
     "remote",
     "tasks",
@@ -90,6 +92,7 @@ __all__ = [
     "connect",
     "disconnect",
     "endpoints",
+    "progress",
     "ref",
     "remote",
     "tasks",
@@ -98,7 +101,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _CLIENT:
+    if name == "progress" and (told := _workers_progress()) is not None:
+        value = told
+    elif name in _CLIENT:
         from jupyter_fx import client
 
         use_embedded()
@@ -111,6 +116,14 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'jupyter_fx' has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def _workers_progress() -> Any:
+    """Inside of a worker: its own `progress`, for which nothing else has to be loaded."""
+    import sys
+
+    bars = sys.modules.get("jupyter_fx_worker.bars")
+    return bars.progress if bars is not None and bars.reporting() else None
 
 
 def __dir__() -> list[str]:

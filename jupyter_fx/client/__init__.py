@@ -6,6 +6,7 @@ the hub.
 
 from __future__ import annotations
 
+from jupyter_fx.client.bars import progress
 from jupyter_fx.client.default import Address, attach, connect, default_client, disconnect, endpoints, tasks
 from jupyter_fx.client.executor import Executor
 from jupyter_fx.client.futures import TaskFuture, as_completed, wait
@@ -29,6 +30,7 @@ __all__ = [
     "default_client",
     "disconnect",
     "endpoints",
+    "progress",
     "ref",
     "remote",
     "tasks",

@@ -84,7 +84,8 @@ class Stories:
 
     def progress(self, job: Job) -> None:
         """How many items of a map chunk are done."""
-        self._put(job, EventKind.PROGRESS, {"done": job.items, "total": job.work.items or None, "note": ""})
+        bar = {"id": "items", "done": job.items, "total": job.work.items or None, "unit": "it"}
+        self._put(job, EventKind.PROGRESS, {"bars": [bar]})
 
     def usage(self, job: Job, data: dict[str, Any]) -> None:
         """A sample of what a task uses."""

@@ -112,7 +112,8 @@ class CancelMode(enum.IntEnum):
 
 class EventKind(enum.IntEnum):
     """What an event tells. `data` of STDOUT and STDERR is text bytes (UTF-8 with replacement), of the others JSON-
-    like.
+    like; of PROGRESS {bars: [bar], note?}: those bars that changed, each with an `id` that tells it from the task's
+    others, `done`, and what is known of `label`, `total`, `unit`, `rate`, `eta` (seconds); `ended`: it goes away.
     """
 
     STATE = 0

@@ -15,8 +15,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Any
 
-import jupyter_fx_worker
-from jupyter_fx_worker import asks, calls, cells, envelope, errors, forksafe
+from jupyter_fx_worker import asks, barhooks, bars, calls, cells, envelope, errors, forksafe
 from jupyter_fx_worker.channel import FINISHED, MAIL, STARTED, TAKEN, Channel, Counter, Interrupts
 from jupyter_fx_worker.streams import Streams
 
@@ -63,7 +62,7 @@ class Worker:
         # Threads of the user's may display too; a mark and its frame go together.
         self._telling = threading.RLock()
         faulthandler.enable(self.streams.private_stderr)
-        jupyter_fx_worker.report_to(self.event)
+        barhooks.install(bars.report_to(self.event, lambda: self._no), (self.streams.out, self.streams.err))
         up = {"op": "up", "worker": self.name, "pid": self.pid, "nonce": nonce, "cwd": os.getcwd()}
         self.channel.send(up)
 

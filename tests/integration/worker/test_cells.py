@@ -239,11 +239,6 @@ def test_a_child_that_falls_through_neither_answers_nor_displays(worker):
     assert len([entry for entry in worker.displays() if "'rich'" in str(entry)]) == 1
 
 
-def test_progress_is_told(worker):
-    worker.cell("from jupyter_fx_worker import progress\nprogress(1, 10, 'step')")
-    assert next(e for kind, e in worker.log if kind == "event")["data"] == {"done": 1, "total": 10, "note": "step"}
-
-
 def test_magic_and_module_names_stay_out(worker):
     _, names, _ = worker.cell("import os as operating\n1 + 1\n_fx_x = 1\nIn, Out")
     assert names["values"] == {}
