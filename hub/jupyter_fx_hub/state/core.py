@@ -32,8 +32,10 @@ LIVE: Final = frozenset((SessionState.REQUESTED, SessionState.OPENING, SessionSt
 """A session in one of these states takes cells."""
 DONE_KEEP: Final = 120.0
 """Seconds for which a finished task stays in memory: duplicates and late results are answered without a look at the
-store.
+store …
 """
+DONE_MAX: Final = 20_000
+"""… and how many do: more of them cost more (memory that is new to the processor's caches) than the looks they save."""
 
 pack = msgspec.msgpack.Encoder().encode
 # The two moves of `ran`, looked up once.
@@ -51,6 +53,8 @@ class Core:
     def __init__(self, boot: int, offset: float) -> None:
         self.boot, self.offset = boot, offset
         self.now = 0.0
+        self.wall = offset
+        """Epoch seconds."""
         self.seq = 0
         self.tasks: dict[str, Task] = {}
         self.endpoints: dict[str, Endpoint] = {}
@@ -84,10 +88,10 @@ class Core:
         self.outcomes: dict[int, list[Outcome]] = {}
         self.last: list[Instruction] = []
 
-    @property
-    def wall(self) -> float:
-        """Epoch seconds."""
-        return self.now + self.offset
+    def clock(self, now: float) -> None:
+        """It is `now`; time never goes back."""
+        if now > self.now:
+            self.now, self.wall = now, now + self.offset
 
     def at(self, when: float, kind: str, key: str) -> None:
         """Be woken for (kind, key) at `when`."""
@@ -277,7 +281,7 @@ class Core:
     def forget_done(self) -> None:
         """Drop finished tasks that are old enough."""
         limit = self.now - DONE_KEEP
-        while self.done and (self.done[0][0] < limit or len(self.done) > 200_000):
+        while self.done and (self.done[0][0] < limit or len(self.done) > DONE_MAX):
             task = self.tasks.get(self.done.popleft()[1])
             if task is not None and task.state.terminal:
                 del self.tasks[task.task_id]

@@ -109,7 +109,7 @@ def _send(core: Core, endpoint: Endpoint, shape: str, queue: Queue, limit: int, 
     if batch:
         _emit(core, endpoint, shape, batch, functions, after)
     if records:
-        core.writes.append(LeaseTasks(endpoint.endpoint_id, core.boot, core.now + core.offset, records))
+        core.writes.append(LeaseTasks(endpoint.endpoint_id, core.boot, core.wall, records))
     endpoint.credit[shape] -= total
     core.counts["leases"] += total
     return total
@@ -134,9 +134,9 @@ def _lease(core: Core, endpoint: Endpoint, task: Task) -> LeasedTask:
     task.fence = fence = (core.boot, counter)
     task.attempt += 1
     task.endpoint_id = endpoint.endpoint_id
-    task.leased_at = wall = core.now + core.offset
+    task.leased_at = core.wall
     task.leased_mark = core.now
-    core.step(task, _LEASED, wall)
+    core.step(task, _LEASED, core.wall)
     endpoint.leases[task.task_id] = task
     if not endpoint.sweep_at:
         endpoint.sweep_at = core.now + 60.0

@@ -368,6 +368,7 @@ def end(
         task.more = None
     task.link = task.watch = 0
     task.spec = task.inputs = task.missing = task.cancelling = None
+    task.hist = task.hist[-1:]  # the store has them all
     if len(outcome.payload) <= OUTCOME_KEEP:
         task.outcome = outcome
     core.done.append((core.now, task_id))

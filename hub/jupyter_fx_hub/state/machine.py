@@ -60,7 +60,7 @@ class HubState:
     def handle(self, event: StateEvent, now: float) -> list[Instruction]:
         """Take an event; what has to be done about it, in order. Time never goes back."""
         core = self.core
-        core.now = max(core.now, now)
+        core.clock(now)
         kind = type(event)
         if kind is FromClient or kind is FromAgent:
             self._message(event)

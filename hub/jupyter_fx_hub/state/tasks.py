@@ -82,11 +82,13 @@ def submit(core: Core, event: FromClient, message: Submit) -> None:
     link, owner, fresh = event.link, event.owner, event.fresh
     refused: dict[str, tuple[ErrorInfo, list[str]]] = {}
     doubted: list[TaskSpec] = []
+    tasks, taken = core.tasks, 0
     for spec in message.tasks:
         try:
-            known = core.tasks.get(spec.task_id)
+            known = tasks.get(spec.task_id)
             if known is None:
                 _take(core, link, owner, spec, fresh)
+                taken += 1
             else:
                 _again(core, link, owner, spec, known)
         except _Refusal as refusal:
@@ -94,6 +96,7 @@ def submit(core: Core, event: FromClient, message: Submit) -> None:
                 doubted.append(spec)
             else:
                 refused.setdefault(refusal.info.message, (refusal.info, []))[1].append(spec.task_id)
+    core.counts["submitted"] += taken
     if doubted:
         # What would be refused now may have been taken before, and have its outcome: the store knows.
         need = Need([spec.task_id for spec in doubted], [], FromClient(link, owner, Submit(doubted)))
@@ -127,9 +130,13 @@ def _unknown(core: Core, event: FromClient, message: Submit) -> Need | None:
 
 def _digest_of(spec: TaskSpec) -> tuple[bytes, bytes]:
     """(encoded, digest) of a spec, whatever its submitter wants to watch."""
-    watch, spec.watch = spec.watch, 0
-    data = pack(spec)
-    spec.watch = watch
+    watch = spec.watch
+    if watch:
+        spec.watch = 0
+        data = pack(spec)
+        spec.watch = watch
+    else:
+        data = pack(spec)
     return data, blake3(data).digest(16)
 
 
@@ -147,7 +154,7 @@ def _again(core: Core, link: int, owner: str, spec: TaskSpec, known: Task) -> No
 def _take(core: Core, link: int, owner: str, spec: TaskSpec, fresh: bool) -> None:
     options = spec.options
     _check(core, owner, spec)
-    session = _session_of(core, owner, spec)
+    session = _session_of(core, owner, spec) if spec.session else None
     fresh = fresh and (session is None or not session.unsure)
     endpoint = _endpoint_of(core, owner, spec, session)
     if session is not None:
@@ -179,7 +186,6 @@ def _take(core: Core, link: int, owner: str, spec: TaskSpec, fresh: bool) -> Non
     )
     core.tasks[spec.task_id] = task
     core.unfinished += 1
-    core.counts["submitted"] += 1
     expires_at = 0.0
     if options is not None and options.expires:
         expires_at = wall + options.expires
@@ -258,9 +264,7 @@ def _check_payload(spec: TaskSpec) -> None:
         raise _Refusal("the digest of a payload's blob is 64 hexadecimal digits")
 
 
-def _session_of(core: Core, owner: str, spec: TaskSpec) -> Session | None:
-    if not spec.session:
-        return None
+def _session_of(core: Core, owner: str, spec: TaskSpec) -> Session:
     session = core.sessions.get(spec.session)
     if session is None or session.owner != owner:
         raise _Refusal(f"no session {spec.session[-8:]!r}: it was closed or never opened; open a new one")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from jupyter_fx.ids import new_id
@@ -146,7 +147,8 @@ def test_a_call_is_written_leased_and_answered_after_its_commit() -> None:
     (told,) = [i for i in story.said if isinstance(i, io.ToClient)]
     assert told.after
     assert story.outcomes()[task].payload == b"r"
-    assert [TaskState(h[1]).name for h in story.task(task).hist] == [
+    (written,) = story.ops(FinishTask)
+    assert [TaskState(h[1]).name for h in msgspec.msgpack.decode(written.history)] == [
         "QUEUED",
         "LEASED",
         "ACCEPTED",
