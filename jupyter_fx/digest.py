@@ -20,7 +20,9 @@ def digest(data: bytes | bytearray | memoryview) -> str:
 
 def digest_parts(parts: Iterable[bytes | bytearray | memoryview]) -> str:
     """The digest of the parts one after another, without joining them."""
-    hasher = blake3()
+    parts = list(parts)
+    large = any(memoryview(part).nbytes >= _THREADED for part in parts)
+    hasher = blake3(max_threads=blake3.AUTO) if large else blake3()
     for part in parts:
         hasher.update(part)
     return hasher.hexdigest()

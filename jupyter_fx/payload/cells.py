@@ -6,17 +6,18 @@ import contextlib
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from jupyter_fx.errors import PayloadError
+from jupyter_fx.payload import own
 from jupyter_fx.payload.outcomes import decode_error
 from jupyter_fx.payload.sizes import too_big
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.limits import BLOB_MAX, HOME_LIMIT
 from jupyter_fx.protocol.messages import Outcome
-from jupyter_fx_worker import aliases, ambient, binding, envelope, names
+from jupyter_fx_worker import aliases, ambient, binding, envelope, names, usermodules
 
-__all__ = ["Ambient", "CellHome", "bind", "decode_cell", "encode_cell", "estimate", "parts", "pickled"]
+__all__ = ["Ambient", "CellHome", "Pickled", "bind", "decode_cell", "encode_cell", "estimate", "parts", "pickled"]
 
 bind = binding.bind
 Ambient = ambient.Ambient
@@ -46,20 +47,36 @@ class CellHome:
     problem: str = ""
 
 
-def pickled(
-    value: Any, namespace: dict[str, Any], found: list[types.FunctionType] | None = None
-) -> tuple[bytes, list[memoryview], int]:
-    """(pickle, its out-of-band buffers, its code: envelope.NO_CODE, PORTABLE or BOUND). envelope.TooBig above the limit
-    of a blob.
+class Pickled(NamedTuple):
+    """A value as it would travel."""
+
+    data: bytes
+    buffers: Sequence[Any]
+    """Its out-of-band buffers."""
+    code: int
+    """envelope.NO_CODE, PORTABLE or BOUND."""
+    modules: frozenset[str] = frozenset()
+    """Names of the modules that whoever opens it imports."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.data) + sum(memoryview(buffer).nbytes for buffer in self.buffers)
+
+
+def pickled(value: Any, namespace: dict[str, Any], found: list[types.FunctionType] | None = None) -> Pickled:
+    """`value` as it would travel. envelope.TooBig above the limit of a blob.
 
     Functions that live in `namespace`, the notebook's, travel without their globals, and are appended to `found`:
     what they read has to travel too.
     """
-    with envelope.sharing(namespace) as met:
-        done = envelope.pickled(value, BLOB_MAX)
+    with envelope.sharing(namespace) as met, envelope.collecting_modules() as modules:
+        data, buffers, code = envelope.pickled(value, BLOB_MAX)
+    if isinstance(value, types.ModuleType):
+        modules.add(value.__name__)
     if found is not None:
         found += met
-    return done
+    return Pickled(data, buffers, code, frozenset(modules))
 
 
 def encode_cell(
@@ -73,14 +90,18 @@ def encode_cell(
     home_limit: int = HOME_LIMIT,
     silent: bool = False,
     around: Mapping[str, Any] | None = None,
+    modules: Sequence[own.Entry] = (),
 ) -> Sequence[envelope.Buffer]:
     """A `cell` envelope in pieces; large buffers are not copied. Names that share objects go on sharing them there.
 
-    `around` is what `Ambient.changed` told.
+    `around` is what `Ambient.changed` told; `modules` are those of the user's own that have to be there first.
     """
+    first = {usermodules.NAME: own.Bringing(modules)} if modules else {}
     try:
         with envelope.sharing_memory(values.values()):
-            data, buffers, code = pickled({**values, **({ambient.NAME: around} if around else {})}, namespace)
+            data, buffers, code, _ = pickled(
+                {**first, **values, **({ambient.NAME: around} if around else {})}, namespace
+            )
     except envelope.TooBig:
         raise too_big("what this cell takes along", dict(values)) from None
     header = {"source": source, "filename": filename, "count": count, "want": list(want), "home_limit": home_limit}

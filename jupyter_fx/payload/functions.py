@@ -11,20 +11,17 @@ import ast
 import functools
 import inspect
 import sys
-import sysconfig
 import textwrap
-import threading
+import time
 import types
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cloudpickle
-
 from jupyter_fx.digest import digest, digest_parts
-from jupyter_fx.errors import PayloadError
+from jupyter_fx.errors import PayloadError, UsageError
+from jupyter_fx.payload import own
 from jupyter_fx.payload.diagnose import diagnose
 from jupyter_fx.payload.values import join
 from jupyter_fx.protocol.limits import BLOB_MAX, NAME_MAX
@@ -46,44 +43,85 @@ class _Cached(NamedTuple):
     identity: tuple[Any, ...]
     witnesses: list[_Witness] | None
     encoded: EncodedFunction
+    files: _Files | None
 
 
+class _Files:
+    """The user's own files that came along with a function, and whether they are as they were."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self._paths = paths
+        self._stamps = self._look()
+        self._looked = time.monotonic()
+
+    def _look(self) -> list[tuple[int, int]]:
+        found = []
+        for path in self._paths:
+            try:
+                info = Path(path).stat()
+                found.append((info.st_mtime_ns, info.st_size))
+            except OSError:
+                found.append((0, 0))
+        return found
+
+    def same(self) -> bool:
+        """Whether none was edited. They are looked at once a second at most."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_EVERY:
+            return True
+        self._looked = now
+        return self._look() == self._stamps
+
+
+_LOOK_EVERY = 1.0
 # By id of the function: looking up a weak key costs as much as the rest of it.
 _cache: dict[int, _Cached] = {}
-_lock = threading.RLock()
 _builtins: dict[int, EncodedFunction] = {}
 
 
 def encode_function(function: Callable[..., Any]) -> EncodedFunction:
     """The envelope of `function`, made once per function object as long as its code, defaults and closure are the same.
 
-    A function of the user's own module (not installed, not the standard library) travels with its code; one of an
-    installed package by name. PayloadError says what of it cannot be pickled.
+    A function of one of the user's own files travels by name, with the sources of its module and of those that this
+    imports (`payload.own`); one of an installed package by name alone. PayloadError says what of it cannot be pickled.
     """
     if not callable(function):
         raise TypeError(f"{type(function).__name__} object is not callable")
     if type(function) is types.BuiltinFunctionType:
         known = _builtins.get(id(function))
         if known is None:
-            known = _encode(function)
+            known = _encode(function)[0]
             if not inspect.ismodule(getattr(function, "__self__", None)):
                 return known  # a method of an object: it may go away and its id be used again
             _builtins[id(function)] = known
         return known
     if type(function) is not types.FunctionType:
-        return _encode(function)
+        return _encode(function)[0]
     key = id(function)
     cached = _cache.get(key)
-    if cached is not None and cached.function() is not function:
+    if cached is not None and (
+        cached.function() is not function or (cached.files is not None and not cached.files.same())
+    ):
         cached = None
     if cached is not None and cached.witnesses is not None and _unchanged(function, cached.witnesses):
         return cached.encoded
-    identity = _identity(function)
+    by_name = _by_name(function)
+    identity = (function.__code__,) if by_name else _identity(function)
     if identity is None:
-        return _encode(function)
-    encoded = cached.encoded if cached is not None and cached.identity == identity else _encode(function)
-    _cache[key] = _Cached(weakref.ref(function, _Forget(key)), identity, _witnesses(function), encoded)
+        return _encode(function)[0]
+    if cached is not None and cached.identity == identity:
+        encoded, files = cached.encoded, cached.files
+    else:
+        encoded, files = _encode(function)
+    witnesses = None if by_name else _witnesses(function)
+    _cache[key] = _Cached(weakref.ref(function, _Forget(key)), identity, witnesses, encoded, files)
     return encoded
+
+
+def _by_name(function: types.FunctionType) -> bool:
+    """Whether it travels by its name, so that what it reads is no part of its bytes."""
+    module = sys.modules.get(function.__module__ or "")
+    return module is not None and module.__name__ != "__main__" and vars(module).get(function.__qualname__) is function
 
 
 class _Forget:
@@ -227,7 +265,7 @@ def _global_names(code: types.CodeType) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _encode(function: Any) -> EncodedFunction:
+def _encode(function: Any) -> tuple[EncodedFunction, _Files | None]:
     name = name_of(function)
     extra: dict[str, Any] = {"name": name, "module": str(getattr(function, "__module__", "") or "")}
     source = normalised_source(function)
@@ -236,28 +274,26 @@ def _encode(function: Any) -> EncodedFunction:
     packages = packages_of(function)
     if packages:
         extra["packages"] = packages
-    payload = join(_dumps(function, name, extra))
-    return EncodedFunction(digest(payload), payload, name)
+    pieces, entries = _dumps(function, name, extra)
+    payload = join(pieces)
+    files = _Files([entry.path for entry in entries]) if entries else None
+    return EncodedFunction(digest(payload), payload, name), files
 
 
-def _dumps(function: Any, name: str, extra: dict[str, Any]) -> Any:
-    modules = _own_modules(function)
-    if modules:
-        try:
-            with _by_value(modules):
-                return _assembled(function, extra)
-        except Exception:  # noqa: BLE001, S110 by name is the second best, and its error is told below
-            pass
+def _dumps(function: Any, name: str, extra: dict[str, Any]) -> tuple[Any, list[own.Entry]]:
+    """The envelope in pieces, and the modules in it. TooBig before memory is spent on what could not travel."""
     try:
-        return _assembled(function, extra)
+        with envelope.collecting_modules() as met:
+            data, buffers, code = envelope.pickled(function, BLOB_MAX)
+        if entries := list(own.Look().needed(met).values()):
+            data, buffers, code = envelope.pickled(own.With(entries, function), BLOB_MAX)
+            parts = [extra.get("version", ""), *(entry.digest for entry in entries)]
+            extra["version"] = digest("\n".join(parts).encode())
+    except UsageError:
+        raise
     except Exception as error:  # noqa: BLE001 a value's own pickling may raise anything
         raise PayloadError(diagnose(f"the function {name}", function, error)) from None
-
-
-def _assembled(function: Any, extra: dict[str, Any]) -> Any:
-    """The envelope in pieces; TooBig before memory is spent on what could not travel."""
-    data, buffers, _code = envelope.pickled(function, BLOB_MAX)
-    return envelope.assemble(data, buffers, "fn", {**extra, "code": True} if _code else extra)
+    return envelope.assemble(data, buffers, "fn", {**extra, "code": True} if code else extra), entries
 
 
 def name_of(function: Any) -> str:
@@ -308,67 +344,3 @@ def packages_of(function: Any) -> dict[str, str]:
         if isinstance(version, str):
             found[top] = version
     return found
-
-
-# --- modules of the user's own files ---
-
-
-@functools.cache
-def _installed() -> tuple[str, ...]:
-    paths = {sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return tuple(sorted(str(path) for path in paths if path))
-
-
-def is_own(module: Any) -> bool:
-    """Whether a module is a file of the user: neither of the standard library nor installed, nor ours."""
-    name = getattr(module, "__name__", "")
-    file = getattr(module, "__file__", None)
-    top = name.partition(".")[0]
-    if (
-        not file
-        or top in {"__main__", "jupyter_fx", "jupyter_fx_worker", "jupyter_fx_kernel"}
-        or top in sys.stdlib_module_names
-    ):
-        return False
-    path = str(Path(file))
-    return "site-packages" not in path and "dist-packages" not in path and not path.startswith(_installed())
-
-
-def _own_modules(function: Any) -> list[types.ModuleType]:
-    """The function's module and those that it reaches through its globals, as far as they are the user's own files."""
-    found: dict[str, types.ModuleType] = {}
-    todo = [inspect.unwrap(function)]
-    seen: set[int] = set()
-    while todo:
-        item = todo.pop()
-        if id(item) in seen:
-            continue
-        seen.add(id(item))
-        if isinstance(item, functools.partial):
-            todo.append(item.func)
-        if isinstance(item, types.MethodType):
-            todo += [item.__func__, type(item.__self__)]
-        module = (
-            item if isinstance(item, types.ModuleType) else sys.modules.get(getattr(item, "__module__", None) or "")
-        )
-        if module is not None and is_own(module):
-            found[module.__name__] = module
-        code, names = getattr(item, "__code__", None), getattr(item, "__globals__", {})
-        if code is not None and (module is None or is_own(module) or module.__name__ == "__main__"):
-            todo += [names[name] for name in _global_names(code) if name in names]
-    return list(found.values())
-
-
-@contextmanager
-def _by_value(modules: list[types.ModuleType]) -> Iterator[None]:
-    registered = []
-    with _lock:
-        try:
-            for module in modules:
-                if module.__name__ not in cloudpickle.list_registry_pickle_by_value():
-                    cloudpickle.register_pickle_by_value(module)
-                    registered.append(module)
-            yield
-        finally:
-            for module in registered:
-                cloudpickle.unregister_pickle_by_value(module)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jupyter_fx.errors import PayloadError
-from jupyter_fx.payload import inputs
+from jupyter_fx.payload import inputs, own
 from jupyter_fx.payload.diagnose import diagnose
 from jupyter_fx.payload.sizes import CURE, PLAIN, known_size, mib, too_big
 from jupyter_fx.protocol.limits import BLOB_MAX
@@ -75,8 +75,11 @@ def encode_items(items: Sequence[Any], *, star: bool) -> Encoded:
 def _pieces(value: Any, kind: str, extra: dict[str, Any]) -> tuple[Sequence[envelope.Buffer], list[str]]:
     if envelope.is_plain(value):
         return envelope.dumps(value, kind, **extra), []
-    with inputs.collecting() as wanted:
+    with inputs.collecting() as wanted, envelope.collecting_modules() as met:
         data, buffers, code = envelope.pickled(value, BLOB_MAX)
+    if any(map(own.may_be_own, met)) and (entries := own.Look().needed(met)):
+        with inputs.collecting() as wanted:
+            data, buffers, code = envelope.pickled(own.With(entries.values(), value), BLOB_MAX)
     if code:
         extra["code"] = True
     if wanted:

@@ -11,17 +11,16 @@ import itertools
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from jupyter_fx.digest import digest_parts
 from jupyter_fx.errors import PayloadError, UsageError
-from jupyter_fx.payload.cells import estimate, parts
+from jupyter_fx.payload.cells import Pickled, estimate, parts
+from jupyter_fx.payload.own import Entry, Look
 from jupyter_fx_kernel.mentions import Mentions, code_names
 
 __all__ = ["Capture", "Item", "Ledger", "capture", "digest_of", "summary"]
 
-Pickled = tuple[bytes, Sequence[Any], int]
 Pickler = Callable[[Any, list[types.FunctionType]], Pickled]
 Explain = Callable[[str, Any, BaseException], str]
 
@@ -53,6 +52,11 @@ class Capture:
     values: dict[str, Any] = field(default_factory=dict)
     items: list[Item] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
+    modules: dict[str, Entry] = field(default_factory=dict)
+    """The user's own modules that these, and the cell itself, import: the session has to have them."""
+    look: Look = field(default_factory=Look)
+    wanted: set[str] = field(default_factory=set)
+    """Modules that the cell and what travels import, whosever they are."""
 
     @property
     def size(self) -> int:
@@ -130,12 +134,14 @@ def capture(
     outputs: Sequence[str] = (),
     hidden: Mapping[str, Any] | None = None,
     automatic: bool = True,
+    modules: Iterable[str] = (),
 ) -> Capture:
     """Choose what travels with a cell that mentions `found`.
 
     `include` (-i) is sent whatever the session has; `outputs` (-o) decides conflicts for the session's side; without
-    `automatic` only `include` travels. Raises UsageError for an unknown name in `include` or an undecided conflict,
-    PayloadError naming what cannot be pickled.
+    `automatic` only `include` travels. `modules` are the user's own that the session has: an edited one goes again.
+    Raises UsageError for an unknown name in `include` or an undecided conflict, PayloadError naming what cannot be
+    pickled.
     """
     for name in include:
         if name not in namespace:
@@ -145,7 +151,7 @@ def capture(
     usable = {name for name in namespace if _travels(name, namespace[name], hidden)} if automatic else set()
     hard |= found.hard & usable
     soft = set(found.soft & usable) - hard
-    done = Capture()
+    done = Capture(wanted={*found.imports, *modules})
     pickles: dict[str, str] = {}
     seen: set[str] = set()
     while todo := (hard | soft) - seen:
@@ -160,6 +166,7 @@ def capture(
         if not (hard | soft) - seen:
             soft |= _aliases(usable - seen, seen - found.soft, namespace)
     _group(done, pickles, namespace)
+    done.modules = done.look.needed(done.wanted)
     return done
 
 
@@ -204,7 +211,7 @@ class _Taking:
         kind = summary(value)
         functions: list[types.FunctionType] = []
         try:
-            data, buffers, _code = pickler(value, functions)
+            pickled = pickler(value, functions)
         except Exception as error:
             if self.soft:
                 done.items.append(Item(name, kind, 0, "skipped", "only mentioned in a string, and cannot be pickled"))
@@ -212,8 +219,9 @@ class _Taking:
             if isinstance(error, PayloadError | UsageError):
                 raise
             raise PayloadError(explain(name, value, error)) from None
-        size = len(data) + sum(memoryview(b).nbytes for b in buffers)
-        pickles[name] = digest = _digest((data, buffers, _code))
+        size = pickled.size
+        done.wanted |= pickled.modules
+        pickles[name] = digest = _digest(pickled, done.look)
         if not self.forced and ledger.has(name, digest, value):
             done.items.append(Item(name, kind, size, "there"))
         elif self.soft and size > SOFT_LIMIT:
@@ -256,8 +264,10 @@ def _travels(name: str, value: Any, hidden: Mapping[str, Any]) -> bool:
     return not (name in hidden and hidden[name] is value)
 
 
-def _digest(pickle: Pickled) -> str:
-    return digest_parts([pickle[0], *(memoryview(buffer).cast("B") for buffer in pickle[1])])
+def _digest(pickled: Pickled, look: Look | None = None) -> str:
+    """The digest of a value's bytes, and of the user's own modules that these name: an edited one makes it another."""
+    sources = (look or Look()).digest(pickled.modules)
+    return digest_parts([pickled.data, sources, *(memoryview(buffer).cast("B") for buffer in pickled.buffers)])
 
 
 def digest_of(value: Any, pickler: Pickler) -> str:
@@ -288,16 +298,6 @@ def _read(value: Any, name: str) -> Any:
         return getattr(value, name, None)
     except Exception:  # noqa: BLE001 - a property of a user's class may raise anything
         return None
-
-
-def own_modules(values: Mapping[str, Any], folder: Path) -> list[types.ModuleType]:
-    """Modules among `values` whose file lies under `folder`: the user's own, beside the notebook."""
-    found = []
-    for value in values.values():
-        file = getattr(value, "__file__", None) if isinstance(value, types.ModuleType) else None
-        if file and Path(file).resolve().is_relative_to(folder.resolve()) and "site-packages" not in file:
-            found.append(value)
-    return found
 
 
 def _nearest(name: str, namespace: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from jupyter_fx import payload
 from jupyter_fx.digest import digest
 from jupyter_fx.errors import FxError, InfrastructureError, PayloadError, RemoteError, UsageError
 from jupyter_fx.ids import new_id
-from jupyter_fx.payload.cells import CellHome, bind, decode_cell, encode_cell, pickled
+from jupyter_fx.payload.cells import CellHome, Pickled, bind, decode_cell, encode_cell, pickled
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.limits import HOME_LIMIT
 from jupyter_fx.protocol.messages import Outcome, TaskOptions
@@ -23,7 +23,7 @@ from jupyter_fx_kernel.capture import Capture, Ledger, capture, digest_of
 from jupyter_fx_kernel.card import Card
 from jupyter_fx_kernel.endings import ending
 from jupyter_fx_kernel.mentions import Mentions, mentions
-from jupyter_fx_kernel.modules import come_home
+from jupyter_fx_kernel.modules import Served, come_home
 from jupyter_fx_kernel.options import Options
 from jupyter_fx_kernel.outputs import Replay, value_of
 from jupyter_fx_kernel.refs import LARGER, Place, RemoteValue, size_text
@@ -60,7 +60,7 @@ class RemoteCell:
         self._capture = Capture()
         self._before: dict[str, Any] = {}
 
-    def _pickled(self, value: Any, found: list[FunctionType]) -> tuple[bytes, Sequence[Any], int]:
+    def _pickled(self, value: Any, found: list[FunctionType]) -> Pickled:
         return pickled(value, self.shell.user_ns, found)
 
     # --- before anything travels ---
@@ -92,8 +92,8 @@ class RemoteCell:
             error.end_offset = None if error.end_offset is None else error.end_offset + len(before)
             raise tracebacks.syntax_error(error, 0, f"In[{self.count}]", before + expression) from None
 
-    def plan(self, ledger: Ledger) -> Capture:
-        """Choose what travels. Raises UsageError and PayloadError."""
+    def plan(self, ledger: Ledger, served: Served) -> Capture:
+        """Choose what travels; the session has what the ledger and `served` say. Raises UsageError and PayloadError."""
         options = self.options
         self._capture = capture(
             self.mentioned(),
@@ -105,6 +105,7 @@ class RemoteCell:
             outputs=options.outputs,
             hidden=self.shell.user_ns_hidden,
             automatic=options.capture,
+            modules=served.names,
         )
         return self._capture
 
@@ -119,7 +120,11 @@ class RemoteCell:
         else:
             notebook.check_endpoint(self.place)
         ledger = self._session.ledger if self._session is not None else Ledger()
-        plan = self.plan(ledger)
+        served = self._session.modules if self._session is not None else Served()
+        plan = self.plan(ledger, served)
+        modules = served.news(plan.modules)
+        if edited := served.edited(modules):
+            notebook.notices.append(f"edited here, and loaded anew there: {', '.join(edited)}")
         self._before = {name: self.shell.user_ns.get(name, _MISSING) for name in self.stores | set(plan.digests)}
         wanted = [VALUE] if self._value_only else list(options.outputs)
         pieces = encode_cell(
@@ -132,6 +137,7 @@ class RemoteCell:
             home_limit=HOME_LIMIT,
             silent=self._value_only,
             around=self._session.ambient.changed() if self._session is not None else None,
+            modules=modules,
         )
         lines = [f"%remote {options.name}"] if self._value_only else self.source.rstrip().split("\n")
         notebook.cells[self.filename] = (self.count, lines)
@@ -164,6 +170,7 @@ class RemoteCell:
         )
         if self._session is not None:
             ledger.sent(plan.digests)
+            served.sent(modules)
             self._session.names |= set(plan.values)
             self._session.cells += 1
         follower.ask = lambda: str(future.why)
@@ -359,10 +366,14 @@ class RemoteCell:
         if self._session is not None:
             self._session.ledger.forget(self._capture.digests)
             self._session.ambient.forget()
+            self._session.modules.forget()
 
     def _lines_of(self, file: str) -> Sequence[str] | None:
         known = self.notebook.cells.get(file)
-        return known[1] if known is not None else tracebacks.local_lines(file)
+        if known is not None:
+            return known[1]
+        own = self._session.modules.lines_of(file) if self._session is not None else None
+        return own if own is not None else tracebacks.local_lines(file)
 
     def _place_of(self, file: str) -> str | None:
         known = self.notebook.cells.get(file)

@@ -17,7 +17,7 @@ from jupyter_fx_kernel.background import BackgroundCell
 from jupyter_fx_kernel.capture import Ledger
 from jupyter_fx_kernel.cell import VALUE, RemoteCell, plan_text
 from jupyter_fx_kernel.completion import Completion
-from jupyter_fx_kernel.modules import LazyModule
+from jupyter_fx_kernel.modules import LazyModule, Served
 from jupyter_fx_kernel.options import Options, parse_cell, parse_line
 from jupyter_fx_kernel.session import Notebook
 
@@ -75,8 +75,9 @@ class FxMagics(Magics):
         cell = RemoteCell(self.notebook, options, source, value_only=value_only)
         if options.dry_run:
             known = self.notebook.find(options.endpoint, options.session)
-            ledger = known.ledger if known is not None and not options.stateless else Ledger()
-            print(plan_text(cell.plan(ledger), cell.place))
+            there = known if not options.stateless else None
+            ledger, served = (there.ledger, there.modules) if there is not None else (Ledger(), Served())
+            print(plan_text(cell.plan(ledger, served), cell.place))
             return None
         if options.background:
             return BackgroundCell(cell)

@@ -15,6 +15,8 @@ import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from jupyter_fx.payload.own import imported_by
+
 __all__ = ["Mentions", "code_names", "mentions"]
 
 Transform = Callable[[str], str]
@@ -32,11 +34,15 @@ _OPTION = re.compile(r"^\s*-{1,2}[A-Za-z][\w-]*(?:[= ]?\d+)?\s*")
 
 @dataclass(frozen=True)
 class Mentions:
-    """What a cell mentions: its code reads `hard` names, its text holds `soft` ones, it may assign `stores`."""
+    """What a cell mentions: its code reads `hard` names, its text holds `soft` ones, it may assign `stores`.
+
+    `imports` are the dotted names that it imports.
+    """
 
     hard: frozenset[str] = frozenset()
     soft: frozenset[str] = frozenset()
     stores: frozenset[str] = frozenset()
+    imports: frozenset[str] = frozenset()
 
 
 def mentions(source: str, transform: Transform = str) -> Mentions:
@@ -50,7 +56,8 @@ def mentions(source: str, transform: Transform = str) -> Mentions:
         hard |= _read_first([statement], stored)
         _soft_of(statement, hard, soft, transform)
     _reads, writes = code_names(compile(text, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True))
-    return Mentions(frozenset(hard), frozenset(soft - hard), frozenset(writes))
+    imports = frozenset(imported_by(tree))
+    return Mentions(frozenset(hard), frozenset(soft - hard), frozenset(writes), imports)
 
 
 def code_names(code: types.CodeType) -> tuple[set[str], set[str]]:

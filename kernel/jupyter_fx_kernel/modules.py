@@ -1,4 +1,6 @@
-"""Modules that a remote cell imported: known here under the same names, loaded here when they are first used.
+"""Modules on both sides: those of the user's own files that a session has, and those that a remote cell imported.
+
+The latter are known here under the same names, and loaded here when they are first used.
 
 A cell that imports a large framework there must not load it into the notebook's kernel as well, which may not even have
 it; yet `import numpy as np` above should make `np` known below, as it does in one process.
@@ -9,10 +11,52 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-__all__ = ["LazyModule", "come_home"]
+from jupyter_fx.payload.own import Entry
+
+__all__ = ["LazyModule", "Served", "come_home"]
+
+
+class Served:
+    """Which of the user's own modules a session has, by digest, and the lines that tracebacks of these show."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Entry] = {}
+
+    @property
+    def names(self) -> set[str]:
+        """The modules that the session has: each cell looks whether one of them was edited."""
+        return set(self._known)
+
+    def news(self, needed: Mapping[str, Entry]) -> list[Entry]:
+        """Those of `needed` that the session lacks, or has from another source."""
+        return [entry for entry in needed.values() if self._digest(entry.name) != entry.digest]
+
+    def edited(self, news: list[Entry]) -> list[str]:
+        """The names of those that the session had from another source."""
+        return [entry.name for entry in news if self._digest(entry.name) not in {None, entry.digest}]
+
+    def sent(self, news: list[Entry]) -> None:
+        """These travelled."""
+        self._known.update((entry.name, entry) for entry in news)
+
+    def forget(self) -> None:
+        """Nobody knows what arrived."""
+        self._known.clear()
+
+    def lines_of(self, file: str) -> list[str] | None:
+        """The lines of a module as it travelled."""
+        for entry in self._known.values():
+            if entry.path == file and entry.source is not None:
+                return entry.text.splitlines()
+        return None
+
+    def _digest(self, name: str) -> str | None:
+        known = self._known.get(name)
+        return known.digest if known is not None else None
 
 
 class LazyModule(ModuleType):

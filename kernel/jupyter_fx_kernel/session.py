@@ -16,6 +16,7 @@ from jupyter_fx.ids import new_id
 from jupyter_fx.payload.cells import Ambient
 from jupyter_fx.protocol.messages import SessionSpec
 from jupyter_fx_kernel.capture import Ledger
+from jupyter_fx_kernel.modules import Served
 
 __all__ = ["Notebook", "Session", "kernel_id_of"]
 
@@ -50,6 +51,7 @@ class Session:
         self.name = name
         self.ledger = Ledger()
         self.ambient = Ambient()
+        self.modules = Served()
         self.names: set[str] = set()
         """Variables that are known to live there."""
         self.table: dict[str, dict[str, Any]] = {}

@@ -17,7 +17,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
-from jupyter_fx_worker import ambient, binding, calls, envelope, errors, names
+from jupyter_fx_worker import ambient, binding, calls, envelope, errors, names, usermodules
 from jupyter_fx_worker.channel import Channel
 
 if TYPE_CHECKING:
@@ -141,6 +141,8 @@ class Session:
         self.made: dict[str, str] = {}
         """Where each variable came from: `In[3]`, or `sent`."""
         self.cells = 0
+        self._leased = bool(spec.get("session"))
+        self._world = usermodules.World()
 
     def ready(self) -> Engine:
         """Return the engine, made and connected at the first use."""
@@ -170,6 +172,8 @@ class Session:
         """Run one `cell` envelope. The outcome's parts are a `names` or an `error` envelope."""
         worker = self.worker
         engine = self.ready()
+        # A cell without a session shares the worker with strangers, whose modules may have the same names.
+        usermodules.activate(self._world if self._leased else usermodules.World())
         header, captured = envelope.loads(payload)
         ns = engine.namespace
         missing = self._bring_in(ns, header, captured or {})
@@ -214,6 +218,7 @@ class Session:
             if isinstance(function, calls.Broken):
                 raise function.error
             captured[name] = function
+        captured.pop(usermodules.NAME, None)
         self._ambient.take(captured.pop(ambient.NAME, {}), header["source"])
         self._ambient.settle()
         for name in header.get("bind") or ():

@@ -9,6 +9,7 @@ Only worker, client and kernel open envelopes; whoever is between them passes th
 
 from __future__ import annotations
 
+import dis
 import json
 import pickle
 import struct
@@ -20,7 +21,7 @@ from contextlib import contextmanager
 from functools import _lru_cache_wrapper, lru_cache
 from importlib import import_module
 from io import BytesIO
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, Callable, Union
 
 import cloudpickle
@@ -35,6 +36,7 @@ __all__ = [
     "PythonMismatch",
     "TooBig",
     "VersionMismatch",
+    "collecting_modules",
     "dumps",
     "loads",
     "peek",
@@ -115,6 +117,7 @@ class _Namespace:
 
 class _Sharing(threading.local):
     namespace: dict[str, Any] | None = None
+    modules: set[str] | None = None
 
     def __init__(self) -> None:
         self.found: list[FunctionType] = []
@@ -153,6 +156,21 @@ def sharing_memory(values: Iterable[Any]) -> Iterator[None]:
         _sharing.roots = before
 
 
+@contextmanager
+def collecting_modules() -> Iterator[set[str]]:
+    """Within this, the modules of all functions and classes that are met are put into the set that it gives.
+
+    Modules that are values themselves, too: whoever opens the pickle imports them, or most of them.
+    """
+    before = _sharing.modules
+    found: set[str] = set()
+    _sharing.modules = found
+    try:
+        yield found
+    finally:
+        _sharing.modules = before
+
+
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """cloudpickle, but any numpy reads its plain arrays, cached functions go by value, and code is noticed."""
 
@@ -189,6 +207,38 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         made, portable = codes.reduced(code)
         self.code = max(self.code, PORTABLE if portable or id(code) in self._generated else BOUND)
         return made
+
+
+class _Collecting(_Pickler):
+    """One that notes modules."""
+
+    def __init__(self, file: Any, buffer_callback: Callable[[Any], Any] | None, modules: set[str]) -> None:
+        self._modules = modules
+        super().__init__(file, buffer_callback)
+        self.dispatch_table.maps[0][ModuleType] = self._module
+
+    def _module(self, module: ModuleType) -> Any:
+        self._modules.add(module.__name__)
+        return cloudpickle.Pickler.dispatch_table[ModuleType](module)
+
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is FunctionType or isinstance(obj, type):
+            self._modules.add(str(getattr(obj, "__module__", "")))
+            return super().reducer_override(obj)
+        return NotImplemented
+
+    def _code(self, code: CodeType) -> Any:
+        self._modules.update(_imported_by(code))
+        return super()._code(code)
+
+
+@lru_cache(maxsize=4096)
+def _imported_by(code: CodeType) -> frozenset[str]:
+    """The modules that the code of a function, without the functions inside of it, imports when it runs."""
+    if not code.co_names:
+        return frozenset()
+    found = (instruction for instruction in dis.get_instructions(code) if instruction.opname == "IMPORT_NAME")
+    return frozenset(str(instruction.argval) for instruction in found)
 
 
 class _Limited(BytesIO):
@@ -298,7 +348,8 @@ def pickled(obj: Any, limit: int | None = None) -> tuple[bytes, list[memoryview]
         buffers.append(raw)
         return False
 
-    pickler = _Pickler(file, keep)
+    modules = _sharing.modules
+    pickler = _Pickler(file, keep) if modules is None else _Collecting(file, keep, modules)
     try:
         pickler.dump(obj)
     except RuntimeError as error:

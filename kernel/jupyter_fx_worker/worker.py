@@ -15,7 +15,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Any
 
-from jupyter_fx_worker import asks, barhooks, bars, calls, cells, envelope, errors, forksafe
+from jupyter_fx_worker import asks, barhooks, bars, calls, cells, envelope, errors, forksafe, usermodules
 from jupyter_fx_worker.channel import FINISHED, MAIL, STARTED, TAKEN, Channel, Counter, Interrupts
 from jupyter_fx_worker.streams import Streams
 
@@ -49,6 +49,7 @@ class Worker:
         self.interrupts = Interrupts(self.cells)
         self.channel = Channel(control, self.interrupts)
         self.functions: OrderedDict[str, Any] = OrderedDict()
+        self._worlds: dict[str, usermodules.World] = {}
         self.session = cells.Session(self, engine, spec)
         self._queue: deque[Task] = deque()
         self._asks: deque[dict[str, Any]] = deque()
@@ -139,14 +140,19 @@ class Worker:
             at += size + inline
 
     def _keep_function(self, digest: str, body: memoryview) -> None:
+        world, before = usermodules.World(), usermodules.active()
+        usermodules.activate(world)
         try:
             function = envelope.loads(body)[1]
         except Exception as error:
             function = calls.Broken(error)
+        usermodules.activate(before)
+        if world.entries:
+            self._worlds[digest] = world
         self.functions[digest] = function
         self.functions.move_to_end(digest)
         while len(self.functions) > MAX_FUNCTIONS:
-            self.functions.popitem(last=False)
+            self._worlds.pop(self.functions.popitem(last=False)[0], None)
 
     def _answer(self, header: dict[str, Any]) -> None:
         found = asks.answer(self.session, header.get("what", ""), header.get("args") or {})
@@ -193,6 +199,7 @@ class Worker:
         if function is None:
             return "error", (), {"nofn": True}
         self.functions.move_to_end(fn)
+        usermodules.activate(self._worlds.get(fn))
         if verb == "call":
             return calls.run_call(self, function, payload)
         if verb == "map":

@@ -15,7 +15,7 @@ import pytest
 from jupyter_fx import payload
 from jupyter_fx.errors import PayloadError
 from jupyter_fx.payload import functions
-from jupyter_fx_worker import envelope
+from jupyter_fx_worker import envelope, usermodules
 
 
 def there(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -104,7 +104,9 @@ def test_builtins_partials_methods_and_callables_travel() -> None:
         payload.encode_function(3)  # type: ignore[arg-type]
 
 
-def test_a_module_of_the_users_own_files_travels_with_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_of_the_users_own_files_travels_with_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "fx_own_helper.py").write_text("def double(x):\n    return 2 * x\n")
     (tmp_path / "fx_own_main.py").write_text(
         "import fx_own_helper\nfrom fx_own_helper import double\nclass Box:\n    pass\n"
@@ -117,7 +119,25 @@ def test_a_module_of_the_users_own_files_travels_with_its_code(tmp_path: Path, m
     for name in ("fx_own_main", "fx_own_helper"):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(tmp_path)])
-    assert envelope.loads(data)[1](4) == (16, "Box")
+    try:
+        run = envelope.loads(data)[1]
+        assert run(4) == (16, "Box")
+        assert run.__module__ == "fx_own_main"
+    finally:
+        usermodules.activate(None)
+
+
+def test_an_edited_file_makes_another_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fx_own_edited.py").write_text("def run():\n    return 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(functions, "_LOOK_EVERY", 0.0)
+    import fx_own_edited  # type: ignore[import-not-found]
+
+    first = payload.encode_function(fx_own_edited.run)
+    assert payload.encode_function(fx_own_edited.run) is first
+    (tmp_path / "fx_own_edited.py").write_text("def run():\n    return 22\n")
+    assert payload.encode_function(fx_own_edited.run).digest != first.digest
+    monkeypatch.delitem(sys.modules, "fx_own_edited")
 
 
 @functools.lru_cache(maxsize=8)
