@@ -17,6 +17,7 @@ from pathlib import Path
 from jupyter_fx import paths
 from jupyter_fx.endpoint import identity as who
 from jupyter_fx.endpoint.agent import Agent
+from jupyter_fx.endpoint.interpreter import check_python
 from jupyter_fx.endpoint.settings import config_path, load_settings
 from jupyter_fx.errors import FxError, UsageError
 from jupyter_fx.ids import check_name
@@ -39,6 +40,8 @@ async def serve(
     if idle_stop:
         overrides["idle_stop_seconds"] = idle_stop
     settings = load_settings(config_path(name), **overrides)
+    if settings.python:
+        settings.python = check_python(settings.python, config_path(name))
     with who.locked(home, name):
         found = who.load(home)
         if code:

@@ -27,7 +27,11 @@ class Endpoint(Configurable):
         help="Where the manager runs: in the agent, or as a process of its own, whose tasks outlive the agent.",
     ).tag(config=True)
     max_sessions = Int(16, min=0, help="Sessions that may be open at once; they are beyond the pool.").tag(config=True)
-    python = Unicode("", help="The Python that runs the workers. Empty: the agent's own.").tag(config=True)
+    python = Unicode(
+        "",
+        help="The Python (3.9 or newer) that runs the workers, say the bin/python of a virtual environment; it needs "
+        "nothing installed. Empty: the agent's own.",
+    ).tag(config=True)
     preload = List(Unicode(), help="Modules that every worker has imported already, say ['numpy', 'scipy'].").tag(
         config=True
     )

@@ -14,6 +14,7 @@ from jupyter_fx.errors import (
     TaskExpired,
     TaskLost,
     TaskPoisoned,
+    UsageError,
     by_name,
 )
 from jupyter_fx.protocol.lifecycle import TaskState
@@ -160,8 +161,10 @@ def _raised(original: Any, record: dict[str, Any], task_id: str | None) -> BaseE
     lines = record.get("traceback") or []
     text = "\n".join(lines) if isinstance(lines, list) else str(lines)
     etype, message = str(record.get("etype", "Exception")), str(record.get("message", ""))
-    if etype == PayloadError.__name__ and record.get("module") == PayloadError.__module__:
-        return PayloadError(message, task_id=task_id)
+    for kind in (PayloadError, UsageError):
+        # The worker's own words, said by classes of these names.
+        if etype == kind.__name__ and record.get("module") == kind.__module__:
+            return kind(message, task_id=task_id)
     remote = RemoteError(
         f"{etype}: {message}" if message else etype,
         task_id=task_id,

@@ -91,6 +91,8 @@ class Notebook:
         self.cells: dict[str, tuple[int, list[str]]] = {}
         """Cells that ran remotely: filename -> (execution count, lines), for tracebacks."""
         self.notices: list[str] = []
+        self.environments: dict[Any, dict[str, Any]] = {}
+        """What environments of endpoints were found to be like, for `%fx env`."""
         self._connect = connect
         self._client: HubClient | None = None
         self._endpoints: tuple[float, list[str]] = (0.0, [])

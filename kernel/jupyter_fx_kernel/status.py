@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 
 from jupyter_fx.errors import UsageError
-from jupyter_fx_kernel import sessionverbs, taskverbs
+from jupyter_fx_kernel import envverbs, sessionverbs, taskverbs
 from jupyter_fx_kernel.session import Notebook
 
 __all__ = ["command", "words"]
@@ -52,6 +52,7 @@ _VERBS: dict[str, Callable[[Notebook, Sequence[str]], None]] = {
     "attach": taskverbs.attach,
     "cancel": taskverbs.cancel,
     "close": sessionverbs.close,
+    "env": envverbs.env,
     "keep": sessionverbs.keep,
     "logs": taskverbs.logs,
     "session": sessionverbs.session,

@@ -456,13 +456,18 @@ def loads(buffer: Buffer) -> tuple[Header, Any]:
         raise
     except Exception as error:
         said = _difference(version, header.get("made") or header.get("packages") or {})
-        if not said:
+        if not said or _is_missing(error):
             raise
         reason = f"{type(error).__name__}: {error}"[:300]
         raise VersionMismatch(
             f"what was made with {said[0]} cannot be opened with {said[1]} ({reason}): "
             "use the same versions on both sides, or send plain data"
         ) from error
+
+
+def _is_missing(error: Exception) -> bool:
+    """Whether a package as a whole is not here: that says everything."""
+    return isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in sys.modules
 
 
 _PICKY = ("numpy", "pandas")

@@ -16,7 +16,7 @@ from typing import Any
 
 from jupyter_fx_worker import envelope
 
-__all__ = ["PayloadError", "Record", "dumps_error", "exception_bytes", "record"]
+__all__ = ["PayloadError", "Record", "UsageError", "dumps_error", "exception_bytes", "record"]
 
 Record = dict[str, Any]
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -32,7 +32,11 @@ class PayloadError(Exception):
     """A value cannot travel. Known over there as `jupyter_fx.errors.PayloadError`; the record is enough to make one."""
 
 
-PayloadError.__module__ = "jupyter_fx.errors"
+class UsageError(Exception):
+    """Something was asked for that this environment cannot do. Known over there as `jupyter_fx.errors.UsageError`."""
+
+
+PayloadError.__module__ = UsageError.__module__ = "jupyter_fx.errors"
 
 
 def _short(text: str, limit: int = _MAX_TEXT) -> str:
@@ -140,7 +144,7 @@ def exception_bytes(error: BaseException) -> bytes | None:
 
     An `__init__` with two arguments makes an exception that pickles but does not open.
     """
-    if isinstance(error, PayloadError):
+    if isinstance(error, (PayloadError, UsageError)):
         return None
     try:
         data, buffers, _code = envelope.pickled(error, limit=1 << 20)

@@ -8,15 +8,19 @@ import builtins
 import inspect
 import linecache
 import re
+import sys
 import types
 from typing import Any, NoReturn
 
-from jupyter_fx_worker import cells, introspect
+from jupyter_fx_worker import cells, errors, introspect
 from jupyter_fx_worker.streams import NO_INPUT
 
 __all__ = ["PlainEngine", "blank_remote_line", "keep_source", "remember_builtins"]
 
 _REMOTE = re.compile(r"\s*%%remote\b[^\n]*")
+_MAGIC = re.compile(r"(?:[A-Za-z_]\w*\s*=\s*)?%%?[A-Za-z]")
+_COMMAND = re.compile(r"(?:[A-Za-z_]\w*\s*=\s*)?!")
+_HELP = re.compile(r"\?\??[A-Za-z_]|.*[\w)\]]\?\??$")
 _REPRESENTATIONS = {
     "text/html": "_repr_html_",
     "text/markdown": "_repr_markdown_",
@@ -74,6 +78,27 @@ class _Exit:
     __repr__ = object.__repr__
 
 
+def _parsed(code: str, filename: str) -> ast.Module:
+    """Parse a cell. UsageError for one that needs IPython; `%matplotlib` is read over, for it only prepares."""
+    quiet = "\n".join("" if line.lstrip().startswith("%matplotlib") else line for line in code.split("\n"))
+    try:
+        return ast.parse(quiet, filename)
+    except SyntaxError as error:
+        line = (error.text or "").strip()
+        if _MAGIC.match(line):
+            what = "is a magic"
+        elif _COMMAND.match(line):
+            what = "is a shell command"
+        elif _HELP.match(line):
+            what = "asks for help"
+        else:
+            raise
+        raise errors.UsageError(
+            f"line {error.lineno} ({line[:60]}) {what}, and there is no IPython where this ran: install it there with "
+            f"`{sys.executable} -m pip install ipython`, or write the line in Python"
+        ) from None
+
+
 class PlainEngine(cells.Engine):
     """A small stand-in for IPython: no magics."""
 
@@ -102,7 +127,7 @@ class PlainEngine(cells.Engine):
         keep_source(filename, source)
         code = blank_remote_line(source)
         try:
-            tree = ast.parse(code, filename)
+            tree = _parsed(code, filename)
             last: ast.Expr | None = None
             if tree.body and isinstance(tree.body[-1], ast.Expr) and not silent:
                 last = tree.body.pop()  # type: ignore[assignment]

@@ -1,4 +1,3 @@
-# ruff: noqa - what people write is not ours to polish
 """What people define in notebooks, and what it gives: run and pickled by one Python, opened and run by another.
 
 Plain enough for Python 3.9. Every name of CASES is pickled; its lambda is what it should give wherever it is.

@@ -1,0 +1,95 @@
+"""`%fx env`: compare this kernel's environment with the endpoint's, or write down what the notebook uses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from jupyter_fx.errors import UsageError
+from jupyter_fx.protocol.messages import TaskOptions
+from jupyter_fx_kernel import environment
+from jupyter_fx_kernel.session import Notebook
+from jupyter_fx_worker import inventory
+
+__all__ = ["env"]
+
+_USAGE = "`%fx env [PACKAGE …] [--all]` compares, `%fx env freeze [FILE]` writes a requirements file"
+_ours = "# What the notebook uses, as it was with Python"
+
+
+def env(notebook: Notebook, words: Sequence[str]) -> None:
+    """`%fx env [PACKAGE …] [--all]` and `%fx env freeze [FILE]`."""
+    options = [word for word in words if word.startswith("-")]
+    names = [word for word in words if not word.startswith("-")]
+    if any(option != "--all" for option in options):
+        raise UsageError(f"%fx env has no option {options[0]}: {_USAGE}")
+    if names[:1] == ["freeze"]:
+        if len(names) > 2 or options:
+            raise UsageError(f"%fx env freeze takes one file name, or none to show it: {_USAGE}")
+        _freeze(notebook, names[1] if len(names) == 2 else "")
+        return
+    wanted = _asked(environment.used(notebook.shell.user_ns, _cells(notebook)) | _named(names))
+    place = notebook.endpoint_of("")
+    here = inventory.describe(wanted, everything=bool(options))
+    there = _ask(notebook, place, wanted, everything=bool(options))
+    found = environment.compare(here, there, place, everything=bool(options))
+    print(environment.table(found, all_rows=not options))
+
+
+def _named(names: Sequence[str]) -> set[str]:
+    """Import names of what was typed: `scikit-learn` and `sklearn` are one."""
+    known = {environment.plain(one): name for name, ones in metadata.packages_distributions().items() for one in ones}
+    return {known.get(environment.plain(name), name) for name in names}
+
+
+def _asked(names: set[str]) -> list[tuple[str, str]]:
+    """Each import name with the distribution that brings it here."""
+    known = metadata.packages_distributions()
+    return [(name, (known.get(name) or [""])[0]) for name in sorted(names)]
+
+
+def _cells(notebook: Notebook) -> list[str]:
+    """The texts of the cells that ran, as they were typed."""
+    history = getattr(notebook.shell, "history_manager", None)
+    return [str(text) for text in getattr(history, "input_hist_raw", ())]
+
+
+def _ask(notebook: Notebook, place: str, wanted: list[tuple[str, str]], *, everything: bool) -> dict[str, Any]:
+    """What the environment there is like, by a call in its pool. What was told before is asked for by its digest."""
+    key = (place, everything, tuple(wanted))
+    known = notebook.environments.get(key)
+    future = notebook.client.submit_call(
+        inventory.describe,
+        (wanted,),
+        {"everything": everything, "known": known["digest"] if known else ""},
+        endpoint=place,
+        options=TaskOptions(name="%fx env"),
+    )
+    try:
+        told: dict[str, Any] = future.result()
+    except KeyboardInterrupt:
+        future.cancel()
+        raise
+    if "python" not in told and known is not None:
+        return known
+    notebook.environments[key] = told
+    return told
+
+
+def _freeze(notebook: Notebook, file: str) -> None:
+    wanted = _asked(environment.used(notebook.shell.user_ns, _cells(notebook)))
+    sides = [inventory.describe(wanted)]
+    if any(version is None for _name, version in sides[0]["packages"].values()):
+        sides.append(_ask(notebook, notebook.endpoint_of(""), wanted, everything=False))
+    text = environment.requirements(sides, sys.version_info[:3])
+    if not file:
+        print(text, end="")
+        return
+    path = Path(file).expanduser()
+    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(_ours):
+        raise UsageError(f"{file} exists and was not made by `%fx env freeze`: give another name")
+    path.write_text(text, encoding="utf-8")
+    print(f"{file}: {len(text.splitlines()) - 1} packages")
