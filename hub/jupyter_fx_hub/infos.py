@@ -66,7 +66,8 @@ def of_row(core: Core, row: TaskRow, spec: bytes | None = None) -> dict[str, Any
         "error": None if error is None else {"etype": error.etype, "message": error.message, "details": error.details},
         "origin": options.origin if options is not None else {},
         "group": row.group,
-        "items": options.items if options is not None else 0,
+        "items": options.items if options is not None else int((row.usage or {}).get("items") or 0),
+        "failed": int((row.usage or {}).get("failed") or 0),
         "function": row.function,
     }
 

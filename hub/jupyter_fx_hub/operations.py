@@ -12,7 +12,7 @@ from typing import Any, Final
 from jupyter_fx import __version__
 from jupyter_fx.errors import AuthError, FxError, HubUnavailable, InfrastructureError, UsageError
 from jupyter_fx.protocol.lifecycle import EndpointState, TaskState
-from jupyter_fx.protocol.messages import Cancel, EventKind
+from jupyter_fx.protocol.messages import Cancel, EventKind, Kind
 from jupyter_fx_hub import auth, infos
 from jupyter_fx_hub.optable import OPERATIONS, Arg, Caller, Operation, operation
 from jupyter_fx_hub.service import Service
@@ -30,6 +30,8 @@ _TASKS: Final = Arg(list, "ids of tasks", needed=True)
 _NAME: Final = Arg(str, "name or id of an endpoint", needed=True)
 _INT_MAX: Final = 2**62
 """What a database and every language can hold."""
+DETAILS_MAX: Final = 200
+"""Tasks of one page whose submissions are read."""
 _REF: Final = Arg(str, "id of a reference", needed=True)
 
 
@@ -92,19 +94,29 @@ class Operations(SessionOperations):
         before=Arg(int, "cursor: `next` of the page before"),
         group=Arg(str, "only of this map or submission"),
         session=Arg(str, "only of this session"),
+        name=Arg(str, "only of this name"),
+        kernel=Arg(str, "only cells of this kernel's sessions"),
+        details=Arg(bool, "with `origin` of cells that have ended, too; at most 200 tasks then"),
     )
     async def tasks_list(self, caller: Caller, args: dict[str, Any]) -> Any:
         """Tasks of the caller, newest first."""
-        options = {
-            "limit": args.get("limit") or 100,
-            "before": args.get("before"),
-            "group": args.get("group"),
-            "session": args.get("session"),
-        }
+        details = bool(args.get("details"))
+        options = {key: args.get(key) for key in ("before", "group", "session", "name", "kernel")}
+        options["limit"] = min(args.get("limit") or 100, DETAILS_MAX if details else 1000)
         if args.get("state"):
             options["states"] = infos.states(args["state"])
         rows, cursor = await self.service.store.read("tasks", caller.user, **options)
-        return {"tasks": [infos.of_row(self._core, row) for row in rows], "next": cursor}
+        specs = [await self._spec(caller, row) if details else None for row in rows]
+        told = [infos.of_row(self._core, row, spec) for row, spec in zip(rows, specs, strict=True)]
+        return {"tasks": told, "next": cursor}
+
+    async def _spec(self, caller: Caller, row: TaskRow) -> bytes | None:
+        """What was submitted, of a cell that is not in memory any more."""
+        live = self._core.tasks.get(row.task_id)
+        if row.kind != Kind.CELL or (live is not None and live.spec is not None):
+            return None
+        spec: bytes | None = await self.service.store.read("task_spec", caller.user, row.task_id)
+        return spec
 
     @operation("tasks.get", "read", "GET /api/v1/tasks/{task_id}", task_id=_TASK)
     async def tasks_get(self, caller: Caller, args: dict[str, Any]) -> Any:

@@ -71,6 +71,7 @@ class TaskRow(msgspec.Struct):
     expires_at: float
     history: list[tuple[int, int, float, str]]
     error: ErrorInfo | None = None
+    usage: dict[str, Any] | None = None
 
 
 class UnfinishedTask(msgspec.Struct):
@@ -140,11 +141,12 @@ _ROW: Final = (
 
 def _task_row(found: Any) -> TaskRow:
     row = tuple(found)
-    outcome = row[18]
+    outcome = _OUTCOME.decode(row[18]) if row[18] else (None,) * 5
     return TaskRow(
         *(row[0], row[1].hex(), row[2], row[3], row[4], row[5], (row[6], row[7]), row[8], row[9], row[10], row[11]),
         *(row[12], row[13], row[14], row[15], row[16], _HISTORY.decode(row[17]) if row[17] else []),
-        _OUTCOME.decode(outcome)[0] if outcome else None,
+        outcome[0],
+        outcome[4],
     )
 
 
@@ -201,6 +203,8 @@ def tasks(
     before: int | None = None,
     group: str | None = None,
     session: str | None = None,
+    name: str | None = None,
+    kernel: str | None = None,
 ) -> tuple[list[TaskRow], int | None]:
     """The owner's tasks, newest first, and the cursor to give as `before` for the next ones (None: that was all)."""
     limit = max(1, min(limit, _LIMIT))
@@ -213,6 +217,11 @@ def tasks(
         query = query.where(_T.grp == group, _T.grp != _NO_TEXT)
     if session:
         query = query.where(_T.session_id == session, _T.session_id != _NO_TEXT)
+    if name:
+        query = query.where(_T.name == name, _T.name != _NO_TEXT)
+    if kernel:
+        of_kernel = select(_S.session_id).where(_S.owner == owner, _S.kernel_id == kernel)
+        query = query.where(_T.session_id.in_(of_kernel), _T.session_id != _NO_TEXT)
     rows = [_task_row(row) for row in reader.connection.execute(query.order_by(_T.pk.desc()).limit(limit))]
     return rows, rows[-1].number if len(rows) == limit else None
 
