@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jupyter_fx.client.futures import OnEvent, TaskFuture
+from jupyter_fx.client.futures import OnEvent
 from jupyter_fx.client.hub import HubClient
+from jupyter_fx.client.listeners import Listener
 from jupyter_fx.errors import AuthError, HubUnavailable, UsageError
 from jupyter_fx.protocol.messages import Watch
 
@@ -109,8 +110,12 @@ def disconnect() -> None:
         _client = None
 
 
-def attach(task_id: str, *, watch: int = Watch.STATES, on_event: OnEvent | None = None) -> TaskFuture:
-    """A future for a task submitted before, perhaps by another process: an id, its last digits, or its name."""
+def attach(task_id: str, *, watch: int = Watch.STATES, on_event: OnEvent | None = None) -> Listener:
+    """A future for a task submitted before, perhaps by another process: an id, its last digits, or its name.
+
+    Its `attach()` prints what the task tells, from the beginning until it is done. Of a notebook cell `result()` is the
+    value of its last expression, and `names()` what it assigned.
+    """
     return default_client().attach(task_id, watch=watch, on_event=on_event)
 
 

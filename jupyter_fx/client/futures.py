@@ -182,6 +182,14 @@ class TaskFuture(concurrent.futures.Future[Any]):
             args["stream"] = stream
         return str(self._client.request("tasks.log", args)["text"])
 
+    def attach(self, first: int = 0) -> TaskFuture:
+        """Print here what the task tells, from event `first` on, until it is done; itself. Ctrl-C leaves it running."""
+        from jupyter_fx.client.live import Screen
+
+        screen = Screen()
+        screen.watch(self._client.attach(self.task_id, on_event=screen.take, first=first))
+        return self
+
     # --- stopping ---
 
     def cancel(self) -> bool:

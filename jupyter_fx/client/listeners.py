@@ -8,14 +8,17 @@ is told twice, and the first one notices nothing. All but `Listener`'s own metho
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+import concurrent.futures
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from jupyter_fx import payload
 from jupyter_fx.client.futures import TaskFuture
-from jupyter_fx.errors import FxError, HubUnavailable
-from jupyter_fx.protocol.messages import Attach, Event, Outcome
+from jupyter_fx.errors import FxError, HubUnavailable, UsageError
+from jupyter_fx.payload.cells import bind, decode_cell
+from jupyter_fx.protocol.messages import Attach, Event, EventKind, Kind, Outcome
 
 if TYPE_CHECKING:
     from jupyter_fx.client.core import Core
@@ -36,6 +39,31 @@ class Listener(TaskFuture):
     _held: list[Event] | None = None
     """What came while the past is still being read."""
     _ended: Outcome | None = None
+
+    def result(self, timeout: float | None = None) -> Any:
+        """As every TaskFuture's; for a notebook cell the value of its last expression, as far as it is known."""
+        value = super().result(timeout)
+        if self.kind != Kind.CELL or type(value) is not Outcome:
+            return value
+        shown: Mapping[str, Any] = {}
+        for event in self.events():
+            if event.kind == EventKind.DISPLAY and event.data.get("kind") == "execute_result":
+                shown = event.data.get("content") or {}
+        return payload.value_of(shown["data"], shown.get("metadata") or {}) if shown.get("data") else None
+
+    def names(self, timeout: float | None = None) -> dict[str, Any]:
+        """Of a notebook cell: wait for its end, at most `timeout` seconds; what it assigned and could send home."""
+        if self.kind != Kind.CELL:
+            raise UsageError(f"{self!r} is no notebook cell: .result() gives its value")
+        concurrent.futures.wait([self], timeout)
+        if self.outcome is None:
+            super().result(0)  # why there is none
+            return {}
+        home = decode_cell(self.outcome)
+        found: dict[str, Any] = {}
+        for name, value in home.values.items():
+            found[name] = bind(value, found) if name in home.bind else value
+        return found
 
     def leave(self) -> None:
         """Hear no more of the task's output. It goes on, and this future still completes."""

@@ -8,7 +8,9 @@ import sys
 from typing import Any
 
 from jupyter_fx.client.futures import TaskFuture
+from jupyter_fx.client.listeners import Listener
 from jupyter_fx.errors import FxError
+from jupyter_fx.ids import short_id
 from jupyter_fx.protocol.messages import Event, EventKind
 
 __all__ = ["Screen"]
@@ -38,17 +40,28 @@ class Screen:
 
     def follow(self, future: TaskFuture) -> Any:
         """Print until the task is done; its value. An interrupt (Ctrl-C) is passed on to the task and raised here."""
-        future.add_done_callback(lambda _done: self._events.put(None))
-        future._client.flush()  # noqa: SLF001
         try:
-            while (event := self._next(future)) is not None:
-                self._show(event)
+            self._until_done(future)
         except KeyboardInterrupt:
             future.cancel_running(reason="interrupted by its caller")
             raise
+        return future.result()
+
+    def watch(self, future: Listener) -> None:
+        """Print until the task is done. An interrupt ends the printing and leaves the task alone."""
+        try:
+            self._until_done(future)
+        except KeyboardInterrupt:
+            future.leave()
+            sys.stderr.write(f"[left; task {short_id(future.task_id)} goes on]\n")
+
+    def _until_done(self, future: TaskFuture) -> None:
+        future.add_done_callback(lambda _done: self._events.put(None))
+        future._client.flush()  # noqa: SLF001
+        while (event := self._next(future)) is not None:
+            self._show(event)
         if self._dropped:
             sys.stderr.write(f"[{self._dropped} pieces of output not shown here; the task's log has them: .logs()]\n")
-        return future.result()
 
     def _next(self, future: TaskFuture) -> Event | None:
         """The next event; while the task waits, what it waits for is said on stderr, less often the longer it takes."""

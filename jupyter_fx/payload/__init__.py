@@ -17,6 +17,7 @@ from jupyter_fx.payload.outcomes import (
     lost_item,
     remote_traceback,
 )
+from jupyter_fx.payload.replay import Replay, value_of
 from jupyter_fx.payload.values import Encoded, encode_args, encode_items, join
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "EncodedFunction",
     "ItemError",
     "Items",
+    "Replay",
     "as_input",
     "decode_error",
     "decode_value",
@@ -36,4 +38,5 @@ __all__ = [
     "lost_item",
     "name_of",
     "remote_traceback",
+    "value_of",
 ]

@@ -18,7 +18,7 @@ from jupyter_fx.payload.cells import CellHome, Pickled, bind, decode_cell, encod
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.limits import HOME_LIMIT
 from jupyter_fx.protocol.messages import Outcome, TaskOptions
-from jupyter_fx_kernel import tracebacks
+from jupyter_fx_kernel import failures, tracebacks
 from jupyter_fx_kernel.capture import Capture, Ledger, capture, digest_of
 from jupyter_fx_kernel.card import Card
 from jupyter_fx_kernel.endings import ending
@@ -36,9 +36,6 @@ __all__ = ["RemoteCell", "plan_text"]
 VALUE = "_remote_value_"
 """The name under which the value of `%remote expression` comes home."""
 _MISSING = object()
-_FILE = re.compile(r'File "(<fx-cell:[^>"]*>)"')
-_SAID_THERE = "It was raised there:"
-"""How the note begins that holds the remote traceback as text; here the traceback is shown instead."""
 
 
 class RemoteCell:
@@ -192,7 +189,7 @@ class RemoteCell:
             error = _why_not(future)
             follower.end(None, "failed", str(error))
             self._forget()
-            raise self._as_shown(error)
+            raise failures.as_said(error)
         home = decode_cell(outcome)
         if self._session is not None and not background:
             # After a background cell nobody could say between which of the notebook's own cells that happened.
@@ -227,51 +224,8 @@ class RemoteCell:
             error = error if isinstance(error, KeyboardInterrupt) else KeyboardInterrupt(reason)
         else:
             follower.end(outcome, state.name.lower())
-        if isinstance(error, InfrastructureError):
-            self._in_cells_words(error)
-        if home.record is not None:
-            error.__cause__ = None
-            error.__notes__ = [note for note in getattr(error, "__notes__", ()) if not note.startswith(_SAID_THERE)]
-            if home.record.get("etype") == "SystemExit":
-                return tracebacks.as_exit(self.shell, str(home.record.get("message", "")))
-            if isinstance(error, RemoteError):
-                error = self._of_its_type(error)
-            said = dict(home.record)
-            if isinstance(error, InfrastructureError):
-                said |= {"etype": type(error).__name__, "message": error.message}
-            lines = tracebacks.render(said, self._lines_of, self._place_of)
-            return tracebacks.show_as(error, lines + self._hint(error))
-        return self._as_shown(error)
-
-    def _in_cells_words(self, error: InfrastructureError) -> None:
-        """Call cells by their numbers in what is said about a crash."""
-
-        def said(text: str) -> str:
-            return _FILE.sub(lambda found: self._place_of(found[1]) or found[0], text)
-
-        error.message = said(error.message)
-        error.args = (error.message,)
-        lines = error.details.get("last_lines")
-        if isinstance(lines, list):
-            error.details["last_lines"] = [said(str(line)) for line in lines]
-
-    def _of_its_type(self, error: RemoteError) -> BaseException:
-        """An exception whose pickle does not open, as one of its class all the same, where that is known here."""
-        if error.module == "__main__":
-            kind = self.shell.user_ns.get(error.etype)
-        else:
-            kind = getattr(sys.modules.get(error.module), error.etype, None)
-        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            return error
-        made = kind.__new__(kind)
-        made.args = (error.message.removeprefix(f"{error.etype}: "),)
-        return made
-
-    def _hint(self, error: BaseException) -> list[str]:
-        name = getattr(error, "name", None) if isinstance(error, NameError) else None
-        if name is None or name not in self.shell.user_ns:
-            return []
-        return [f"{name} exists in this notebook and did not travel: `%%remote -i {name}` sends it"]
+        more = self._session.modules.lines_of if self._session is not None else None
+        return failures.shown(self.notebook, self.place, error, home, more)
 
     def _value(self, home: CellHome, follower: Follower) -> Any:
         if self._value_only:
@@ -367,26 +321,6 @@ class RemoteCell:
             self._session.ledger.forget(self._capture.digests)
             self._session.ambient.forget()
             self._session.modules.forget()
-
-    def _lines_of(self, file: str) -> Sequence[str] | None:
-        known = self.notebook.cells.get(file)
-        if known is not None:
-            return known[1]
-        own = self._session.modules.lines_of(file) if self._session is not None else None
-        return own if own is not None else tracebacks.local_lines(file)
-
-    def _place_of(self, file: str) -> str | None:
-        known = self.notebook.cells.get(file)
-        if known is not None:
-            return f"Cell In[{known[0]}] on {self.place}"
-        try:
-            label, name = self.shell.compile.format_code_name(file)
-        except (AttributeError, TypeError, ValueError):
-            return None
-        return f"{label} {name} on {self.place}" if label == "Cell" else None
-
-    def _as_shown(self, error: BaseException) -> BaseException:
-        return tracebacks.show_as(error, tracebacks.plain(error))
 
 
 def fetch(notebook: Notebook, session: Session, name: str) -> Any:

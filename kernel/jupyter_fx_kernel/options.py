@@ -11,7 +11,7 @@ from jupyter_fx.config import nearest
 from jupyter_fx.errors import UsageError
 from jupyter_fx.ids import check_name
 
-__all__ = ["Options", "completing", "parse_cell", "parse_line"]
+__all__ = ["Options", "Parser", "completing", "names", "parse_cell", "parse_line"]
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,11 @@ class Options:
         return sorted(_takes_value(_parser("%%remote")))
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Raises instead of leaving the process."""
 
     def error(self, message: str) -> NoReturn:
+        """Say in one sentence what is wrong with the line."""
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown == message:
             raise UsageError(f"{self.prog}: {message.removeprefix('argument ')}")
@@ -63,18 +64,19 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
-    if bad := [name for name in names if not name.isidentifier()]:
+def names(text: str) -> tuple[str, ...]:
+    """The names of `a,b`. Raises what argparse wants for something else."""
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if bad := [name for name in found if not name.isidentifier()]:
         raise argparse.ArgumentTypeError(f"{bad[0]!r} is no variable name: write -i a,b")
-    return names
+    return found
 
 
-def _parser(program: str) -> _Parser:
-    parser = _Parser(prog=program, add_help=False, allow_abbrev=False)
+def _parser(program: str) -> Parser:
+    parser = Parser(prog=program, add_help=False, allow_abbrev=False)
     add = parser.add_argument
-    add("-i", "--inputs", type=_names, action="append", default=[], metavar="a,b")
-    add("-o", "--outputs", type=_names, action="append", default=[], metavar="x,y")
+    add("-i", "--inputs", type=names, action="append", default=[], metavar="a,b")
+    add("-o", "--outputs", type=names, action="append", default=[], metavar="x,y")
     add("--no-capture", action="store_true")
     add("--bg", action="store_true")
     add("--name", default="")

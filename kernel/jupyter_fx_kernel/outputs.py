@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import codecs
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from jupyter_fx.payload import Replay, value_of
 from jupyter_fx.protocol.messages import Event, EventKind
 from jupyter_fx_kernel.screens import streams_of
 
 __all__ = ["Outputs", "Replay", "value_of"]
-
-
-class Replay:
-    """A value that stayed there, shown by the representation that was made there."""
-
-    def __init__(self, data: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
-        self._data = dict(data)
-        self._metadata = dict(metadata)
-
-    def _repr_mimebundle_(self, **_options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        return self._data, self._metadata
-
-    def __repr__(self) -> str:
-        return str(self._data.get("text/plain", "<a remote value>"))
-
-
-def value_of(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> Any:
-    """The value of a last expression: plain data itself when its text says exactly what it is, else a Replay."""
-    text = data.get("text/plain")
-    if set(data) == {"text/plain"} and isinstance(text, str) and len(text) < 1 << 16:
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return Replay(data, metadata)
-        if repr(value) == text:
-            return value
-    return Replay(data, metadata)
 
 
 class Outputs:
@@ -61,6 +34,11 @@ class Outputs:
         """How often something was shown."""
         self.before: Callable[[], None] = lambda: None
         """Called before anything is shown."""
+
+    def move_to(self, shell: Any) -> None:
+        """Write through another shell from now on."""
+        self.flush()
+        self._shell = shell
 
     def put(self, event: Event) -> None:
         """Show one event of kind STDOUT, STDERR or DISPLAY; others are none of its business."""

@@ -45,12 +45,12 @@ _INTERRUPT = object()
 class Follower:
     """One per cell. `put` and `finish` may be called from any thread, `follow` from one."""
 
-    def __init__(self, shell: Any, card: Card, *, rich: bool) -> None:
+    def __init__(self, shell: Any, card: Card, *, rich: bool, mark: str = "") -> None:
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._began = time.monotonic()
+        self._began = time.monotonic() - max(0.0, time.time() - card.submitted)
         self.card = card
         self.outputs = Outputs(shell)
-        self.view = CardView(card, shell.display_pub.publish, rich=rich, outputs=self.outputs)
+        self.view = CardView(card, shell.display_pub.publish, rich=rich, outputs=self.outputs, mark=mark)
         self.outputs.before = self.view.clear
         self._said: tuple[Any, ...] = ()
         self._refreshed = 0.0
@@ -67,14 +67,24 @@ class Follower:
         """The task's future is done."""
         self._queue.put(_DONE)
 
-    def follow(self, interrupt: Callable[[], None]) -> bool:
-        """Show what comes until the task is done; `interrupt` passes a KeyboardInterrupt on. False: the user left."""
+    def move_to(self, screen: Any) -> None:
+        """Go on showing through another screen; called between two followings."""
+        self.outputs.move_to(screen)
+        self.view.move_to(screen.display_pub.publish)
+
+    def follow(self, interrupt: Callable[[], None] | None) -> bool:
+        """Show what comes until the task is done; `interrupt` passes a KeyboardInterrupt on. False: the user left.
+
+        Without `interrupt` the first one leaves, and the task hears nothing of it.
+        """
         with self._interrupts_as_words():
             while True:
                 word = self._next()
                 if word is _DONE:
                     return True
                 if word is _INTERRUPT:
+                    if interrupt is None:
+                        return False
                     self.interrupts += 1
                     self.card.interrupts = self.interrupts
                     interrupt()

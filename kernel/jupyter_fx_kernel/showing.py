@@ -25,7 +25,10 @@ _MOVING = ("as_of", "elapsed")
 
 
 class CardView:
-    """Shows one card through IPython's display publisher, beside the outputs of its cell."""
+    """Shows one card through IPython's display publisher, beside the outputs of its cell.
+
+    `mark` tells several cards of one task apart: the one under its cell, and those where somebody came back to it.
+    """
 
     def __init__(
         self,
@@ -34,8 +37,10 @@ class CardView:
         *,
         rich: bool,
         outputs: Outputs | None = None,
+        mark: str = "",
     ) -> None:
         self._card = card
+        self._mark = mark
         self._publish = publish
         self._rich = rich
         self._outputs = outputs
@@ -51,6 +56,10 @@ class CardView:
     def shown(self) -> bool:
         """Whether the card can be seen."""
         return bool(self._shown) or self._drawn
+
+    def move_to(self, publish: Callable[..., Any]) -> None:
+        """Publish by another function from now on."""
+        self._publish = publish
 
     def refresh(self, *, force: bool = False) -> None:
         """Show what changed, if it is time to show anything."""
@@ -100,7 +109,7 @@ class CardView:
 
     @property
     def _display_id(self) -> str:
-        return f"fx-{self._card.task_id}" + (f"-{self._moved}" if self._moved else "")
+        return f"fx-{self._card.task_id}{self._mark}" + (f"-{self._moved}" if self._moved else "")
 
     def _move(self) -> None:
         # A display cannot be moved: the first one is emptied, another one takes its place.

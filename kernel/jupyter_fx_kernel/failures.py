@@ -1,0 +1,112 @@
+"""What is raised here for a cell that failed there: the original exception, drawn with the frames of the other side."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jupyter_fx.errors import InfrastructureError, RemoteError
+from jupyter_fx.payload.cells import CellHome
+from jupyter_fx_kernel import tracebacks
+from jupyter_fx_kernel.session import Notebook
+
+__all__ = ["as_said", "shown"]
+
+_FILE = re.compile(r'File "(<fx-cell:[^>"]*>)"')
+_COUNT = re.compile(r"<fx-cell:[0-9a-f]+-(\d+)>")
+_SAID_THERE = "It was raised there:"
+"""How the note begins that holds the remote traceback as text; here the traceback is shown instead."""
+
+
+def as_said(error: BaseException) -> BaseException:
+    """`error`, shown as what it says."""
+    return tracebacks.show_as(error, tracebacks.plain(error))
+
+
+Lines = Callable[[str], Sequence[str] | None]
+
+
+def shown(
+    notebook: Notebook, place: str, error: BaseException, home: CellHome, more: Lines | None = None
+) -> BaseException:
+    """The exception to raise for a cell that ran at the endpoint `place`; `more` knows lines of further files."""
+    source = Source(notebook, place, more)
+    if isinstance(error, InfrastructureError):
+        source.in_cells_words(error)
+    if home.record is None:
+        return as_said(error)
+    error.__cause__ = None
+    error.__notes__ = [note for note in getattr(error, "__notes__", ()) if not note.startswith(_SAID_THERE)]
+    if home.record.get("etype") == "SystemExit":
+        return tracebacks.as_exit(notebook.shell, str(home.record.get("message", "")))
+    if isinstance(error, RemoteError):
+        error = _of_its_type(notebook, error)
+    said = dict(home.record)
+    if isinstance(error, InfrastructureError):
+        said |= {"etype": type(error).__name__, "message": error.message}
+    lines = tracebacks.render(said, source.lines, source.place)
+    return tracebacks.show_as(error, lines + _hint(notebook, error))
+
+
+class Source:
+    """What this notebook knows of the code in a traceback: the lines of cells, and what to call them."""
+
+    def __init__(self, notebook: Notebook, endpoint: str, more: Lines | None = None) -> None:
+        self._notebook, self._endpoint, self._more = notebook, endpoint, more
+
+    def lines(self, file: str) -> Sequence[str] | None:
+        """The lines of a cell or a module of this notebook."""
+        known = self._notebook.cells.get(file)
+        if known is not None:
+            return known[1]
+        own = self._more(file) if self._more is not None else None
+        return own if own is not None else tracebacks.local_lines(file)
+
+    def place(self, file: str) -> str | None:
+        """What a cell is called; None for what is no cell."""
+        known = self._notebook.cells.get(file)
+        if known is not None:
+            return f"Cell In[{known[0]}] on {self._endpoint}"
+        elsewhere = _COUNT.fullmatch(file)
+        if elsewhere is not None:
+            return f"Cell In[{elsewhere[1]}] on {self._endpoint}"
+        try:
+            label, name = self._notebook.shell.compile.format_code_name(file)
+        except (AttributeError, TypeError, ValueError):
+            return None
+        return f"{label} {name} on {self._endpoint}" if label == "Cell" else None
+
+    def in_cells_words(self, error: InfrastructureError) -> None:
+        """Call cells by their numbers in what is said about a crash."""
+
+        def said(text: str) -> str:
+            return _FILE.sub(lambda found: self.place(found[1]) or found[0], text)
+
+        error.message = said(error.message)
+        error.args = (error.message,)
+        lines = error.details.get("last_lines")
+        if isinstance(lines, list):
+            error.details["last_lines"] = [said(str(line)) for line in lines]
+
+
+def _of_its_type(notebook: Notebook, error: RemoteError) -> BaseException:
+    """An exception whose pickle does not open, as one of its class all the same, where that is known here."""
+    if error.module == "__main__":
+        kind = notebook.shell.user_ns.get(error.etype)
+    else:
+        kind = getattr(sys.modules.get(error.module), error.etype, None)
+    if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+        return error
+    made: Any = kind.__new__(kind)
+    made.args = (error.message.removeprefix(f"{error.etype}: "),)
+    found: BaseException = made
+    return found
+
+
+def _hint(notebook: Notebook, error: BaseException) -> list[str]:
+    name = getattr(error, "name", None) if isinstance(error, NameError) else None
+    if name is None or name not in notebook.shell.user_ns:
+        return []
+    return [f"{name} exists in this notebook and did not travel: `%%remote -i {name}` sends it"]
