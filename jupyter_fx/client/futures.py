@@ -89,13 +89,37 @@ class TaskFuture(concurrent.futures.Future[Any]):
         if _AS_KNOWN:
             self._state: str = _base.PENDING
             self._result = self._exception = None
-            self._waiters: list[Any] = []
-            self._done_callbacks: list[Any] = []
         else:
             super().__init__()
         self._condition: Any = Turn()
         self.task_id = task_id
         self._client = client
+
+    # Lists that few futures need are made when they are asked for: thousands of empty ones are the collector's work.
+    _waiting: list[Any] | None = None
+    _calling: list[Any] | None = None
+
+    @property
+    def _waiters(self) -> Any:
+        found = self._waiting
+        if found is None:
+            found = self._waiting = []
+        return found
+
+    @_waiters.setter
+    def _waiters(self, found: list[Any]) -> None:
+        self._waiting = found
+
+    @property
+    def _done_callbacks(self) -> Any:
+        found = self._calling
+        if found is None:
+            found = self._calling = []
+        return found
+
+    @_done_callbacks.setter
+    def _done_callbacks(self, found: list[Any]) -> None:
+        self._calling = found
 
     # --- what people ask ---
 
@@ -281,11 +305,26 @@ class TaskFuture(concurrent.futures.Future[Any]):
             return
         self.outcome = outcome
         if outcome.state == TaskState.SUCCEEDED:
-            self.set_result(outcome)
+            self._succeed(outcome)
         elif outcome.state == TaskState.CANCELLED:
             self._become_cancelled()
         else:
             self.set_exception(payload.decode_error(outcome))
+
+    def _succeed(self, outcome: Outcome) -> None:
+        """`set_result`, which would make a list of those that wait in order to find it empty."""
+        with self._condition:
+            alone = _AS_KNOWN and self._waiting is None
+            if alone:
+                if self._state in _DONE:
+                    raise concurrent.futures.InvalidStateError(f"{self._state}: {self!r}")
+                self._result = outcome
+                self._state = _base.FINISHED
+                self._condition.notify_all()
+        if alone:
+            self._invoke_callbacks()
+        else:
+            self.set_result(outcome)
 
     def _fail(self, error: BaseException) -> None:
         if self._state not in _DONE:
@@ -298,7 +337,7 @@ class TaskFuture(concurrent.futures.Future[Any]):
                 owner._done(self)  # noqa: SLF001
             except Exception:
                 log.exception("the end of task %s could not be dealt with", self.task_id[-8:])
-        if self._done_callbacks:
+        if self._calling:
             super()._invoke_callbacks()  # type: ignore[misc]
 
     def _begin(self) -> bool:
