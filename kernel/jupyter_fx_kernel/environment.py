@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jupyter_fx.payload.functions import is_own
+from jupyter_fx.payload.own import is_own
 
 __all__ = ["Comparison", "Row", "compare", "imports_of", "plain", "requirements", "table", "used"]
 

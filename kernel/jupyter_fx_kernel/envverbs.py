@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_fx.errors import UsageError
+from jupyter_fx.payload.environments import describe
 from jupyter_fx.protocol.messages import TaskOptions
 from jupyter_fx_kernel import environment
 from jupyter_fx_kernel.session import Notebook
-from jupyter_fx_worker import inventory
 
 __all__ = ["env"]
 
@@ -33,7 +33,7 @@ def env(notebook: Notebook, words: Sequence[str]) -> None:
         return
     wanted = _asked(environment.used(notebook.shell.user_ns, _cells(notebook)) | _named(names))
     place = notebook.endpoint_of("")
-    here = inventory.describe(wanted, everything=bool(options))
+    here = describe(wanted, everything=bool(options))
     there = _ask(notebook, place, wanted, everything=bool(options))
     found = environment.compare(here, there, place, everything=bool(options))
     print(environment.table(found, all_rows=not options))
@@ -62,7 +62,7 @@ def _ask(notebook: Notebook, place: str, wanted: list[tuple[str, str]], *, every
     key = (place, everything, tuple(wanted))
     known = notebook.environments.get(key)
     future = notebook.client.submit_call(
-        inventory.describe,
+        describe,
         (wanted,),
         {"everything": everything, "known": known["digest"] if known else ""},
         endpoint=place,
@@ -81,7 +81,7 @@ def _ask(notebook: Notebook, place: str, wanted: list[tuple[str, str]], *, every
 
 def _freeze(notebook: Notebook, file: str) -> None:
     wanted = _asked(environment.used(notebook.shell.user_ns, _cells(notebook)))
-    sides = [inventory.describe(wanted)]
+    sides = [describe(wanted)]
     if any(version is None for _name, version in sides[0]["packages"].values()):
         sides.append(_ask(notebook, notebook.endpoint_of(""), wanted, everything=False))
     text = environment.requirements(sides, sys.version_info[:3])
