@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from jupyter_fx import payload
+from jupyter_fx.client import watchers
 from jupyter_fx.client.turns import Turn
 from jupyter_fx.errors import FxError, PayloadError, notebook_lines
 from jupyter_fx.protocol.lifecycle import TaskState
@@ -75,6 +76,7 @@ class TaskFuture(concurrent.futures.Future[Any]):
     _told = 0
     _why = ""
     _watch = 0
+    _at = 0  # of a chunk of a map that runs: items that are done
     _next_event = 0
     _on_event: OnEvent | None = None
     _bounded = False
@@ -275,6 +277,10 @@ class TaskFuture(concurrent.futures.Future[Any]):
                 self.set_running_or_notify_cancel()
         elif event.kind == EventKind.ITEMS and isinstance(event.data, dict):
             self._take_items(event.data)
+        elif event.kind == EventKind.PROGRESS and self.kind == Kind.MAP and isinstance(event.data, dict):
+            for bar in event.data.get("bars", ()):
+                if bar.get("id") == "items":
+                    self._at = min(self.items, int(bar.get("done", 0)))
         if self._on_event is not None:
             self._on_event(event)
 
@@ -399,18 +405,44 @@ def wait(
     futures: Iterable[concurrent.futures.Future[Any]],
     timeout: float | None = None,
     return_when: str = concurrent.futures.ALL_COMPLETED,
+    *,
+    card: bool = True,
 ) -> Any:
-    """`concurrent.futures.wait`: sets of those that are done and those that are not."""
+    """`concurrent.futures.wait`: sets of those that are done and those that are not.
+
+    In a notebook a card shows how they do; not with `card=False`.
+    """
     futures = list(futures)
     _flush(futures)
-    return concurrent.futures.wait(futures, timeout, return_when)
+    watcher = watchers.on_wait(futures) if card and watchers.on_wait is not None else None
+    try:
+        return concurrent.futures.wait(futures, timeout, return_when)
+    finally:
+        if watcher is not None:
+            watcher.ended()
 
 
 def as_completed(
-    futures: Iterable[concurrent.futures.Future[Any]], timeout: float | None = None
+    futures: Iterable[concurrent.futures.Future[Any]], timeout: float | None = None, *, card: bool = True
 ) -> Iterator[concurrent.futures.Future[Any]]:
-    """`concurrent.futures.as_completed`: each future as it completes; TimeoutError after `timeout` seconds."""
+    """`concurrent.futures.as_completed`: each future as it completes; TimeoutError after `timeout` seconds.
+
+    In a notebook a card shows how they do; not with `card=False`.
+    """
     futures = list(futures)
     _flush(futures)
     deadline = None if timeout is None else time.monotonic() + timeout
-    return concurrent.futures.as_completed(futures, None if deadline is None else max(0.0, deadline - time.monotonic()))
+    watcher = watchers.on_wait(futures) if card and watchers.on_wait is not None else None
+    completed = concurrent.futures.as_completed(
+        futures, None if deadline is None else max(0.0, deadline - time.monotonic())
+    )
+    return completed if watcher is None else _watched(completed, watcher)
+
+
+def _watched(
+    completed: Iterator[concurrent.futures.Future[Any]], watcher: watchers.Watcher
+) -> Iterator[concurrent.futures.Future[Any]]:
+    try:
+        yield from completed
+    finally:
+        watcher.ended()

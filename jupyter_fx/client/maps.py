@@ -9,7 +9,10 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jupyter_fx import payload
+from jupyter_fx.client import watchers
 from jupyter_fx.client.futures import TaskFuture
+from jupyter_fx.client.tally import Tally
+from jupyter_fx.client.watchers import Counts, Failure
 from jupyter_fx.errors import UsageError
 from jupyter_fx.ids import new_id
 from jupyter_fx.protocol.limits import INLINE_MAX, MAP_ITEMS_MAX
@@ -94,6 +97,7 @@ class MapResult:
         options: TaskOptions | None = None,
         chunksize: int | None = None,
         ordered: bool = True,
+        card: bool = True,
     ) -> None:
         if chunksize is not None and not 1 <= chunksize <= MAP_ITEMS_MAX:
             raise UsageError(f"chunksize is {chunksize}: use 1 to {MAP_ITEMS_MAX}, or leave it out")
@@ -119,12 +123,17 @@ class MapResult:
         self._exhausted = self._cancelled = False
         self._broken: BaseException | None = None
         self._values: dict[int, payload.Items] = {}
+        watched = watchers.on_map if card else None
+        self._tally = Tally(iterables, keep=watched is not None)
+        self._watcher: watchers.Watcher | None = None
         # The first chunks are made here, so that what cannot travel is said at once.
         for _ in range(self._ahead):
             if not self._exhausted:
                 self._step()
         if not self._exhausted:
             threading.Thread(target=self._feed, name="jupyter-fx-map", daemon=True).start()
+        if watched is not None:
+            self._watcher = watched(self)
 
     # --- what people use ---
 
@@ -195,6 +204,54 @@ class MapResult:
         """The tasks that it was cut into, so far."""
         return [future.task_id for future in self._futures]
 
+    @property
+    def name(self) -> str:
+        """What the function is called."""
+        return self._options.name or payload.name_of(self._function)
+
+    @property
+    def endpoint(self) -> str:
+        """Where it runs; empty: at the hub's default endpoint."""
+        return self._endpoint or self._client.endpoint
+
+    @property
+    def group(self) -> str:
+        """The group that its tasks have at the hub."""
+        return self._options.group
+
+    def counts(self) -> Counts:
+        """How it goes: unlike `progress` this counts what came back whether or not somebody has iterated that far."""
+        with self._change:
+            flying = list(self._flying)
+            back, failed, cancelled = self._tally.back, self._tally.failed, self._tally.cancelled
+        running = [future for future in flying if future.running()]
+        there = sum(future._at for future in running)  # noqa: SLF001
+        return Counts(self._total, back + there, len(running), failed, cancelled)
+
+    def unfinished(self) -> list[TaskFuture]:
+        """Its tasks that are on their way."""
+        with self._change:
+            return list(self._flying)
+
+    def failures(self, most: int = 20) -> list[Failure]:
+        """The first failures among what came back, with their items where these are at hand."""
+        with self._change:
+            troubled = list(self._tally.troubled)
+        found: list[Failure] = []
+        for future in troubled:
+            start, values = self._open(future)
+            for at, value in enumerate(values):
+                if type(value) is payload.ItemError and not isinstance(value.error, CancelledError):
+                    found.append(Failure(start + at, self._tally.item(start, at, star=self._star), value.error))
+                    if len(found) >= most:
+                        break
+        return sorted(found, key=lambda failure: failure.index)[:most]
+
+    @property
+    def was_cancelled(self) -> bool:
+        """Whether it was cancelled, here or elsewhere."""
+        return self._cancelled
+
     def __repr__(self) -> str:
         done, failed, total = self.progress
         of = "?" if total is None else total
@@ -215,6 +272,8 @@ class MapResult:
                 future = line[at]
             yield self._open(future)
             at += 1
+        if self._watcher is not None:
+            self._watcher.ended()
         if self._broken is not None:
             raise self._broken
 
@@ -269,6 +328,7 @@ class MapResult:
         self._weight = (len(spec.payload) if blob is None else blob.size) / len(chunk)
         with self._change:
             self._slots[future.task_id] = self._taken, len(chunk)
+            self._tally.sent(self._taken, chunk)
             self._taken += len(chunk)
             self._futures.append(future)
             self._flying.add(future)
@@ -291,6 +351,9 @@ class MapResult:
         with self._change:
             self._flying.discard(future)
             self._completed.append(future)
+            self._tally.came(future, *self._slots[future.task_id])
+            # Cancelled elsewhere (its card, the command line, another notebook) means the map: no more is submitted.
+            self._cancelled = self._cancelled or future.cancelled()
             if not self._fixed and outcome is not None and len(outcome.times) >= 5 and outcome.times[3]:
                 count = self._slots[future.task_id][1]
                 came = len(outcome.payload) if outcome.blob is None else outcome.blob.size

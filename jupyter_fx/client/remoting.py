@@ -59,11 +59,14 @@ class RemoteFunction:
         """Call it there; a TaskFuture at once."""
         return self._client.submit_call(self.function, args, kwargs, endpoint=self.endpoint, options=self.options)
 
-    def map(self, *iterables: Iterable[Any], chunksize: int | None = None, ordered: bool = True) -> MapResult:
+    def map(
+        self, *iterables: Iterable[Any], chunksize: int | None = None, ordered: bool = True, card: bool = True
+    ) -> MapResult:
         """Call it there for each item, as `map` does; a MapResult at once, to be iterated while the calls run.
 
         Several calls travel as one task. Without `chunksize` their number follows how long they take. With
-        `ordered=False` results come as they are finished.
+        `ordered=False` results come as they are finished. In a notebook a card shows how it goes; not with
+        `card=False`.
         """
         if not iterables:
             raise UsageError("map needs something to map over")
@@ -75,6 +78,7 @@ class RemoteFunction:
             options=self.options,
             chunksize=chunksize,
             ordered=ordered,
+            card=card,
         )
 
     def using(self, **changes: Any) -> RemoteFunction:

@@ -252,12 +252,14 @@ class FakeHub:
             payload += b"".join(self.outcomes[task_id].payload for task_id in options.inputs)
         printed = io.StringIO()
         times = [time.time()] * 4
+        usage = None
         try:
             function = envelope.loads(self.functions[spec.function])[1]
             header, value = inputs.loads(bytearray(payload))
             with contextlib.redirect_stdout(printed):
                 if spec.kind == Kind.MAP:
-                    run = b"".join(self._map(function, value, star=bool(header.get("star"))))
+                    packed, failed = self._map(function, value, star=bool(header.get("star")))
+                    run, usage = b"".join(packed), {"items": len(value), "failed": failed}
                     self._event(spec.task_id, EventKind.ITEMS, {"first": 0, "count": len(value), "payload": run})
                     pieces: list[Any] = []
                 else:
@@ -268,10 +270,10 @@ class FakeHub:
             error = ErrorInfo(type(caught).__name__, str(caught))
         if printed.getvalue():
             self._event(spec.task_id, EventKind.STDOUT, printed.getvalue().encode())
-        return Outcome(spec.task_id, state, b"".join(pieces), error, times=[*times, time.time()])
+        return Outcome(spec.task_id, state, b"".join(pieces), error, times=[*times, time.time()], usage=usage)
 
     @staticmethod
-    def _map(function: Any, items: list[Any], *, star: bool) -> list[Any]:
+    def _map(function: Any, items: list[Any], *, star: bool) -> tuple[list[Any], int]:
         values: list[Any] = []
         bad: dict[str, int] = {}
         for at, item in enumerate(items):
@@ -280,4 +282,4 @@ class FakeHub:
             except Exception as error:  # noqa: BLE001 an item's error is its outcome
                 bad[str(at)] = at
                 values.append(errors.item_record(error))
-        return envelope.dumps(values, "results", **({"errors": bad} if bad else {}))
+        return envelope.dumps(values, "results", **({"errors": bad} if bad else {})), len(bad)

@@ -15,13 +15,14 @@ def load_ipython_extension(ipython: Any) -> None:
     import atexit
 
     from jupyter_fx.client import default_client
-    from jupyter_fx_kernel import tracebacks
+    from jupyter_fx_kernel import mapcard, tracebacks
     from jupyter_fx_kernel.magics import FxMagics
 
     magics = FxMagics(ipython, default_client)
     ipython.register_magics(magics)
     ipython.events.register("pre_run_cell", magics.before_cell)
     magics.completion.install()
+    mapcard.install(ipython)
     if not ipython.custom_exceptions:
         # IPython shows the frames of whoever raised a SyntaxError; the cell's own line is all that matters here.
         ipython.set_custom_exc((tracebacks.CellSyntaxError,), tracebacks.show_syntax_error)
@@ -30,6 +31,9 @@ def load_ipython_extension(ipython: Any) -> None:
 
 def unload_ipython_extension(ipython: Any) -> None:
     """Close this notebook's sessions and take the magics away."""
+    from jupyter_fx_kernel import mapcard
+
+    mapcard.uninstall()
     magics = ipython.magics_manager.registry.pop("FxMagics", None)
     for kind, name in (("cell", "remote"), ("line", "remote"), ("line", "fx")):
         ipython.magics_manager.magics[kind].pop(name, None)
