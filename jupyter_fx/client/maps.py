@@ -164,6 +164,7 @@ class MapResult:
             elif errors:
                 yield value.error
             else:
+                self._show()
                 raise self._noted(value.error)
 
     def wait(self) -> MapResult:
@@ -263,19 +264,25 @@ class MapResult:
         """(index of the first item, values) of each chunk, in order or as they finish."""
         at = 0
         line = self._futures if self._ordered else self._completed
-        while True:
-            with self._change:
-                while len(line) <= at and not (self._exhausted and (self._ordered or not self._flying)):
-                    self._change.wait()
-                if len(line) <= at:
-                    break
-                future = line[at]
-            yield self._open(future)
-            at += 1
-        if self._watcher is not None:
-            self._watcher.ended()
+        try:
+            while True:
+                with self._change:
+                    while len(line) <= at and not (self._exhausted and (self._ordered or not self._flying)):
+                        self._change.wait()
+                    if len(line) <= at:
+                        break
+                    future = line[at]
+                yield self._open(future)
+                at += 1
+        finally:
+            self._show()
         if self._broken is not None:
             raise self._broken
+
+    def _show(self) -> None:
+        """Whoever iterates goes on, or is interrupted: what is so now is to be seen now."""
+        if self._watcher is not None:
+            self._watcher.ended()
 
     def _open(self, future: TaskFuture) -> tuple[int, payload.Items]:
         start, count = self._slots[future.task_id]

@@ -20,6 +20,8 @@ from jupyter_fx_kernel.snapshot import MIME
 
 __all__ = ["CardView"]
 
+_NOTHING = {"text/html": "", "text/plain": ""}
+"""What is left where a card was: exporters complain of a display without any form."""
 _MOVING = ("as_of", "elapsed")
 """Fields that say nothing by themselves: a card that only they make different is the same."""
 
@@ -113,7 +115,7 @@ class CardView:
 
     def _move(self) -> None:
         # A display cannot be moved: the first one is emptied, another one takes its place.
-        self._publish({}, {}, transient={"display_id": self._display_id}, update=True)
+        self._publish(_NOTHING, {}, transient={"display_id": self._display_id}, update=True)
         self._moved += 1
         self._shown = {}
         self.refresh(force=True)
