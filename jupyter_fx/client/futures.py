@@ -68,6 +68,7 @@ class TaskFuture(concurrent.futures.Future[Any]):
     name: str = ""
     items: int = 0
     """Of a chunk of a map: how many items it has."""
+    _fx_handle_ = True
     outcome: Outcome | None = None
     """How the task ended, as the hub told it; None before."""
 

@@ -208,18 +208,20 @@ class HubClient:
         task_id: str | None = None,
         endpoint: str = "",
     ) -> TaskFuture:
-        """Submit a cell, given as a `cell` envelope (bytes, or its pieces), to a session; "" with an endpoint: a
-        stateless one.
+        """Submit a cell, given as a `cell` envelope (bytes, its pieces, or `Encoded`), to a session; "" with an
+        endpoint: a stateless one.
 
         `on_event` gets every event in order on the client's thread and must not wait. The future's `result()` is the
         raw Outcome, whose payload is the `names` or `result` envelope; it raises the cell's error.
         """
-        pieces = [envelope] if isinstance(envelope, (bytes, bytearray, memoryview)) else list(envelope)
-        size = sum(memoryview(piece).nbytes for piece in pieces)
+        encoded = envelope
+        if not isinstance(envelope, payload.Encoded):
+            pieces = [envelope] if isinstance(envelope, (bytes, bytearray, memoryview)) else list(envelope)
+            encoded = payload.Encoded(pieces, sum(memoryview(piece).nbytes for piece in pieces), [])
         session_id = session.session_id if isinstance(session, SessionHandle) else session
         prepared = self.prepare(
             None,
-            payload.Encoded(pieces, size, []),
+            encoded,
             kind=Kind.CELL,
             endpoint=endpoint if session_id == "" else "",
             session=session_id,

@@ -21,6 +21,8 @@ class Ref:
     `size` is its bytes, `summary` what is known of it (type, shape …); `drop()` lets it be forgotten there.
     """
 
+    _fx_handle_ = True
+
     def __init__(self, task_id: str, *, client: HubClient, info: RefInfo) -> None:
         self.task_id = task_id
         self.ref_id = info.ref_id

@@ -17,6 +17,7 @@ class Entry:
     __slots__ = (
         "accepted",
         "cancelled",
+        "files",
         "kept",
         "manager",
         "needs",
@@ -48,6 +49,8 @@ class Entry:
         self.size = len(task.payload)
         self.needs: set[str] = set()
         """Digests of blobs that must come before it can be placed."""
+        self.files: dict[str, str] = {}
+        """Files of refs that it takes, as they were found for it."""
         self.placed = False
         """Whether the manager has it (where there are many: one of them, or it waits for room at one)."""
         self.manager = ""

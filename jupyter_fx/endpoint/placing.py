@@ -54,11 +54,13 @@ class Placing:
                 digest = one.removeprefix(_FUNCTION_BLOB)
                 self._functions.add(digest)
                 out += [LoadFunction(digest, event.path), *self.arrived(digest)]
-        out += self.arrived(event.digest)
         if event.digest.startswith(_REF):
-            # A ref may be dropped between two tasks: each asks anew.
+            # A ref may be dropped between two tasks: each asks anew, once.
             del self._files[event.digest]
-        return out
+            for one in self._fetching.get(event.digest, ()):
+                if (entry := self._tasks.get(one)) is not None:
+                    entry.files[event.digest] = event.path
+        return out + self.arrived(event.digest)
 
     def wait(self, entry: Entry, key: str) -> None:
         """It must not be placed before `key` has arrived."""
@@ -78,7 +80,7 @@ class Placing:
                 )
                 continue
             for key, source in self._sources(task):
-                if key not in self._files:
+                if key not in self._files and key not in entry.files:
                     entry.needs.add(key)
                     waiting = self._fetching.setdefault(key, [])
                     if not waiting:
@@ -145,7 +147,9 @@ class Placing:
         if blob is None and not task.inputs:
             return work
         parts: list[bytes | str] = [self._files[blob.digest] if blob is not None else task.payload]
-        parts += [self._files[key] if (key := _key(one)) else one.payload for one in task.inputs]
+        parts += [
+            (entry.files.get(key) or self._files[key]) if (key := _key(one)) else one.payload for one in task.inputs
+        ]
         if len(parts) == 1 and isinstance(parts[0], str):
             work.path, work.payload = parts[0], b""
             return work

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from jupyter_fx.payload.diagnose import diagnose
 from jupyter_fx.payload.functions import EncodedFunction, encode_function, name_of
-from jupyter_fx.payload.inputs import as_input
+from jupyter_fx.payload.inputs import as_input, takes_inputs
 from jupyter_fx.payload.outcomes import (
     ItemError,
     Items,
@@ -38,5 +38,6 @@ __all__ = [
     "lost_item",
     "name_of",
     "remote_traceback",
+    "takes_inputs",
     "value_of",
 ]

@@ -9,15 +9,27 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from jupyter_fx.errors import PayloadError
-from jupyter_fx.payload import own
+from jupyter_fx.payload import inputs, own
 from jupyter_fx.payload.outcomes import decode_error
 from jupyter_fx.payload.sizes import too_big
+from jupyter_fx.payload.values import Encoded
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.limits import BLOB_MAX, HOME_LIMIT
 from jupyter_fx.protocol.messages import Outcome
 from jupyter_fx_worker import aliases, ambient, binding, envelope, names, usermodules
 
-__all__ = ["Ambient", "CellHome", "Pickled", "bind", "decode_cell", "encode_cell", "estimate", "parts", "pickled"]
+__all__ = [
+    "Ambient",
+    "CellHome",
+    "Pickled",
+    "bind",
+    "decode_cell",
+    "encode_cell",
+    "encode_keep",
+    "estimate",
+    "parts",
+    "pickled",
+]
 
 bind = binding.bind
 Ambient = ambient.Ambient
@@ -30,6 +42,7 @@ class CellHome:
     """What a cell left: `values` by name; `stay` describes those that did not come, `why`; `deleted` are gone there.
 
     `modules`: modules that the cell imported, by the names that it gave them.
+    `same`: names that stand for the object that they stood for before the cell.
     `ambient`: generators and display options that were changed there.
     `record` and `error` are set when the cell failed: the error record of docs/worker-protocol.md and what to raise.
     `problem` says why the values could not be opened here.
@@ -40,6 +53,7 @@ class CellHome:
     why: dict[str, str] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
     bind: list[str] = field(default_factory=list)
+    same: list[str] = field(default_factory=list)
     modules: dict[str, str] = field(default_factory=dict)
     ambient: dict[str, Any] = field(default_factory=dict)
     record: Mapping[str, Any] | None = None
@@ -68,8 +82,15 @@ def pickled(value: Any, namespace: dict[str, Any], found: list[types.FunctionTyp
     """`value` as it would travel. envelope.TooBig above the limit of a blob.
 
     Functions that live in `namespace`, the notebook's, travel without their globals, and are appended to `found`:
-    what they read has to travel too.
+    what they read has to travel too. This is for knowing a value again: a Ref in it is named at the pickle's end.
     """
+    with inputs.collecting() as wanted:
+        done = _pickled(value, namespace, found)
+    # A placeholder is the same for every Ref: the pickle alone would not tell one from another.
+    return done._replace(data=done.data + " ".join(wanted).encode()) if wanted else done
+
+
+def _pickled(value: Any, namespace: dict[str, Any], found: list[types.FunctionType] | None = None) -> Pickled:
     with envelope.sharing(namespace) as met, envelope.collecting_modules() as modules:
         data, buffers, code = envelope.pickled(value, BLOB_MAX)
     if isinstance(value, types.ModuleType):
@@ -91,26 +112,34 @@ def encode_cell(
     silent: bool = False,
     around: Mapping[str, Any] | None = None,
     modules: Sequence[own.Entry] = (),
-) -> Sequence[envelope.Buffer]:
+) -> Encoded:
     """A `cell` envelope in pieces; large buffers are not copied. Names that share objects go on sharing them there.
 
-    `around` is what `Ambient.changed` told; `modules` are those of the user's own that have to be there first.
+    `around` is what `Ambient.changed` told; `modules` are those of the user's own that have to be there first. A Ref
+    anywhere in the values stands for its value.
     """
     first = {usermodules.NAME: own.Bringing(modules)} if modules else {}
     try:
-        with envelope.sharing_memory(values.values()):
-            data, buffers, code, _ = pickled(
+        with inputs.collecting() as wanted, envelope.sharing_memory(values.values()):
+            data, buffers, code, _ = _pickled(
                 {**first, **values, **({ambient.NAME: around} if around else {})}, namespace
             )
     except envelope.TooBig:
         raise too_big("what this cell takes along", dict(values)) from None
     header = {"source": source, "filename": filename, "count": count, "want": list(want), "home_limit": home_limit}
     header |= {"silent": silent, "bind": [], "made": envelope.versions(), **({"code": True} if code else {})}
+    header |= {"refs": len(wanted)} if wanted else {}
     pieces = envelope.assemble(data, buffers, "cell", header)
     size = envelope.size_of(pieces)
     if size > BLOB_MAX:
         raise too_big("what this cell takes along", dict(values), size)
-    return pieces
+    return Encoded(pieces, size, wanted)
+
+
+def encode_keep(name: str) -> Encoded:
+    """A cell that runs nothing: its result is the session's variable `name`."""
+    pieces = envelope.dumps({}, "cell", keep=name)
+    return Encoded(pieces, envelope.size_of(pieces), [])
 
 
 def decode_cell(outcome: Outcome) -> CellHome:
@@ -126,7 +155,7 @@ def decode_cell(outcome: Outcome) -> CellHome:
             home.problem = f"what the cell assigned cannot be opened here: {type(problem).__name__}: {problem}"
     home.stay, home.why = dict(header.get("stay") or {}), dict(header.get("why") or {})
     home.deleted, home.bind = list(header.get("deleted") or ()), list(header.get("bind") or ())
-    home.modules = dict(header.get("modules") or {})
+    home.modules, home.same = dict(header.get("modules") or {}), list(header.get("same") or ())
     if header.get("k") == "error":
         home.record = header
         if isinstance(opened, tuple) and len(opened) == 2:

@@ -11,7 +11,7 @@ from typing import Any
 from jupyter_fx.errors import PayloadError
 from jupyter_fx_worker import inputs as worker_inputs
 
-__all__ = ["as_input", "collecting"]
+__all__ = ["as_input", "collecting", "takes_inputs"]
 
 
 class _Local(threading.local):
@@ -31,6 +31,11 @@ def collecting() -> Iterator[list[str]]:
         yield wanted
     finally:
         _local.wanted = before
+
+
+def takes_inputs() -> bool:
+    """Whether what is pickled now may stand for the result of a task."""
+    return _local.wanted is not None
 
 
 def as_input(task_id: str, what: str) -> tuple[Any, ...]:

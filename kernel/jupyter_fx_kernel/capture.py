@@ -67,7 +67,9 @@ class Capture:
 class Ledger:
     """What one session holds of this notebook's names, by digest. A new session starts with an empty one."""
 
-    def __init__(self) -> None:
+    def __init__(self, session: str = "") -> None:
+        self.session = session
+        """Its id; empty for a worker of the pool."""
         self._there: dict[str, str] = {}
         self._unstable: dict[str, int] = {}
         self._conflicts: dict[str, str] = {}
@@ -204,11 +206,10 @@ class _Taking:
         """Take it along if it has to be; returns the notebook's functions inside of it."""
         name, value = self.name, self.value
         place = getattr(value, "_fx_place_", None)
-        if place is not None and place.name == name:
-            place.check()
+        if place is not None and place.is_in(ledger.session, name):
             done.items.append(Item(name, place.kind, 0, "there", "stayed where it was made"))
             return []
-        kind = summary(value)
+        kind = summary(value) if place is None else f"a reference to {place.kind}"
         functions: list[types.FunctionType] = []
         try:
             pickled = pickler(value, functions)

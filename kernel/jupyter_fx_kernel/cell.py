@@ -26,7 +26,7 @@ from jupyter_fx_kernel.mentions import Mentions, mentions
 from jupyter_fx_kernel.modules import Served, come_home
 from jupyter_fx_kernel.options import Options
 from jupyter_fx_kernel.outputs import Replay, value_of
-from jupyter_fx_kernel.refs import LARGER, Place, RemoteValue, size_text
+from jupyter_fx_kernel.refs import LARGER, Place, RemoteValue, pickling, size_text
 from jupyter_fx_kernel.running import Follower
 from jupyter_fx_kernel.screens import is_rich
 from jupyter_fx_kernel.session import Notebook, Session
@@ -53,12 +53,15 @@ class RemoteCell:
         self.place = notebook.endpoint_of(options.endpoint)
         self.stores: frozenset[str] = frozenset()
         self._value_only = value_only
+        self.fetches = False
+        """Whether it runs nothing and only brings its outputs here."""
         self._session: Session | None = None
         self._capture = Capture()
         self._before: dict[str, Any] = {}
 
     def _pickled(self, value: Any, found: list[FunctionType]) -> Pickled:
-        return pickled(value, self.shell.user_ns, found)
+        with pickling(self._session.session_id if self._session is not None else "", weighing=True):
+            return pickled(value, self.shell.user_ns, found)
 
     # --- before anything travels ---
 
@@ -124,18 +127,19 @@ class RemoteCell:
             notebook.notices.append(f"edited here, and loaded anew there: {', '.join(edited)}")
         self._before = {name: self.shell.user_ns.get(name, _MISSING) for name in self.stores | set(plan.digests)}
         wanted = [VALUE] if self._value_only else list(options.outputs)
-        pieces = encode_cell(
-            plan.values,
-            namespace=self.shell.user_ns,
-            source=self.source,
-            filename=self.filename,
-            count=self.count,
-            want=wanted,
-            home_limit=HOME_LIMIT,
-            silent=self._value_only,
-            around=self._session.ambient.changed() if self._session is not None else None,
-            modules=modules,
-        )
+        with pickling(ledger.session):
+            encoded = encode_cell(
+                plan.values,
+                namespace=self.shell.user_ns,
+                source=self.source,
+                filename=self.filename,
+                count=self.count,
+                want=wanted,
+                home_limit=HOME_LIMIT,
+                silent=self._value_only,
+                around=self._session.ambient.changed() if self._session is not None else None,
+                modules=modules,
+            )
         lines = [f"%remote {options.name}"] if self._value_only else self.source.rstrip().split("\n")
         notebook.cells[self.filename] = (self.count, lines)
         task_id = new_id()
@@ -153,7 +157,7 @@ class RemoteCell:
             follower.view.refresh(force=True)
         future = notebook.client.submit_cell(
             self._session.handle if self._session is not None else "",
-            pieces,
+            encoded,
             on_event=follower.put,
             endpoint=self.place,
             task_id=task_id,
@@ -169,7 +173,9 @@ class RemoteCell:
             ledger.sent(plan.digests)
             served.sent(modules)
             self._session.names |= set(plan.values)
-            self._session.cells += 1
+            for name in plan.values:
+                self._session.assigned(name)
+            self._session.cells += not self.fetches
         follower.ask = lambda: str(future.why)
         future.add_done_callback(follower.finish)
         return future, follower
@@ -260,9 +266,8 @@ class RemoteCell:
                 )
                 continue
             user_ns[name] = value
-            if session is not None and name != VALUE:
-                session.names.add(name)
-                session.ledger.came_home(name, value, self._pickled)
+            if session is not None and name != VALUE and not self.fetches:
+                self._holds(session, name, value, same=name in home.same)
         for name, module in home.modules.items():
             if not (background and self._changed_here(name)):
                 come_home(user_ns, name, module)
@@ -271,6 +276,7 @@ class RemoteCell:
         for name in home.deleted:
             if session is not None:
                 session.names.discard(name)
+                session.assigned(name)
                 session.ledger.forget([name])
             if name in self.stores or name in self._capture.digests:
                 user_ns.pop(name, None)
@@ -279,6 +285,13 @@ class RemoteCell:
         for name in self.options.outputs:
             if name in home.why and name not in home.stay:
                 card.notices.append(f"-o {name}: {home.why[name]}")
+
+    def _holds(self, session: Session, name: str, value: Any, *, same: bool) -> None:
+        """The session has what came home; `same`: it is the object that the name stood for before."""
+        session.names.add(name)
+        if not same:
+            session.assigned(name)
+        session.ledger.came_home(name, value, self._pickled)
 
     def _stays(self, name: str, described: dict[str, Any], why: str, card: Card) -> None:
         session = self._session
@@ -290,14 +303,24 @@ class RemoteCell:
         session.ledger.forget([name])
         if name != VALUE:
             session.names.add(name)
+        known = self.shell.user_ns.get(name)
+        if described.get("same") and isinstance(known, RemoteValue):
+            old = known._fx_place_
+            if old.is_in(session.session_id, name):
+                # The object that it stands for has changed, as all that stands for it.
+                known.described = dict(described)
+                return
         place = Place(
             name=name,
             session=session.session_id,
             endpoint=session.endpoint,
             kind=str(described.get("type", "object")),
             cell=f"In[{self.count}]",
+            version=session.assigned(name),
             alive=lambda: session.alive,
+            current=lambda: session.versions.get(name, 0),
             fetch=lambda wanted: fetch(self.notebook, session, wanted),
+            keep=lambda wanted: self.notebook.keep(session, wanted).task_id,
         )
         self.shell.user_ns[name] = RemoteValue(place, described, why)
         if name != VALUE:
@@ -329,6 +352,7 @@ def fetch(notebook: Notebook, session: Session, name: str) -> Any:
         endpoint=session.endpoint, session=session.name, outputs=(name,), capture=False, name=f"{name}.get()"
     )
     cell = RemoteCell(notebook, options, "")
+    cell.fetches = True
     user_ns = notebook.shell.user_ns
     kept = user_ns.get(name)
     try:

@@ -8,18 +8,20 @@ import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from jupyter_fx.client import HubClient, SessionHandle
+from jupyter_fx.client import HubClient, SessionHandle, TaskFuture
 from jupyter_fx.errors import FxError, UsageError
 from jupyter_fx.ids import new_id
-from jupyter_fx.payload.cells import Ambient
-from jupyter_fx.protocol.messages import SessionSpec
+from jupyter_fx.payload.cells import Ambient, encode_keep
+from jupyter_fx.protocol.messages import SessionSpec, TaskOptions, Watch
 from jupyter_fx_kernel.capture import Ledger
 from jupyter_fx_kernel.modules import Served
 
 __all__ = ["Notebook", "Session", "kernel_id_of"]
 
+_SAME_WITHIN = 5.0
+"""Seconds that a worker has for finding out whether a value is still the one that was kept."""
 _NAMES_KEPT = 10.0
 _NAMES_WITHIN = 0.3
 _CONNECTION_FILE = re.compile(r"kernel-(.+)\.json$")
@@ -42,6 +44,16 @@ def kernel_id_of(shell: Any) -> str:
     return found.group(1) if found else f"process-{os.getpid()}"
 
 
+class Kept(NamedTuple):
+    """A variable that its endpoint keeps. `cells`: how many cells its session had been given by then."""
+
+    task: TaskFuture
+    version: int
+    cells: int
+    asked: bool
+    """Whether the user asked for it; else it was an argument of a call outside of the session."""
+
+
 class Session:
     """One remote session of this notebook, and what it holds of the notebook's names."""
 
@@ -49,13 +61,16 @@ class Session:
         self.handle = handle
         self.endpoint = endpoint
         self.name = name
-        self.ledger = Ledger()
+        self.ledger = Ledger(str(handle.session_id))
         self.ambient = Ambient()
         self.modules = Served()
         self.names: set[str] = set()
         """Variables that are known to live there."""
         self.table: dict[str, dict[str, Any]] = {}
         """What its worker told of them last."""
+        self.versions: dict[str, int] = {}
+        """How many objects each name has stood for, as far as is known."""
+        self.kept: dict[str, Kept] = {}
         self.cells = 0
         self.lost = ""
 
@@ -63,6 +78,11 @@ class Session:
     def session_id(self) -> str:
         """Its id at the hub."""
         return str(self.handle.session_id)
+
+    def assigned(self, name: str) -> int:
+        """The name stands for another object now; its version."""
+        self.versions[name] = version = self.versions.get(name, 0) + 1
+        return version
 
     @property
     def alive(self) -> bool:
@@ -159,6 +179,36 @@ class Notebook:
         """(kernel, epoch, name) is a lease: the same name at a second endpoint needs another."""
         taken = any(key[1] == name and key[0] != endpoint and s.alive for key, s in self.sessions.items())
         return f"{name}-{endpoint}"[:63].rstrip("-") if taken else name
+
+    def keep(self, session: Session, name: str, *, asked: bool = False) -> TaskFuture:
+        """Have the session's endpoint keep the variable as it is now; the task whose result it is.
+
+        What is kept already is used again as long as it is the same: the worker says so, when a cell has run since.
+        """
+        version, old = session.versions.get(name, 0), session.kept.get(name)
+        if old is not None and old.version == version and not (old.task.done() and old.task.exception()):
+            same = old.cells == session.cells
+            if not same and old.task.done():
+                answer, _why = session.handle.ask("unchanged", {"name": name}, within=_SAME_WITHIN)
+                same = bool(answer.get("same"))
+            if same:
+                session.kept[name] = old._replace(cells=session.cells, asked=old.asked or asked)
+                return old.task
+        options = TaskOptions(name=f"keep {name}", result_max=1, origin={"kernel_id": self.kernel_id})
+        task = self.client.submit_cell(session.handle, encode_keep(name), options=options, watch=Watch.STATES)
+        session.kept[name] = Kept(task, version, session.cells, asked)
+        if old is not None and not old.asked:
+            self._drop_kept(old.task.task_id)
+        return task
+
+    def _drop_kept(self, task_id: str) -> None:
+        """Nobody asked for it to be kept: let it be forgotten if no task could take it any more."""
+        try:
+            active = self.client.request("tasks.list", {"state": "active", "limit": 2})["tasks"]
+            if all(str(info.get("name") or "").startswith("keep ") for info in active):
+                self.client.request("refs.drop", {"ref_id": task_id})
+        except FxError:
+            return  # its endpoint forgets it by itself, later
 
     def close(self, asked: str, name: str, *, kill: bool = False) -> Session:
         """Close the session. Raises UsageError when there is none."""

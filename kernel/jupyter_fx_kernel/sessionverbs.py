@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jupyter_fx.errors import UsageError
 from jupyter_fx_kernel import namespace
-from jupyter_fx_kernel.refs import RemoteValue
+from jupyter_fx_kernel.refs import KeptValue, RemoteValue, size_text
 from jupyter_fx_kernel.session import Notebook
 
 __all__ = ["WORDS", "close", "keep", "keepable", "session", "who"]
@@ -31,19 +31,58 @@ def keepable(notebook: Notebook) -> list[str]:
 
 
 def keep(notebook: Notebook, words: Sequence[str]) -> None:
-    """Bring values that stayed home, for a session that ends takes them along."""
-    from jupyter_fx_kernel.cell import fetch
-
+    """Have endpoints keep values beyond the end of their session, or find again what they keep."""
+    if not words:
+        _list_kept(notebook)
     for name in words:
         value = notebook.shell.user_ns.get(name)
-        if not isinstance(value, RemoteValue):
-            raise UsageError(f"%fx keep {name}: {name} is no remote value of this notebook; `%fx who` lists them")
-        place = value._fx_place_
-        session = next((s for s in notebook.sessions.values() if s.session_id == place.session), None)
+        kept = _find_kept(notebook, name) if value is None else _keep(notebook, name, value)
+        notebook.shell.user_ns[name] = kept
+        print(f"{name} ({size_text(kept.size)}) is kept by {kept.endpoint}, whatever becomes of its session")
+
+
+def _keep(notebook: Notebook, name: str, value: object) -> KeptValue:
+    if isinstance(value, KeptValue):
+        return value
+    place = value._fx_place_ if isinstance(value, RemoteValue) else None
+    if place is None:
+        session = notebook.find("", "main")
+        if session is None or name not in session.names:
+            raise UsageError(
+                f"%fx keep {name}: {name} is here and in no session of this notebook; `%fx who` lists what lives there"
+            )
+        described: dict[str, object] = {}
+    else:
         place.check()
-        if session is not None:
-            notebook.shell.user_ns[name] = fetch(notebook, session, place.name)
-            print(f"{name} is here now")
+        session = next(s for s in notebook.sessions.values() if s.session_id == place.session)
+        described = value.described if isinstance(value, RemoteValue) else {}
+    task = notebook.keep(session, place.name if place is not None else name, asked=True)
+    outcome = task.result()
+    found = notebook.client.result_ref(task.task_id, outcome.ref)
+    found.summary |= {key: described[key] for key in ("type", "shape", "dtype", "size") if described.get(key)}
+    return KeptValue(found, name, session.endpoint, place)
+
+
+def _find_kept(notebook: Notebook, name: str) -> KeptValue:
+    """What was kept under this name, perhaps before this kernel started."""
+    try:
+        task = notebook.client.attach(f"keep {name}")
+        outcome = task.result(timeout=30)
+    except UsageError:
+        raise UsageError(
+            f"%fx keep {name}: there is no such variable here, and no endpoint keeps one; `%fx keep` lists what is kept"
+        ) from None
+    endpoint = notebook.client.request("tasks.get", {"task_id": task.task_id}).get("endpoint") or ""
+    return KeptValue(notebook.client.result_ref(task.task_id, outcome.ref), name, str(endpoint))
+
+
+def _list_kept(notebook: Notebook) -> None:
+    rows = notebook.client.request("tasks.list", {"state": "SUCCEEDED", "limit": 1000})["tasks"]
+    names = {str(row["name"])[5:]: row for row in reversed(rows) if str(row.get("name") or "").startswith("keep ")}
+    for name, row in names.items():
+        print(f"{name}  kept by {row.get('endpoint')}; `%fx keep {name}` finds it again")
+    if not names:
+        print("nothing is kept; `%fx keep NAME` has an endpoint keep a value beyond the end of its session")
 
 
 def session(notebook: Notebook, words: Sequence[str]) -> None:

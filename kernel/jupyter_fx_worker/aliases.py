@@ -37,7 +37,10 @@ def parts(value: Any, limit: int = _WALK_MAX) -> set[int]:
         if id(part) in seen:
             continue
         seen.add(id(part))
-        if isinstance(part, dict):
+        if getattr(type(part), "_fx_handle_", False):
+            # It stands for a value elsewhere; what it holds here, say its client, is no part of that.
+            found.add(id(part))
+        elif isinstance(part, dict):
             found.add(id(part))
             todo += islice(part.values(), left)
         elif isinstance(part, (list, set, tuple, frozenset)):

@@ -1,4 +1,4 @@
-"""Questions about a session's variables, answered between its cells: `who`, `complete`, `inspect`.
+"""Questions about a session's variables, answered between its cells: `who`, `complete`, `inspect`, `unchanged`.
 
 They run no code of the user's beyond what IPython's own limited completer does, and take no longer than they were
 given: a timer interrupts what hangs.
@@ -6,19 +6,21 @@ given: a timer interrupts what hangs.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import resource
 import signal
 import sys
 import types
-from typing import TYPE_CHECKING, Any, Callable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
-from jupyter_fx_worker import names
+from jupyter_fx_worker import envelope, names
 
 if TYPE_CHECKING:
     from jupyter_fx_worker.cells import Session
 
-__all__ = ["answer", "size_in_memory", "who"]
+__all__ = ["answer", "fingerprint", "size_in_memory", "who"]
 
 NAMES_MAX = 2000
 MATCHES_MAX = 500
@@ -185,8 +187,25 @@ def _inspect(session: Session, args: dict[str, Any]) -> dict[str, Any]:
     return {"found": True, "data": {kind: str(text)[:TEXT_MAX] for kind, text in data.items()}}
 
 
+def fingerprint(parts: Iterable[envelope.Buffer]) -> bytes:
+    """Return by what an envelope is known again."""
+    found = hashlib.blake2b(digest_size=20)
+    for part in parts:
+        found.update(part)
+    return found.digest()
+
+
+def _unchanged(session: Session, args: dict[str, Any]) -> dict[str, Any]:
+    """Whether a variable that was kept is the same still."""
+    name, namespace = str(args.get("name")), session.ready().namespace
+    if name not in session.kept or name not in namespace:
+        return {"same": False}
+    return {"same": session.kept[name] == fingerprint(envelope.dumps(namespace[name], "result"))}
+
+
 _ANSWERS: dict[str, Callable[[Session, dict[str, Any]], dict[str, Any]]] = {
     "who": _who,
     "complete": _complete,
     "inspect": _inspect,
+    "unchanged": _unchanged,
 }

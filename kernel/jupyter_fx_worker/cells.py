@@ -17,7 +17,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
-from jupyter_fx_worker import ambient, binding, calls, envelope, errors, names, usermodules
+from jupyter_fx_worker import ambient, asks, binding, calls, envelope, errors, inputs, names, usermodules
 from jupyter_fx_worker.channel import Channel
 
 if TYPE_CHECKING:
@@ -140,6 +140,8 @@ class Session:
         self._ambient = ambient.Ambient()
         self.made: dict[str, str] = {}
         """Where each variable came from: `In[3]`, or `sent`."""
+        self.kept: dict[str, bytes] = {}
+        """Fingerprints of the variables that were kept, as they were then."""
         self.cells = 0
         self._leased = bool(spec.get("session"))
         self._world = usermodules.World()
@@ -168,14 +170,16 @@ class Session:
         finally:
             loop.remove_reader(channel.fileno())
 
-    def run(self, payload: envelope.Buffer) -> calls.Outcome:
+    def run(self, payload: envelope.Buffer, opts: dict[str, Any] | None = None) -> calls.Outcome:
         """Run one `cell` envelope. The outcome's parts are a `names` or an `error` envelope."""
         worker = self.worker
         engine = self.ready()
         # A cell without a session shares the worker with strangers, whose modules may have the same names.
         usermodules.activate(self._world if self._leased else usermodules.World())
-        header, captured = envelope.loads(payload)
+        header, captured = inputs.loads(payload)
         ns = engine.namespace
+        if header.get("keep"):
+            return self._keep(ns, str(header["keep"]), opts or {})
         missing = self._bring_in(ns, header, captured or {})
         if missing:
             return "error", (), {"nofn": True, "missing": missing}
@@ -196,6 +200,24 @@ class Session:
                 return "ok", home.dumps(), {}
             outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
             return outcome, errors.dumps_error(error, home.values, **home.header()), {}
+
+    def _keep(self, ns: dict[str, Any], name: str, opts: dict[str, Any]) -> calls.Outcome:
+        """Write a variable to a file as a `result` that any worker can open: its endpoint keeps that."""
+        interrupts = self.worker.interrupts
+        try:
+            if name not in ns:
+                raise NameError(f"the session has no variable {name!r} any more", name=name)
+            interrupts.install()
+            interrupts.live = True
+            parts = envelope.dumps(ns[name], "result")
+            interrupts.live = False
+            self.kept[name] = asks.fingerprint(parts)
+            spilled = self.worker.spill(parts, {**opts, "max_inline": -1})
+        except BaseException as error:
+            interrupts.live = False
+            outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
+            return outcome, errors.dumps_error(error), {}
+        return ("ok", (), spilled) if spilled is not None else ("ok", parts, {})
 
     def _note(self, home: names.Home, header: dict[str, Any]) -> None:
         """Remember which cell made what."""

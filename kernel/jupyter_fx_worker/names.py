@@ -144,6 +144,7 @@ class Home:
         self.deleted: list[str] = []
         self.bind: list[str] = []
         self.modules: dict[str, str] = {}
+        self.same: list[str] = []
 
     def header(self) -> dict[str, Any]:
         """The `names` header fields."""
@@ -154,6 +155,7 @@ class Home:
             "bind": self.bind,
             "modules": self.modules,
             "made": envelope.versions(),
+            **({"same": self.same} if self.same else {}),
         }
 
     def dumps(self) -> list[envelope.Buffer]:
@@ -282,15 +284,21 @@ class Snapshot:
             if isinstance(value, _SCALARS):
                 home.values[name] = value
                 return
+            if self._before.get(name) is value:
+                home.same.append(name)
             _data, _buffers, code = envelope.pickled(value, limit)
             if code == envelope.BOUND and not same_python:
                 raise TypeError("it holds code without a source, which another version of Python cannot run")
             home.values[name] = value
         except envelope.TooBig:
-            home.stay[name] = describe(value)
+            home.stay[name] = self._described(name, value)
             home.why[name] = f"larger than {limit} bytes"
         except Exception as error:
-            home.stay[name] = describe(value)
+            home.stay[name] = self._described(name, value)
             home.why[name] = f"{type(error).__name__}: {error}"[:500]
         if name not in home.values and name in home.bind:
             home.bind.remove(name)
+
+    def _described(self, name: str, value: Any) -> dict[str, Any]:
+        """Of a value that stays: `same` says that the name stood for this very object before the cell."""
+        return {**describe(value), "same": self._before.get(name) is value}

@@ -194,7 +194,7 @@ class Worker:
             if opts.get("seed") is not None:
                 calls.seed_generators(opts["seed"])
         if verb == "cell":
-            return self.session.run(payload)
+            return self.session.run(payload, opts)
         function = self.functions.get(fn)
         if function is None:
             return "error", (), {"nofn": True}

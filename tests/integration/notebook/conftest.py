@@ -97,7 +97,7 @@ class Kernel:
         asked = self.client.execute(code)
         while True:
             if time.monotonic() - begun > DEADLINE:
-                raise AssertionError(f"the cell did not end: {code!r}; it showed {ran.outputs}")
+                raise AssertionError(f"the cell did not end: {code!r}; it showed {str(ran.outputs)[-3000:]}")
             try:
                 message = self.client.get_iopub_msg(timeout=0.2)
             except queue.Empty:

@@ -14,10 +14,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from jupyter_fx.endpoint import journal_kinds as kinds
 from jupyter_fx.endpoint.events import (
     Acked,
+    Assemble,
     DiskState,
     Draining,
     Fetch,
     Fetched,
+    FindRef,
     Opened,
     Record,
     Replayed,
@@ -56,10 +58,12 @@ from jupyter_fx.protocol.messages import (
     EventKind,
     Function,
     Functions,
+    Input,
     Inventory,
     LeasedTask,
     Nack,
     Outputs,
+    RefInfo,
     Resources,
     Results,
     SessionClosed,
@@ -324,6 +328,20 @@ def test_a_task_waits_for_its_function_and_its_blobs() -> None:
     assert not shell.of(Place)
     shell.handle(Functions([Function("g", b"code")]))
     assert shell.of(Place)[0].work[0].path == "/file"
+
+
+def test_a_task_that_takes_two_refs_asks_for_each_once_and_is_placed() -> None:
+    shell = Shell()
+    given = task()
+    for ref_id in ("1" * 32, "2" * 32):
+        given.inputs.append(Input(ref_id, b"", None, RefInfo(ref_id, "e" * 32, 9, {})))
+    shell.handle(Dispatch([given]))
+    assert [one.ref.ref_id for one in shell.others if isinstance(one, FindRef)] == ["1" * 32, "2" * 32]
+    for number, ref_id in enumerate(("1" * 32, "2" * 32)):
+        shell.handle(Fetched(f"ref:{ref_id}", f"/refs/{number}"))
+    assert [one.ref.ref_id for one in shell.others if isinstance(one, FindRef)] == ["1" * 32, "2" * 32]
+    (assembled,) = [one for one in shell.others if isinstance(one, Assemble)]
+    assert assembled.parts[1:] == ["/refs/0", "/refs/1"]
 
 
 def test_input_that_cannot_be_fetched_fails_the_task_with_the_reason() -> None:

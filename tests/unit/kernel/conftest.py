@@ -89,7 +89,7 @@ class FakeHub:
         return self.opened[-1]
 
     def submit_cell(
-        self, session: Any, pieces: Any, *, on_event: Any, endpoint: str, options: TaskOptions, task_id: str
+        self, session: Any, cell: Any, *, on_event: Any, endpoint: str, options: TaskOptions, task_id: str
     ) -> FakeFuture:
         handle = session if session != "" else FakeHandle(SessionSpec(new_id(), endpoint, "k", "e"))
         future = FakeFuture(self, task_id)
@@ -102,7 +102,7 @@ class FakeHub:
 
         handle.tell = tell
         with as_main(handle.module):
-            header, captured = envelope.loads(bytearray(join(pieces)))
+            header, captured = envelope.loads(bytearray(join(cell.pieces)))
         self.around.append(captured.pop(ambient.NAME, {}))
         self.sent.append(set(captured))
         self.headers.append(header)
