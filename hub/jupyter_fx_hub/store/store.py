@@ -144,7 +144,7 @@ class Store:
         self._gatherer.add(ops)
         return self._written
 
-    def read(self, name: str, *args: Any, **more: Any) -> asyncio.Future[Any]:
+    def read(self, name: str, /, *args: Any, **more: Any) -> asyncio.Future[Any]:
         """Call `queries.<name>(reader, *args, **more)` in the writer thread, after all that was written before."""
         function = queries.READS[name]
         future: asyncio.Future[Any] = self._loop.create_future()
