@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jupyter_fx.errors import UsageError
+from jupyter_fx.client import Ref, TaskFuture
+from jupyter_fx.errors import RefLost, UsageError
 from jupyter_fx_kernel import namespace
 from jupyter_fx_kernel.refs import KeptValue, RemoteValue, size_text
 from jupyter_fx_kernel.session import Notebook
@@ -22,6 +23,8 @@ def who(notebook: Notebook, words: Sequence[str]) -> None:
     print(namespace.table(namespace.look(found, user_ns), found, user_ns))
 
 
+_KEEP_WITHIN = 3600.0
+"""Seconds that `%fx keep` waits: the session may be at a long cell, and the value may be large."""
 WORDS: tuple[str, ...] = ()
 
 
@@ -57,8 +60,7 @@ def _keep(notebook: Notebook, name: str, value: object) -> KeptValue:
         session = next(s for s in notebook.sessions.values() if s.session_id == place.session)
         described = value.described if isinstance(value, RemoteValue) else {}
     task = notebook.keep(session, place.name if place is not None else name, asked=True)
-    outcome = task.result()
-    found = notebook.client.result_ref(task.task_id, outcome.ref)
+    found = _ref_of(notebook, task)
     found.summary |= {key: described[key] for key in ("type", "shape", "dtype", "size") if described.get(key)}
     return KeptValue(found, name, session.endpoint, place)
 
@@ -67,13 +69,22 @@ def _find_kept(notebook: Notebook, name: str) -> KeptValue:
     """What was kept under this name, perhaps before this kernel started."""
     try:
         task = notebook.client.attach(f"keep {name}")
-        outcome = task.result(timeout=30)
     except UsageError:
         raise UsageError(
             f"%fx keep {name}: there is no such variable here, and no endpoint keeps one; `%fx keep` lists what is kept"
         ) from None
     endpoint = notebook.client.request("tasks.get", {"task_id": task.task_id}).get("endpoint") or ""
-    return KeptValue(notebook.client.result_ref(task.task_id, outcome.ref), name, str(endpoint))
+    return KeptValue(_ref_of(notebook, task), name, str(endpoint))
+
+
+def _ref_of(notebook: Notebook, task: TaskFuture) -> Ref:
+    """The ref that a `keep` task left. Raises why it left none."""
+    error = task.exception(_KEEP_WITHIN)
+    if error is not None:
+        raise error
+    if task.outcome is None or task.outcome.ref is None:
+        raise RefLost(f"the endpoint kept nothing under {task.name!r}: `%fx keep` again")
+    return notebook.client.result_ref(task.task_id, task.outcome.ref)
 
 
 def _list_kept(notebook: Notebook) -> None:

@@ -47,7 +47,7 @@ class StoreLike(Protocol):
     def write(self, op: Op) -> int:
         """Queue an op."""
 
-    def read(self, name: str, *args: Any) -> asyncio.Future[Any]:
+    def read(self, name: str, /, *args: Any) -> asyncio.Future[Any]:
         """Ask."""
 
     @property
