@@ -37,9 +37,13 @@ Lost = tuple[str, str]
 """The name of a code object, and why it cannot be made here."""
 
 _MAX_SOURCE = 200_000
+_MAX_FILES = 1000
 _FUTURES = 0x1FF0000  # CO_FUTURE_...: what `from __future__` changed
 _recipes: dict[int, tuple[Any, Any]] = {}
 _files: dict[str, tuple[int, Any, dict[Any, str]]] = {}
+
+_told: dict[str, dict[int, str]] = {}
+"""Statements that came with code from elsewhere: by file and first line."""
 
 
 class _Opening(threading.local):
@@ -92,12 +96,11 @@ def recipe_of(code: types.CodeType) -> Any:
 
 
 def _find(code: types.CodeType) -> Any:
-    name = code.co_filename
-    lines = linecache.getlines(name)
+    name, at = code.co_filename, code.co_firstlineno
+    lines = linecache.getlines(name) or _told_of(name, at)
     if not lines:
         return "its source is not known"
     statements, texts = _statements(name, lines)
-    at = code.co_firstlineno
     around = [node for node in statements if _first(node) <= at <= (node.end_lineno or node.lineno)]
     if not around:
         return "its source has changed since it was defined"
@@ -125,6 +128,24 @@ def _find(code: types.CodeType) -> Any:
         "flags": flags,
         "file": name,
     }
+
+
+def _told_of(name: str, at: int) -> list[str]:
+    """The statement around this line, each line where it was, if it came with other code of the same file."""
+    for first, text in _told.get(name, {}).items():
+        if first <= at <= first + text.count("\n"):
+            return ["\n"] * (first - 1) + text.splitlines(keepends=True)
+    return []
+
+
+def _keep(code: types.CodeType, recipe: Any) -> None:
+    """Remember where code that came from elsewhere is from: it may go on, and what it makes too."""
+    key = id(code)
+    _recipes[key] = (weakref.ref(code, lambda _gone: _recipes.pop(key, None)), recipe)
+    if isinstance(recipe, dict):
+        if len(_told) > _MAX_FILES:
+            _told.clear()
+        _told.setdefault(recipe["file"], {})[recipe["line"]] = recipe["text"]
 
 
 def _proven(code: types.CodeType, text: str, first: int, lines: list[str]) -> tuple[int, int] | None:
@@ -234,6 +255,7 @@ def _native(version: tuple[int, int], *args: Any) -> Any:
 def build(version: tuple[int, int], native: Any, name: str, free: tuple[str, ...], recipe: Any) -> types.CodeType:
     """Return the code object: the bytecode where the version is this one, else from its recipe, else a stub."""
     if list(version) == PYTHON:
+        _keep(native, recipe)
         return native  # type: ignore[no-any-return]
     if not isinstance(recipe, dict):
         return _stub(name, free, str(recipe))
@@ -244,6 +266,8 @@ def build(version: tuple[int, int], native: Any, name: str, free: tuple[str, ...
         return _stub(name, free, f"it is written in a syntax that Python {_dotted(PYTHON)} does not have{where}")
     except (ValueError, RecursionError, MemoryError) as error:
         return _stub(name, free, f"its source cannot be compiled here: {error}")
+    if made is not None:
+        _keep(made, recipe)
     return made or _stub(name, free, f"Python {_dotted(PYTHON)} makes something else of its source")
 
 

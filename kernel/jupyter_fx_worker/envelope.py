@@ -489,7 +489,9 @@ def _difference(python: Sequence[int], made: dict[str, str]) -> tuple[str, str] 
     for name in _PICKY:
         if name in made and name in here and made[name].partition(".")[0] != here[name].partition(".")[0]:
             theirs.append(f"{name} {made[name]}")
-            ours.append(f"{name} {here[name]}")
+        elif name in made or name not in here or not theirs:
+            continue
+        ours.append(f"{name} {here[name]}")
     return (", ".join(theirs), ", ".join(ours)) if theirs else None
 
 

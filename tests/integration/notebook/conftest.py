@@ -82,8 +82,10 @@ class Ran:
 class Kernel:
     """A real ipykernel with the extension loaded."""
 
-    def __init__(self, folder: Path, **env: str) -> None:
+    def __init__(self, folder: Path, python: str = "", **env: str) -> None:
         self.manager = KernelManager(kernel_name="python3", transport="ipc", ip=str(folder / "k"))
+        if python and self.manager.kernel_spec is not None:
+            self.manager.kernel_spec.argv[0] = python
         self.manager.start_kernel(cwd=str(folder), env={**os.environ, **env})
         self.client = self.manager.client()
         self.client.start_channels()

@@ -279,3 +279,16 @@ def test_a_mismatch_of_packages_is_named_when_opening_fails() -> None:
 def test_a_deque_of_functions_is_no_special_case() -> None:
     opened = abroad(collections.deque([defined("def f():\n    return 5\n")["f"]]))
     assert opened[0]() == 5
+
+
+def test_what_came_goes_on_and_what_it_makes_too() -> None:
+    space = defined("def outer(n):\n    def inner(x):\n        return x + n\n    return inner\n")
+    data = sent(space["outer"])
+    linecache.cache.pop(space["outer"].__code__.co_filename)
+    with another_python():
+        there = envelope.loads(data)[1]
+        assert envelope.pickled(there)[2] == envelope.PORTABLE
+        back = sent(there(5))
+    assert envelope.loads(back)[1](1) == 6
+    here = envelope.loads(data)[1]
+    assert envelope.pickled(here(3))[2] == envelope.PORTABLE
