@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
+
+from blake3 import blake3
 
 from jupyter_fx.digest import digest as digest_of
 from jupyter_fx.errors import FxError, RemoteProtocolError
@@ -14,7 +17,10 @@ from jupyter_fx.protocol.limits import BLOB_CHUNK
 from jupyter_fx.protocol.messages import BlobData, BlobGet, BlobPut, BlobRef, BlobStored, Hello
 from jupyter_fx.transport import Peer
 
-__all__ = ["Blobs", "chunks"]
+__all__ = ["RANGE", "Blobs", "chunks"]
+
+RANGE: Final = 16 << 20
+"""Bytes of a download to a file that are asked for at a time."""
 
 
 def chunks(pieces: Sequence[Any], offset: int) -> Iterator[bytes]:
@@ -37,6 +43,11 @@ def chunks(pieces: Sequence[Any], offset: int) -> Iterator[bytes]:
         yield bytes(buffer)
 
 
+def _keep(file: Any, hasher: Any, data: bytearray) -> None:
+    file.write(data)
+    hasher.update(data)
+
+
 class _Upload:
     def __init__(self, pieces: Sequence[Any], size: int, done: asyncio.Future[None]) -> None:
         self.pieces, self.size, self.done = pieces, size, done
@@ -49,10 +60,18 @@ class _Upload:
 
 
 class _Download:
-    def __init__(self, size: int, done: asyncio.Future[None]) -> None:
+    """A range of a blob on its way; `at` is how much of it is here."""
+
+    def __init__(self, first: int, size: int, done: asyncio.Future[None]) -> None:
+        self.first = first
         self.data = bytearray(size)
         self.at = 0
         self.done = done
+
+    @property
+    def rest(self) -> tuple[int, int]:
+        """What is to come: offset in the blob, and length."""
+        return self.first + self.at, len(self.data) - self.at
 
 
 class Blobs:
@@ -89,16 +108,43 @@ class Blobs:
 
     async def get(self, blob: BlobRef) -> bytearray:
         """Download and check; RemoteProtocolError when the bytes are not what the digest says."""
-        running = self._down.get(blob.digest)
-        if running is None:
-            running = self._down[blob.digest] = _Download(blob.size, asyncio.get_running_loop().create_future())
-            peer = self._open()
-            if peer.is_open:
-                peer.send(BlobGet(blob.digest))
-        await asyncio.shield(running.done)
-        found = await asyncio.get_running_loop().run_in_executor(None, digest_of, running.data)
+        data = await self._range(blob.digest, 0, blob.size)
+        found = await asyncio.get_running_loop().run_in_executor(None, digest_of, data)
         if found != blob.digest:
             raise RemoteProtocolError(f"blob {blob.digest[:16]} came with other content")
+        return data
+
+    async def get_file(self, blob: BlobRef, path: Path) -> None:
+        """Download to a new file, never more than RANGE bytes of it in memory; checked as `get` does. Raises OSError.
+
+        When it fails no file is left.
+        """
+        run = asyncio.get_running_loop().run_in_executor
+        hasher = blake3()
+        try:
+            with await run(None, path.open, "xb") as file:
+                for first in range(0, blob.size, RANGE):
+                    data = await self._range(blob.digest, first, min(RANGE, blob.size - first))
+                    await run(None, _keep, file, hasher, data)
+                await run(None, file.flush)
+            if hasher.hexdigest() != blob.digest:
+                raise RemoteProtocolError(f"blob {blob.digest[:16]} came with other content")
+        except BaseException:
+            path.unlink(missing_ok=True)  # noqa: ASYNC240 - no slower than asking another thread to
+            raise
+
+    async def _range(self, digest: str, first: int, length: int) -> bytearray:
+        while (running := self._down.get(digest)) is not None and (running.first, len(running.data)) != (first, length):
+            # Another range of the same blob: its chunks and ours could not be told apart.
+            await asyncio.wait([running.done])
+            await asyncio.sleep(0)
+        if running is None:
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            running = self._down[digest] = _Download(first, length, done)
+            peer = self._open()
+            if peer.is_open:
+                peer.send(BlobGet(digest, first, length))
+        await asyncio.shield(running.done)
         return running.data
 
     def close(self) -> None:
@@ -114,7 +160,7 @@ class Blobs:
         for digest, upload in self._up.items():
             self._peer.send(BlobPut(digest, upload.size))
         for digest, download in self._down.items():
-            self._peer.send(BlobGet(digest, download.at))
+            self._peer.send(BlobGet(digest, *download.rest))
 
     def _pause(self) -> None:
         for upload in self._up.values():
@@ -168,10 +214,11 @@ class Blobs:
             return
         error: FxError | None = error_from(message.error) if message.error is not None else None
         if error is None:
-            end = message.offset + len(message.data)
-            if message.offset != download.at or end > len(download.data):
+            at = message.offset - download.first
+            end = at + len(message.data)
+            if at != download.at or end > len(download.data):
                 return  # of a request before a reconnect
-            download.data[message.offset : end] = message.data
+            download.data[at:end] = message.data
             download.at = end
             if end < len(download.data):
                 return

@@ -208,14 +208,15 @@ class HubClient:
         task_id: str | None = None,
         endpoint: str = "",
     ) -> TaskFuture:
-        """Submit a cell, given as a `cell` envelope (bytes, its pieces, or `Encoded`), to a session; "" with an
+        """Submit a cell, given as a `cell` envelope (encoded, as bytes, or in pieces), to a session; "" with an
         endpoint: a stateless one.
 
         `on_event` gets every event in order on the client's thread and must not wait. The future's `result()` is the
         raw Outcome, whose payload is the `names` or `result` envelope; it raises the cell's error.
         """
-        encoded = envelope
-        if not isinstance(envelope, payload.Encoded):
+        if isinstance(envelope, payload.Encoded):
+            encoded = envelope
+        else:
             pieces = [envelope] if isinstance(envelope, (bytes, bytearray, memoryview)) else list(envelope)
             encoded = payload.Encoded(pieces, sum(memoryview(piece).nbytes for piece in pieces), [])
         session_id = session.session_id if isinstance(session, SessionHandle) else session
@@ -260,6 +261,8 @@ class HubClient:
             sent_function = self._function(core, found)
         if encoded.inputs:
             options = with_options(options or TaskOptions(), inputs=encoded.inputs)
+        if encoded.parts:
+            options = with_options(options or TaskOptions(), parts=self.upload_all([[part] for part in encoded.parts]))
         data = b""
         if encoded.size > INLINE_MAX:
             options = with_options(options or TaskOptions(), blob=self.upload(encoded.pieces))
@@ -394,13 +397,24 @@ class HubClient:
 
         PayloadError above BLOB_MAX.
         """
-        size = sum(memoryview(piece).nbytes for piece in pieces)
-        if size > BLOB_MAX:
-            raise PayloadError(
-                f"{size:,} bytes are over the limit of {BLOB_MAX:,} for one value: keep the data at the endpoint"
-            )
+        return self.upload_all([pieces])[0]
+
+    def upload_all(self, blobs: Sequence[Sequence[Any]]) -> list[BlobRef]:
+        """Bring several blobs to the hub, each in pieces. What the hub has of them is not sent again."""
         core = self._live()
-        return core.call(core.blobs.put(digest_parts(pieces), pieces, size))
+        puts = []
+        for pieces in blobs:
+            size = sum(memoryview(piece).nbytes for piece in pieces)
+            if size > BLOB_MAX:
+                raise PayloadError(
+                    f"{size:,} bytes are over the limit of {BLOB_MAX:,} for one value: keep the data at the endpoint"
+                )
+            puts.append((digest_parts(pieces), pieces, size))
+
+        async def all_of_them() -> list[BlobRef]:
+            return list(await asyncio.gather(*(core.blobs.put(*put) for put in puts)))
+
+        return core.call(all_of_them())
 
     def fetch(self, blob: BlobRef) -> bytearray:
         """The bytes of a blob, checked against its digest."""

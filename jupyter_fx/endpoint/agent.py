@@ -356,15 +356,15 @@ class Agent:
 
     def _fetch(self, instruction: Fetch) -> None:
         try:
-            here = self.store.has_input(instruction.blob.digest)
+            here = self.store.has_input(instruction.key)
         except UsageError as error:
-            self._loop.call_soon(self._event, Fetched(instruction.blob.digest, error=error_info(error)))
+            self._loop.call_soon(self._event, Fetched(instruction.key, error=error_info(error)))
             return
         if here:
-            path = str(self.store.input_path(instruction.blob.digest))
-            self._loop.call_soon(self._event, Fetched(instruction.blob.digest, path))
+            path = str(self.store.input_path(instruction.key))
+            self._loop.call_soon(self._event, Fetched(instruction.key, path))
         else:
-            self._spawn(self._fetching(instruction.blob))
+            self._spawn(self._fetching(instruction.blob, instruction.key))
 
     def _find_ref(self, instruction: FindRef) -> None:
         ref = instruction.ref
@@ -379,25 +379,34 @@ class Agent:
             answer = Fetched(f"ref:{ref.ref_id}", error=ErrorInfo("RefLost", told, {"ref_id": ref.ref_id}))
         self._loop.call_soon(self._event, answer)
 
-    async def _fetching(self, blob: BlobRef) -> None:
+    async def _fetching(self, blob: BlobRef, key: str) -> None:
+        self._make_room(blob.size)
         try:
-            data = await self._get(blob)
-            path = await asyncio.to_thread(self.store.put_input, blob.digest, data)
-            self._event(Fetched(blob.digest, str(path)))
+            path = await self._get(blob, key)
+            self._event(Fetched(key, str(path)))
         except FxError as error:
-            self._event(Fetched(blob.digest, error=error_info(error)))
+            self._event(Fetched(key, error=error_info(error)))
         except OSError as error:
             full = ErrorInfo("StorageFull", f"the endpoint cannot store {blob.size} bytes of input: {error.strerror}")
-            self._event(Fetched(blob.digest, error=full))
+            self._event(Fetched(key, error=full))
 
-    async def _get(self, blob: BlobRef) -> bytearray:
+    async def _get(self, blob: BlobRef, key: str) -> Path:
         """Download. A task may be leased while its commit is under way: what is not granted yet is asked for again."""
+        fresh = self.store.fresh_input(key)
         for pause in (0.02, 0.1, 0.5, 2.0):
             try:
-                return await self._blobs.get(blob)
+                await self._blobs.get_file(blob, fresh)
+                break
             except UsageError:
                 await asyncio.sleep(pause)
-        return await self._blobs.get(blob)
+        else:
+            await self._blobs.get_file(blob, fresh)
+        return self.store.take_input(fresh, key)
+
+    def _make_room(self, size: int = 0) -> None:
+        """Keep what was fetched within its limit, with `size` bytes more to come."""
+        held = self.state.files_in_use()
+        self.state.files_gone(self.store.trim((self.settings.cache_mb << 20) - size, held))
 
     def _upload(self, instruction: Upload) -> None:
         self._spawn(self._uploading(instruction))
@@ -469,6 +478,7 @@ class Agent:
     def _sweep(self) -> None:
         self.manager.logs.sweep()
         self.store.sweep()
+        self._make_room()
 
     def _measure(self) -> None:
         if self.peer.is_open:

@@ -189,9 +189,10 @@ class LoadFunction(msgspec.Struct):
 
 
 class Fetch(msgspec.Struct):
-    """Get a blob of the hub into a file; answered by `Fetched`."""
+    """Get a blob of the hub into a file that is known as `key`; answered by `Fetched(key)`."""
 
     blob: BlobRef
+    key: str
 
 
 class FindRef(msgspec.Struct):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Collection
 from typing import Any
 
 from jupyter_fx.endpoint.books import Books
@@ -28,6 +30,10 @@ class Placing:
         self._functions = functions
         self._fetching: dict[str, list[str]] = {}
         self._files: dict[str, str] = {}
+        self._lately: set[str] = set()
+        """Files that were used since somebody asked."""
+        self._shown: dict[str, set[str]] = {}
+        """Files of parts by the session whose variables may be in their memory."""
         self._blobs_of: dict[str, BlobRef] = {}
         """The blobs of functions that came as one: asked for again when a fetch has failed."""
 
@@ -79,12 +85,12 @@ class Placing:
                     Work(task.task_id, task.kind, task.function, task.payload, task.session, attempt=task.attempt)
                 )
                 continue
-            for key, source in self._sources(task):
+            for key, source in dict(self._sources(task)).items():
                 if key not in self._files and key not in entry.files:
                     entry.needs.add(key)
                     waiting = self._fetching.setdefault(key, [])
                     if not waiting:
-                        out.append(Fetch(source) if isinstance(source, BlobRef) else FindRef(source))
+                        out.append(Fetch(source, key) if isinstance(source, BlobRef) else FindRef(source))
                     waiting.append(task.task_id)
             if task.function and task.function not in self._functions:
                 entry.needs.add(task.function)
@@ -125,13 +131,34 @@ class Placing:
     def _sources(task: LeasedTask) -> list[tuple[str, BlobRef | RefInfo]]:
         """What is not in the task itself, by the key of its file."""
         found: list[tuple[str, BlobRef | RefInfo]] = []
-        if task.options is not None and task.options.blob is not None:
-            found.append((task.options.blob.digest, task.options.blob))
+        options = task.options
+        if options is not None:
+            if options.blob is not None:
+                found.append((_file(options.blob, task), options.blob))
+            found += [(_file(part, task), part) for part in options.parts]
         for one in task.inputs:
             source = one.blob or one.ref
             if source is not None:
-                found.append((_key(one), source))
+                found.append((_key(one, task), source))
         return found
+
+    def in_use(self, open_sessions: Collection[str]) -> set[str]:
+        """The files that must stay: tasks that have not ended need them, or open sessions show their memory."""
+        for session in set(self._shown) - set(open_sessions):
+            del self._shown[session]
+        found = set().union(*self._shown.values())
+        for entry in self._tasks.values():
+            if entry.task.options is not None or entry.task.inputs:
+                found.update(key for key, _source in self._sources(entry.task))
+                found.add(f"joined-{entry.task.task_id}")
+        found |= self._lately
+        self._lately = set()
+        return found
+
+    def forget(self, keys: Collection[str]) -> None:
+        """These files are gone: who needs one asks for it again."""
+        for key in keys:
+            self._files.pop(key, None)
 
     def _assembled(self, entry: Entry) -> Work | Assemble:
         """The work of a task whose bytes are all here."""
@@ -143,12 +170,20 @@ class Placing:
             work.timeout, work.items = options.timeout, options.items
             work.cores = self._books.width(options.resources)
             work.memory, work.gpus = options.resources.memory, options.resources.gpus
+            if options.parts:
+                keys = [_file(part, task) for part in options.parts]
+                work.parts = [self._files[key] for key in keys]
+                self._lately.update(keys)
+                if task.session:
+                    self._shown.setdefault(task.session, set()).update(keys)
         blob = options.blob if options is not None else None
         if blob is None and not task.inputs:
             return work
-        parts: list[bytes | str] = [self._files[blob.digest] if blob is not None else task.payload]
+        self._lately.update(key for key, _source in self._sources(task))
+        parts: list[bytes | str] = [self._files[_file(blob, task)] if blob is not None else task.payload]
         parts += [
-            (entry.files.get(key) or self._files[key]) if (key := _key(one)) else one.payload for one in task.inputs
+            (entry.files.get(key) or self._files[key]) if (key := _key(one, task)) else one.payload
+            for one in task.inputs
         ]
         if len(parts) == 1 and isinstance(parts[0], str):
             work.path, work.payload = parts[0], b""
@@ -180,7 +215,7 @@ class Placing:
         if _FUNCTION_BLOB + digest in waiting:
             return []
         waiting.append(_FUNCTION_BLOB + digest)
-        return [Fetch(blob)]
+        return [Fetch(blob, blob.digest)]
 
     def _have_function(self, digest: str, payload: bytes) -> list[Any]:
         self._functions.add(digest)
@@ -199,8 +234,13 @@ class Placing:
         return self.place(ready)
 
 
-def _key(one: Input) -> str:
+def _file(blob: BlobRef, task: LeasedTask) -> str:
+    """The key of a blob's file. With its owner: who only knows a digest is not served from what another one sent."""
+    return f"{blob.digest}-{hashlib.sha256(task.owner.encode()).hexdigest()[:12]}"
+
+
+def _key(one: Input, task: LeasedTask) -> str:
     """Under which the file of an input is known here; empty when its bytes came with the lease."""
     if one.blob is not None:
-        return one.blob.digest
+        return _file(one.blob, task)
     return _REF + one.ref.ref_id if one.ref is not None else ""

@@ -45,6 +45,12 @@ class Endpoint(Configurable):
         config=True
     )
     log_retention_days = Float(14.0, min=0.0, help="Days that the complete logs of tasks are kept.").tag(config=True)
+    cache_mb = Int(
+        10240,
+        min=0,
+        help="MiB of arrays and other inputs that the endpoint keeps, so that what comes again need not be sent again. "
+        "The least recently used go first; what is in use stays.",
+    ).tag(config=True)
     disk_reserve_mb = Int(256, min=0, help="MiB of free disk below which no tasks are taken.").tag(config=True)
     idle_stop_seconds = Float(0.0, min=0.0, help="Stop after so long without tasks, sessions or hub. 0: never.").tag(
         config=True

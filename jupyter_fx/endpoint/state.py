@@ -198,6 +198,14 @@ class AgentState:
             out.append(Send(credit))
         return out
 
+    def files_in_use(self) -> set[str]:
+        """The names of fetched files that must stay: see `Placing.in_use`."""
+        return self._held.placing.in_use(self.sessions.open_ids())
+
+    def files_gone(self, names: list[str]) -> None:
+        """Fetched files were deleted to make room."""
+        self._held.placing.forget(names)
+
     def next_timer(self) -> float:
         """When `handle_timer` wants to be called; infinity when not."""
         return self._held.steps.due

@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +21,8 @@ __all__ = ["Store", "free_space"]
 
 _DIGEST: Final = re.compile(r"[0-9a-zA-Z_-]{1,128}")
 FUNCTIONS_MOST: Final = 2000
-INPUTS_KEPT: Final = 86400.0
-"""Seconds since its last use for which a fetched input is kept."""
+INPUTS_KEPT: Final = 7 * 86400.0
+"""Seconds since its last use for which a fetched input is kept at most."""
 REFS_KEPT: Final = 14 * 86400.0
 
 
@@ -70,11 +71,39 @@ class Store:
             return True
         return False
 
-    def put_input(self, digest: str, data: bytes | bytearray) -> Path:
-        """Keep fetched bytes. Raises OSError."""
+    def fresh_input(self, digest: str) -> Path:
+        """A name for a file that is being fetched."""
+        return self._inputs / f".{digest}-{secrets.token_hex(4)}"
+
+    def take_input(self, fresh: Path, digest: str) -> Path:
+        """Keep fetched bytes under their name. Raises OSError."""
         path = self.input_path(digest)
-        _write_whole(path, data)
+        fresh.replace(path)
         return path
+
+    def trim(self, limit: int, held: Collection[str]) -> list[str]:
+        """Delete inputs beyond `limit` bytes, those first that were used longest ago, and those past their time; the
+        names of what is gone. What is `held` stays, and counts as used now.
+        """
+        found = []
+        for path in self._inputs.iterdir():
+            with contextlib.suppress(OSError):
+                if path.name in held:
+                    os.utime(path)
+                info = path.stat()
+                found.append((info.st_mtime, info.st_size, path))
+        total = sum(size for _, size, _ in found)
+        old = time.time() - INPUTS_KEPT
+        gone = []
+        for used, size, path in sorted(found):
+            if path.name in held or (path.name.startswith(".") and used > old):
+                continue
+            if total > limit or used < old:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                    total -= size
+                    gone.append(path.name)
+        return gone
 
     def join(self, name: str, parts: list[bytes | str]) -> str:
         """A file of these parts (bytes, or paths), one after another; its path. Raises OSError."""
@@ -108,13 +137,12 @@ class Store:
             path.unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """Delete what is past its time."""
+        """Delete refs that are past their time."""
         now = time.time()
-        for folder, kept in ((self._inputs, INPUTS_KEPT), (self._refs, REFS_KEPT)):
-            for path in folder.iterdir():
-                with contextlib.suppress(OSError):
-                    if path.stat().st_mtime < now - kept:
-                        path.unlink()
+        for path in self._refs.iterdir():
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < now - REFS_KEPT:
+                    path.unlink()
 
 
 def _write_whole(path: Path, data: bytes | bytearray) -> None:

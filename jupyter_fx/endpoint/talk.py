@@ -43,7 +43,8 @@ class Work(msgspec.Struct, array_like=True, gc=False):
     """One task as a manager sees it. `path`: the payload is in this file instead. `cores`: slots that it takes;
     `memory`: bytes that its worker may have, 0: as many as there are; `gpus`: devices that are its alone.
 
-    `timeout`: seconds that it may run, 0 for ever. `items`: items of a map chunk.
+    `timeout`: seconds that it may run, 0 for ever. `items`: items of a map chunk. `parts`: files of the
+    buffers that the payload leaves out.
     """
 
     task_id: str
@@ -58,6 +59,7 @@ class Work(msgspec.Struct, array_like=True, gc=False):
     attempt: int = 1
     memory: int = 0
     gpus: int = 0
+    parts: list[str] = []
 
 
 class Code(msgspec.Struct, array_like=True, tag=1):

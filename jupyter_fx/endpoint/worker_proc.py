@@ -215,7 +215,7 @@ class WorkerProc:
         first = jobs[0].work
         header: dict[str, Any] = {"op": "run", "tasks": tasks}
         if all(job.work.function == first.function and job.work.kind == first.kind for job in jobs) and not any(
-            job.work.path for job in jobs
+            job.work.path or job.work.parts for job in jobs
         ):
             # What a batch has in common is said once: written and read per task it costs more than the rest.
             header |= {"verb": VERBS[first.kind], "fn": first.function, "opts": shared}
@@ -226,10 +226,11 @@ class WorkerProc:
             for job in jobs:
                 work = job.work
                 verb = VERBS[work.kind]
+                own = {**shared, "parts": work.parts} if work.parts else shared
                 if work.path:
-                    tasks.append([job.no, verb, work.function, 0, {**shared, "path": work.path}])
+                    tasks.append([job.no, verb, work.function, 0, {**own, "path": work.path}])
                 else:
-                    tasks.append([job.no, verb, work.function, len(work.payload), shared])
+                    tasks.append([job.no, verb, work.function, len(work.payload), own])
                     parts.append(work.payload)
         self.in_hand.extend(jobs)
         self._wire.send(header, parts)

@@ -12,9 +12,9 @@ from jupyter_fx.errors import PayloadError
 from jupyter_fx.payload import inputs, own
 from jupyter_fx.payload.outcomes import decode_error
 from jupyter_fx.payload.sizes import too_big
-from jupyter_fx.payload.values import Encoded
+from jupyter_fx.payload.values import Encoded, apart
 from jupyter_fx.protocol.lifecycle import TaskState
-from jupyter_fx.protocol.limits import BLOB_MAX, HOME_LIMIT
+from jupyter_fx.protocol.limits import BLOB_MAX, HOME_LIMIT, PAYLOAD_MAX
 from jupyter_fx.protocol.messages import Outcome
 from jupyter_fx_worker import aliases, ambient, binding, envelope, names, usermodules
 
@@ -61,6 +61,10 @@ class CellHome:
     problem: str = ""
 
 
+_VALUE_MAX = BLOB_MAX + (1 << 20)
+"""An array as large as a blob, and what is said of it."""
+
+
 class Pickled(NamedTuple):
     """A value as it would travel."""
 
@@ -79,7 +83,7 @@ class Pickled(NamedTuple):
 
 
 def pickled(value: Any, namespace: dict[str, Any], found: list[types.FunctionType] | None = None) -> Pickled:
-    """`value` as it would travel. envelope.TooBig above the limit of a blob.
+    """`value` as it would travel. envelope.TooBig above the limit of a value.
 
     Functions that live in `namespace`, the notebook's, travel without their globals, and are appended to `found`:
     what they read has to travel too. This is for knowing a value again: a Ref in it is named at the pickle's end.
@@ -90,9 +94,11 @@ def pickled(value: Any, namespace: dict[str, Any], found: list[types.FunctionTyp
     return done._replace(data=done.data + " ".join(wanted).encode()) if wanted else done
 
 
-def _pickled(value: Any, namespace: dict[str, Any], found: list[types.FunctionType] | None = None) -> Pickled:
+def _pickled(
+    value: Any, namespace: dict[str, Any], found: list[types.FunctionType] | None = None, limit: int = _VALUE_MAX
+) -> Pickled:
     with envelope.sharing(namespace) as met, envelope.collecting_modules() as modules:
-        data, buffers, code = envelope.pickled(value, BLOB_MAX)
+        data, buffers, code = envelope.pickled(value, limit)
     if isinstance(value, types.ModuleType):
         modules.add(value.__name__)
     if found is not None:
@@ -113,7 +119,7 @@ def encode_cell(
     around: Mapping[str, Any] | None = None,
     modules: Sequence[own.Entry] = (),
 ) -> Encoded:
-    """A `cell` envelope in pieces; large buffers are not copied. Names that share objects go on sharing them there.
+    """A `cell` envelope; large buffers are not copied. Names that share objects go on sharing them there.
 
     `around` is what `Ambient.changed` told; `modules` are those of the user's own that have to be there first. A Ref
     anywhere in the values stands for its value.
@@ -121,19 +127,19 @@ def encode_cell(
     first = {usermodules.NAME: own.Bringing(modules)} if modules else {}
     try:
         with inputs.collecting() as wanted, envelope.sharing_memory(values.values()):
-            data, buffers, code, _ = _pickled(
-                {**first, **values, **({ambient.NAME: around} if around else {})}, namespace
-            )
+            everything = {**first, **values, **({ambient.NAME: around} if around else {})}
+            data, buffers, code, _ = _pickled(everything, namespace, limit=PAYLOAD_MAX)
     except envelope.TooBig:
         raise too_big("what this cell takes along", dict(values)) from None
     header = {"source": source, "filename": filename, "count": count, "want": list(want), "home_limit": home_limit}
     header |= {"silent": silent, "bind": [], "made": envelope.versions(), **({"code": True} if code else {})}
     header |= {"refs": len(wanted)} if wanted else {}
-    pieces = envelope.assemble(data, buffers, "cell", header)
+    out = apart(buffers)
+    pieces = envelope.assemble(data, buffers, "cell", header, out)
     size = envelope.size_of(pieces)
     if size > BLOB_MAX:
         raise too_big("what this cell takes along", dict(values), size)
-    return Encoded(pieces, size, wanted)
+    return Encoded(pieces, size, wanted, [buffers[number] for number in out])
 
 
 def encode_keep(name: str) -> Encoded:

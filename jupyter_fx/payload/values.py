@@ -10,18 +10,30 @@ from jupyter_fx.errors import PayloadError
 from jupyter_fx.payload import inputs, own
 from jupyter_fx.payload.diagnose import diagnose
 from jupyter_fx.payload.sizes import CURE, PLAIN, known_size, mib, too_big
-from jupyter_fx.protocol.limits import BLOB_MAX
+from jupyter_fx.protocol.limits import BLOB_MAX, PART_MIN, PARTS_MAX, PAYLOAD_MAX
 from jupyter_fx_worker import envelope
 
-__all__ = ["Encoded", "encode_args", "encode_items", "join"]
+__all__ = ["Encoded", "apart", "encode_args", "encode_items", "join"]
 
 
 class Encoded(NamedTuple):
-    """An envelope in pieces (`join` makes one of them) and the ids of the tasks whose results it takes."""
+    """An envelope in pieces (`join` makes one of them) and the ids of the tasks whose results it takes.
+
+    `parts` are the large buffers that it leaves out, each a blob of its own; `size` is without them.
+    """
 
     pieces: Sequence[envelope.Buffer]
     size: int
     inputs: list[str]
+    parts: Sequence[memoryview] = ()
+
+
+def apart(buffers: Sequence[memoryview]) -> list[int]:
+    """The numbers of the buffers that travel as parts: the large ones, of these the largest PARTS_MAX."""
+    large = [number for number, buffer in enumerate(buffers) if PART_MIN <= buffer.nbytes <= BLOB_MAX]
+    if len(large) > PARTS_MAX:
+        large = sorted(large, key=lambda number: -buffers[number].nbytes)[:PARTS_MAX]
+    return sorted(large)
 
 
 def join(pieces: Sequence[envelope.Buffer]) -> bytes:
@@ -46,13 +58,13 @@ def encode_args(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Encoded:
         if size > BLOB_MAX:
             raise too_big(name, value, size)
     try:
-        pieces, wanted = _pieces((args, kwargs), "args", {})
+        pieces, wanted, parts = _pieces((args, kwargs), "args", {})
     except Exception as error:  # noqa: BLE001 a value's own pickling may raise anything
         raise _refusal(_named(args, kwargs), error) from None
     size = envelope.size_of(pieces)
     if size > BLOB_MAX:
         raise PayloadError(f"the arguments have {mib(size)} together, the limit is {mib(BLOB_MAX)}: {CURE}")
-    return Encoded(pieces, size, wanted)
+    return Encoded(pieces, size, wanted, parts)
 
 
 def encode_items(items: Sequence[Any], *, star: bool) -> Encoded:
@@ -61,7 +73,7 @@ def encode_items(items: Sequence[Any], *, star: bool) -> Encoded:
     if star:
         extra["star"] = True
     try:
-        pieces, wanted = _pieces(items, "items", extra)
+        pieces, wanted, parts = _pieces(items, "items", extra)
     except Exception as error:  # noqa: BLE001 the same
         raise _refusal([(f"item {at} of the chunk", item) for at, item in enumerate(items)], error) from None
     size = envelope.size_of(pieces)
@@ -69,22 +81,25 @@ def encode_items(items: Sequence[Any], *, star: bool) -> Encoded:
         raise PayloadError(
             f"a chunk of {len(items)} items has {mib(size)}, the limit is {mib(BLOB_MAX)}: use a smaller chunksize"
         )
-    return Encoded(pieces, size, wanted)
+    return Encoded(pieces, size, wanted, parts)
 
 
-def _pieces(value: Any, kind: str, extra: dict[str, Any]) -> tuple[Sequence[envelope.Buffer], list[str]]:
+def _pieces(
+    value: Any, kind: str, extra: dict[str, Any]
+) -> tuple[Sequence[envelope.Buffer], list[str], Sequence[memoryview]]:
     if envelope.is_plain(value):
-        return envelope.dumps(value, kind, **extra), []
+        return envelope.dumps(value, kind, **extra), [], ()
     with inputs.collecting() as wanted, envelope.collecting_modules() as met:
-        data, buffers, code = envelope.pickled(value, BLOB_MAX)
+        data, buffers, code = envelope.pickled(value, PAYLOAD_MAX)
     if any(map(own.may_be_own, met)) and (entries := own.Look().needed(met)):
         with inputs.collecting() as wanted:
-            data, buffers, code = envelope.pickled(own.With(entries.values(), value), BLOB_MAX)
+            data, buffers, code = envelope.pickled(own.With(entries.values(), value), PAYLOAD_MAX)
     if code:
         extra["code"] = True
     if wanted:
         extra["refs"] = len(wanted)
-    return envelope.assemble(data, buffers, kind, extra), wanted
+    out = apart(buffers)
+    return envelope.assemble(data, buffers, kind, extra, out), wanted, [buffers[number] for number in out]
 
 
 def _named(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[tuple[str, Any]]:

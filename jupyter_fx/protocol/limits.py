@@ -12,6 +12,9 @@ __all__ = [
     "INLINE_MAX",
     "MAP_ITEMS_MAX",
     "NAME_MAX",
+    "PARTS_MAX",
+    "PART_MIN",
+    "PAYLOAD_MAX",
     "REQUESTS_MAX",
     "RESULT_HOME_MAX",
     "STREAM_FRAME_MAX",
@@ -32,6 +35,12 @@ BLOB_CHUNK: Final = 512 * KIB
 """Bytes of one chunk of a blob."""
 BLOB_MAX: Final = 1024 * MIB
 """Bytes of one blob: the largest argument or captured value that travels through the hub."""
+PART_MIN: Final = 1 * MIB
+"""Bytes from which on a buffer of a payload (an array's memory) is a blob of its own, a *part*."""
+PARTS_MAX: Final = 64
+"""Parts of one payload; the largest buffers are."""
+PAYLOAD_MAX: Final = 4 * BLOB_MAX
+"""Bytes of one payload with its parts."""
 RESULT_HOME_MAX: Final = 64 * MIB
 """Bytes of a result that comes home by itself; a larger one stays at its endpoint as a result ref."""
 HOME_LIMIT: Final = 1 * MIB

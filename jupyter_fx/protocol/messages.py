@@ -188,6 +188,8 @@ class TaskOptions(_Part):
     """Bytes of a result that come home; 0: RESULT_HOME_MAX."""
     group: str = ""
     """The map or submission that the task belongs to."""
+    parts: list[BlobRef] = []
+    """Large buffers that the payload leaves out, in its order: each is sent to an endpoint once."""
 
 
 class TaskSpec(_Part):

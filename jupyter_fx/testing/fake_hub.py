@@ -66,6 +66,8 @@ class FakeHub:
         self.functions: dict[str, bytes] = {}
         self.messages: list[Any] = []
         self.blobs: dict[str, bytearray] = {}
+        self.took = 0
+        """Bytes of blobs that were sent to it."""
         self.outcomes: dict[str, Outcome] = {}
         self.events: dict[str, list[Event]] = {}
         self.run: Callable[[TaskSpec], Outcome] = self.execute
@@ -204,12 +206,15 @@ class FakeHub:
     def _bytes(self, link: Served, message: BlobPut | BlobData | BlobGet) -> None:
         if isinstance(message, BlobGet):
             data = self.blobs[message.digest]
-            for at in range(message.offset, len(data), BLOB_CHUNK):
-                link.send(BlobData(message.digest, at, len(data), bytes(data[at : at + BLOB_CHUNK])))
+            end = message.offset + message.length if message.length else len(data)
+            for at in range(message.offset, end, BLOB_CHUNK):
+                link.send(BlobData(message.digest, at, len(data), bytes(data[at : min(end, at + BLOB_CHUNK)])))
             return
         held = self.blobs.setdefault(message.digest, bytearray())
-        if isinstance(message, BlobData) and message.offset == len(held):
-            held += message.data
+        if isinstance(message, BlobData):
+            self.took += len(message.data)
+            if message.offset == len(held):
+                held += message.data
         link.send(BlobStored(message.digest, len(held), message.size))
 
     def _answer(self, request: Request) -> Any:
@@ -248,14 +253,16 @@ class FakeHub:
         payload = spec.payload
         if options is not None and options.blob is not None:
             payload = bytes(self.blobs[options.blob.digest])
+        parts = []
         if options is not None:
+            parts = [bytearray(self.blobs[part.digest]) for part in options.parts]
             payload += b"".join(self.outcomes[task_id].payload for task_id in options.inputs)
         printed = io.StringIO()
         times = [time.time()] * 4
         usage = None
         try:
             function = envelope.loads(self.functions[spec.function])[1]
-            header, value = inputs.loads(bytearray(payload))
+            header, value = inputs.loads(bytearray(payload), parts)
             with contextlib.redirect_stdout(printed):
                 if spec.kind == Kind.MAP:
                     packed, failed = self._map(function, value, star=bool(header.get("star")))

@@ -72,13 +72,13 @@ def seed_generators(seed: int) -> None:
         numpy_random.seed(seed % 2**32)
 
 
-def run_call(worker: Worker, function: Any, payload: envelope.Buffer) -> Outcome:
+def run_call(worker: Worker, function: Any, payload: envelope.Buffer, apart: Sequence[envelope.Buffer] = ()) -> Outcome:
     """Call a function with the arguments in `payload`; the outcome's parts are a `result` or an `error` envelope."""
     interrupts = worker.interrupts
     try:
         if type(function) is Broken:
             raise function.error
-        _header, (args, kwargs) = inputs.loads(payload)
+        _header, (args, kwargs) = inputs.loads(payload, apart)
         interrupts.live = True
         value = function(*args, **kwargs)
         interrupts.live = False
@@ -141,7 +141,14 @@ class _Run:
         return envelope.dumps(self.values, "results", errors={str(at): at for at in self.bad})
 
 
-def run_map(worker: Worker, no: int, function: Any, payload: envelope.Buffer, opts: dict[str, Any]) -> Outcome:
+def run_map(
+    worker: Worker,
+    no: int,
+    function: Any,
+    payload: envelope.Buffer,
+    opts: dict[str, Any],
+    apart: Sequence[envelope.Buffer] = (),
+) -> Outcome:
     """Call a function once per item.
 
     Results leave in `items` frames while it runs. Info: `n` items finished, `failed` of them.
@@ -152,7 +159,7 @@ def run_map(worker: Worker, no: int, function: Any, payload: envelope.Buffer, op
     try:
         if type(function) is Broken:
             raise function.error
-        header, items = inputs.loads(payload)
+        header, items = inputs.loads(payload, apart)
         _apply(worker, run, function, items, bool(header.get("star")))
     except BaseException as error:
         interrupts.live = False

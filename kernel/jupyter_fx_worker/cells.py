@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import types
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from jupyter_fx_worker import ambient, asks, binding, calls, envelope, errors, inputs, names, usermodules
@@ -170,13 +171,18 @@ class Session:
         finally:
             loop.remove_reader(channel.fileno())
 
-    def run(self, payload: envelope.Buffer, opts: dict[str, Any] | None = None) -> calls.Outcome:
+    def run(
+        self,
+        payload: envelope.Buffer,
+        opts: dict[str, Any] | None = None,
+        apart: Sequence[envelope.Buffer] = (),
+    ) -> calls.Outcome:
         """Run one `cell` envelope. The outcome's parts are a `names` or an `error` envelope."""
         worker = self.worker
         engine = self.ready()
         # A cell without a session shares the worker with strangers, whose modules may have the same names.
         usermodules.activate(self._world if self._leased else usermodules.World())
-        header, captured = inputs.loads(payload)
+        header, captured = inputs.loads(payload, apart)
         ns = engine.namespace
         if header.get("keep"):
             return self._keep(ns, str(header["keep"]), opts or {})

@@ -16,7 +16,7 @@ import struct
 import sys
 import threading
 from collections import ChainMap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import _lru_cache_wrapper, lru_cache
 from importlib import import_module
@@ -280,15 +280,19 @@ def _reduce_array(array: Any) -> Any:
         else:
             array = numpy.ascontiguousarray(array)
     flat = array.ravel(order).view(numpy.uint8) if array.size else b""
-    return _build_array, (dtype.str, array.shape, order, pickle.PickleBuffer(flat))
+    made = (dtype.str, array.shape, order, pickle.PickleBuffer(flat))
+    return _build_array, made if flags.writeable else (*made, False)
 
 
-def _build_array(dtype: str, shape: tuple[int, ...], order: str, buffer: Any) -> Any:
+def _build_array(dtype: str, shape: tuple[int, ...], order: str, buffer: Any, writable: bool = True) -> Any:
     import numpy as np
 
-    if memoryview(buffer).readonly:
+    if writable and memoryview(buffer).readonly:
         buffer = bytearray(buffer)
-    return np.ndarray(shape, dtype=dtype, buffer=buffer or None, order=order)  # type: ignore[arg-type]
+    array: Any = np.ndarray(shape, dtype=dtype, buffer=buffer or None, order=order)  # type: ignore[arg-type]
+    if not writable:
+        array.flags.writeable = False
+    return array
 
 
 def _build_view(root: Any, dtype: str, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:
@@ -377,18 +381,27 @@ def dumps(obj: Any, kind: str, **extra: Any) -> list[Buffer]:
     return assemble(data, buffers, kind, extra)
 
 
-def assemble(data: bytes, buffers: Sequence[memoryview], kind: str, extra: Header) -> list[Buffer]:
-    """Return the pieces of an envelope from what `pickled` returned."""
+def assemble(
+    data: bytes, buffers: Sequence[memoryview], kind: str, extra: Header, apart: Collection[int] = ()
+) -> list[Buffer]:
+    """Return the pieces of an envelope from what `pickled` returned, without the buffers whose numbers are in `apart`.
+
+    Those have to be given to `loads`, in their order.
+    """
     if not extra and not buffers:
         text = f'{{"k":"{kind}",{_PY_JSON},"b":[{len(data)}]}}'.encode()
         return [_PREFIX.pack(MAGIC, len(text)) + text + data]
     header = {"k": kind, "py": PYTHON, "b": [len(data), *(buffer.nbytes for buffer in buffers)], **extra}
+    if apart:
+        header["x"] = sorted(apart)
     text = json.dumps(header, separators=(",", ":"), default=str).encode("utf-8")
     if len(text) > MAX_HEADER:
         raise EnvelopeError(f"the header of this envelope has {len(text)} bytes, the limit is {MAX_HEADER}")
     pieces: list[Buffer] = [_PREFIX.pack(MAGIC, len(text)) + text, data]
     at = _PREFIX.size + len(text) + len(data)
-    for buffer in buffers:
+    for number, buffer in enumerate(buffers):
+        if number in apart:
+            continue
         gap = -at % ALIGN
         if gap:
             pieces.append(_ZEROS[:gap])
@@ -430,8 +443,10 @@ def peek(buffer: Buffer) -> tuple[Header, int]:
     return header, end
 
 
-def loads(buffer: Buffer) -> tuple[Header, Any]:
+def loads(buffer: Buffer, apart: Sequence[Buffer] = ()) -> tuple[Header, Any]:
     """Open an envelope: `(header, value)`. Arrays of the value live in `buffer` when that is writable, else in a copy.
+
+    `apart` are the buffers that the envelope leaves out, in their order; arrays live in these.
 
     Raises EnvelopeError, PythonMismatch (before any of the code could run), or whatever the unpickling raises.
     """
@@ -443,7 +458,17 @@ def loads(buffer: Buffer) -> tuple[Header, Any]:
     end = at + sizes[0]
     data = view[at:end]
     buffers = []
-    for size in sizes[1:]:
+    out = header.get("x") or ()
+    if len(out) != len(apart):
+        raise EnvelopeError(f"the envelope leaves out {len(out)} buffers, {len(apart)} came with it")
+    left_out = iter(apart)
+    for number, size in enumerate(sizes[1:]):
+        if number in out:
+            part = memoryview(next(left_out))
+            if part.nbytes != size:
+                raise EnvelopeError(f"a buffer of {size} bytes was left out, {part.nbytes} came")
+            buffers.append(part)
+            continue
         end += -end % ALIGN
         buffers.append(view[end : end + size])
         end += size

@@ -7,6 +7,7 @@ lease.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from jupyter_fx_worker import envelope
@@ -28,17 +29,20 @@ def end_of(view: memoryview) -> int:
     header, end = envelope.peek(view)
     sizes: list[int] = header["b"]
     end += sizes[0]
-    for size in sizes[1:]:
+    out = header.get("x") or ()
+    for number, size in enumerate(sizes[1:]):
+        if number in out:
+            continue
         end += -end % envelope.ALIGN + size
     return end
 
 
-def loads(payload: envelope.Buffer) -> tuple[dict[str, Any], Any]:
+def loads(payload: envelope.Buffer, apart: Sequence[envelope.Buffer] = ()) -> tuple[dict[str, Any], Any]:
     """Open an envelope as `envelope.loads` does, with the results that follow it in the places that wait for them."""
     header, _ = envelope.peek(payload)
     count = header.get("refs", 0)
     if not count:
-        return envelope.loads(payload)
+        return envelope.loads(payload, apart)
     view = memoryview(payload)
     at = end_of(view)
     try:
@@ -49,6 +53,6 @@ def loads(payload: envelope.Buffer) -> tuple[dict[str, Any], Any]:
                 )
             _values.append(envelope.loads(view[at:])[1])
             at += end_of(view[at:])
-        return envelope.loads(view)
+        return envelope.loads(view, apart)
     finally:
         del _values[:]

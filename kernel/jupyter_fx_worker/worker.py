@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import faulthandler
 import json
+import mmap
 import os
 import secrets
 import signal
@@ -188,22 +189,25 @@ class Worker:
         self._finish(no, outcome, parts, info, opts, begun)
 
     def _run(self, no: int, verb: str, fn: str, payload: Any, opts: dict[str, Any]) -> calls.Outcome:
+        apart: Sequence[memoryview] = ()
         if opts:
             if opts.get("path") or opts.get("inputs"):
                 payload = _gather(payload, opts)
+            if opts.get("parts"):
+                apart = [_shown(path) for path in opts["parts"]]
             if opts.get("seed") is not None:
                 calls.seed_generators(opts["seed"])
         if verb == "cell":
-            return self.session.run(payload, opts)
+            return self.session.run(payload, opts, apart)
         function = self.functions.get(fn)
         if function is None:
             return "error", (), {"nofn": True}
         self.functions.move_to_end(fn)
         usermodules.activate(self._worlds.get(fn))
         if verb == "call":
-            return calls.run_call(self, function, payload)
+            return calls.run_call(self, function, payload, apart)
         if verb == "map":
-            return calls.run_map(self, no, function, payload, opts)
+            return calls.run_map(self, no, function, payload, opts, apart)
         raise ValueError(f"this worker knows no verb {verb!r}: it is older than the one who asks")
 
     def _finish(
@@ -289,6 +293,8 @@ class Worker:
 def _gather(inline: memoryview, opts: dict[str, Any]) -> memoryview:
     """Return a payload and the results it takes, one after another, from the body's bytes and from files."""
     inputs = opts.get("inputs") or ()
+    if not inputs:
+        return _shown(opts["path"])
     own = len(inline) - sum(length for _task, path, length in inputs if not path)
     whole = bytearray(_contents(opts["path"]) if opts.get("path") else inline[:own])
     at = own
@@ -299,6 +305,15 @@ def _gather(inline: memoryview, opts: dict[str, Any]) -> memoryview:
             whole += inline[at : at + length]
             at += length
     return memoryview(whole)
+
+
+def _shown(path: str) -> memoryview:
+    """The bytes of a file as memory that may be written to: pages are read when they are touched, copied when changed.
+
+    The file itself is never changed, and may be deleted meanwhile.
+    """
+    with open(path, "rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
 
 
 def _contents(path: str) -> bytes:

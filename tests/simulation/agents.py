@@ -441,7 +441,7 @@ class Agent:
         match one:
             case Fetch():
                 error = ErrorInfo("StorageFull", "no room") if failed else None
-                self.handle(Fetched(one.blob.digest, f"/inputs/{one.blob.digest[:8]}", error))
+                self.handle(Fetched(one.key, f"/inputs/{one.blob.digest[:8]}", error))
             case FindRef():
                 error = ErrorInfo("RefLost", "its value is gone") if failed else None
                 self.handle(Fetched(f"ref:{one.ref.ref_id}", f"/refs/{one.ref.ref_id[:8]}", error))

@@ -9,7 +9,7 @@ from typing import Final
 from blake3 import blake3
 
 from jupyter_fx.protocol.lifecycle import EndpointState, SessionState, TaskState
-from jupyter_fx.protocol.limits import INLINE_MAX, MAP_ITEMS_MAX, NAME_MAX
+from jupyter_fx.protocol.limits import INLINE_MAX, MAP_ITEMS_MAX, NAME_MAX, PARTS_MAX, PAYLOAD_MAX
 from jupyter_fx.protocol.messages import (
     Attach,
     Cancel,
@@ -262,6 +262,12 @@ def _check_payload(spec: TaskSpec) -> None:
         )
     if spec.options is not None and spec.options.blob is not None and not _DIGEST(spec.options.blob.digest):
         raise _Refusal("the digest of a payload's blob is 64 hexadecimal digits")
+    if spec.options is not None and spec.options.parts:
+        parts = spec.options.parts
+        if len(parts) > PARTS_MAX or sum(part.size for part in parts) > PAYLOAD_MAX:
+            raise _Refusal(f"a payload has at most {PARTS_MAX} parts and {PAYLOAD_MAX} bytes", "PayloadError")
+        if not all(_DIGEST(part.digest) for part in parts):
+            raise _Refusal("the digest of a payload's part is 64 hexadecimal digits")
 
 
 def _session_of(core: Core, owner: str, spec: TaskSpec) -> Session:

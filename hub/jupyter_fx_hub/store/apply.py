@@ -56,9 +56,11 @@ def _needs(op: InsertTask) -> _Needs | None:
         options = _SPEC.decode(op.spec).options
     except msgspec.MsgspecError:
         options = None
-    if options is None or not (options.blob or options.inputs):
+    if options is None or not (options.blob or options.inputs or options.parts):
         return _Needs(op.blobs, []) if op.blobs else None
     digests = [*op.blobs, options.blob.digest] if options.blob else op.blobs
+    if options.parts:
+        digests = list(dict.fromkeys([*digests, *(part.digest for part in options.parts)]))
     return _Needs(digests, [bytes.fromhex(task_id) for task_id in options.inputs])
 
 

@@ -5,14 +5,16 @@ import concurrent.futures
 import os
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from jupyter_fx import errors
-from jupyter_fx.client import HubClient, as_completed, wait
+from jupyter_fx.client import HubClient, as_completed, blobs, wait
 from jupyter_fx.client import hub as hub_module
+from jupyter_fx.errors import RemoteProtocolError
 from jupyter_fx.ids import new_id
 from jupyter_fx.protocol.lifecycle import SessionState, TaskState
 from jupyter_fx.protocol.limits import INLINE_MAX
@@ -74,10 +76,42 @@ def test_large_arguments_and_results_go_as_blobs(client: HubClient, hub: FakeHub
     assert (result == array * array).all()
     assert result.flags.writeable
     spec = hub.submitted[0]
+    assert len(spec.payload) < 1000
+    assert spec.options is not None
+    assert [part.size for part in spec.options.parts] == [array.nbytes]
+    text = "x" * 400_000
+    assert client.submit(len, text).result(10) == len(text)
+    spec = hub.submitted[1]
     assert spec.payload == b""
     assert spec.options is not None
     assert spec.options.blob is not None
     assert spec.options.blob.size > INLINE_MAX
+
+
+def test_an_array_that_comes_again_is_not_sent_again(client: HubClient, hub: FakeHub) -> None:
+    array = np.arange(500_000)
+    client.submit(square, array).result(10)
+    digest, size = hub.submitted[0].options.parts[0].digest, hub.submitted[0].options.parts[0].size
+    took = hub.took
+    assert took >= size
+    client.submit(np.add, array, 1).result(10)
+    assert hub.submitted[1].options.parts[0].digest == digest
+    assert hub.took == took
+
+
+def test_a_download_to_a_file_is_checked_and_leaves_nothing_when_it_is_wrong(
+    client: HubClient, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blobs, "RANGE", 600_000)
+    data = bytes(range(256)) * 8000
+    blob = client.upload([data])
+    core = client._live()
+    core.call(core.blobs.get_file(blob, tmp_path / "good"))
+    assert (tmp_path / "good").read_bytes() == data
+    hub.blobs[blob.digest][700_000] ^= 1
+    with pytest.raises(RemoteProtocolError, match="other content"):
+        core.call(core.blobs.get_file(blob, tmp_path / "bad"))
+    assert [path.name for path in tmp_path.iterdir()] == ["good"]
 
 
 def test_a_future_may_stand_in_the_arguments(client: HubClient, hub: FakeHub) -> None:

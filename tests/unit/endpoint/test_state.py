@@ -30,6 +30,7 @@ from jupyter_fx.endpoint.events import (
     Write,
     WriteFailed,
 )
+from jupyter_fx.endpoint.placing import Placing
 from jupyter_fx.endpoint.state import AgentState
 from jupyter_fx.endpoint.talk import (
     Back,
@@ -323,8 +324,10 @@ def test_a_task_waits_for_its_function_and_its_blobs() -> None:
     waiting = task(blob=BlobRef("d" * 64, 5))
     waiting.function = "g"
     shell.handle(Dispatch([waiting]))
-    assert shell.of(Fetch) == [Fetch(BlobRef("d" * 64, 5))]
-    shell.handle(Fetched("d" * 64, "/file"))
+    (fetch,) = shell.of(Fetch)
+    assert fetch.blob == BlobRef("d" * 64, 5)
+    assert fetch.key.startswith("d" * 64 + "-")  # its owner's
+    shell.handle(Fetched(fetch.key, "/file"))
     assert not shell.of(Place)
     shell.handle(Functions([Function("g", b"code")]))
     assert shell.of(Place)[0].work[0].path == "/file"
@@ -344,12 +347,31 @@ def test_a_task_that_takes_two_refs_asks_for_each_once_and_is_placed() -> None:
     assert assembled.parts[1:] == ["/refs/0", "/refs/1"]
 
 
+def test_parts_are_fetched_once_and_stay_while_a_task_or_session_has_them() -> None:
+    part = BlobRef("d" * 64, 5)
+    shell = Shell()
+    shell.handle(Dispatch([task(1, parts=[part]), task(2, parts=[part, part])]))
+    (fetch,) = shell.of(Fetch)
+    assert fetch.key in shell.state.files_in_use()
+    shell.handle(Fetched(fetch.key, "/file"))
+    assert [work.parts for place in shell.of(Place) for work in place.work] == [["/file"], ["/file", "/file"]]
+    shell.state.files_gone([fetch.key])
+    shell.handle(Dispatch([task(4, parts=[part])]))
+    assert [one.key for one in shell.of(Fetch)].count(fetch.key) == 2
+
+
+def test_what_one_sent_is_not_handed_to_another_who_names_its_digest() -> None:
+    part = BlobRef("d" * 64, 5)
+    (mine,), (theirs,) = (Placing._sources(task(parts=[part], owner=owner)) for owner in ("me", "another"))
+    assert mine[0] != theirs[0]
+
+
 def test_input_that_cannot_be_fetched_fails_the_task_with_the_reason() -> None:
     from jupyter_fx.protocol.messages import ErrorInfo
 
     shell = Shell()
     shell.handle(Dispatch([task(blob=BlobRef("d" * 64, 5))]))
-    shell.handle(Fetched("d" * 64, error=ErrorInfo("StorageFull", "no room")))
+    shell.handle(Fetched(shell.of(Fetch)[0].key, error=ErrorInfo("StorageFull", "no room")))
     assert shell.results()[0].error.message == "no room"
 
 

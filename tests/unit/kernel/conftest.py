@@ -102,7 +102,7 @@ class FakeHub:
 
         handle.tell = tell
         with as_main(handle.module):
-            header, captured = envelope.loads(bytearray(join(cell.pieces)))
+            header, captured = envelope.loads(bytearray(join(cell.pieces)), [bytearray(part) for part in cell.parts])
         self.around.append(captured.pop(ambient.NAME, {}))
         self.sent.append(set(captured))
         self.headers.append(header)
