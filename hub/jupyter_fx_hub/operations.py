@@ -101,7 +101,8 @@ class Operations(SessionOperations):
     async def tasks_list(self, caller: Caller, args: dict[str, Any]) -> Any:
         """Tasks of the caller, newest first."""
         details = bool(args.get("details"))
-        options = {key: args.get(key) for key in ("before", "group", "session", "name", "kernel")}
+        options = {key: args.get(key) for key in ("before", "group", "session", "kernel")}
+        options["called"] = args.get("name")
         options["limit"] = min(args.get("limit") or 100, DETAILS_MAX if details else 1000)
         if args.get("state"):
             options["states"] = infos.states(args["state"])

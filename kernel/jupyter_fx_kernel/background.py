@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from jupyter_fx.client import TaskFuture
 from jupyter_fx_kernel.cell import RemoteCell
 from jupyter_fx_kernel.futures import CellFuture
+from jupyter_fx_kernel.running import Follower
 from jupyter_fx_kernel.screens import pinned
 
 __all__ = ["BackgroundCell"]
@@ -12,9 +14,14 @@ __all__ = ["BackgroundCell"]
 class BackgroundCell(CellFuture):
     """What `%%remote --bg` returns. Done once its names are home; its result is the last expression's value."""
 
-    def __init__(self, cell: RemoteCell) -> None:
+    def __init__(self, cell: RemoteCell, begun: tuple[TaskFuture, Follower] | None = None) -> None:
+        """`begun`: what `cell.submit()` gave, of a cell that was followed until its user had enough."""
         cell.screen = pinned(cell.shell)
-        task, self._follower = cell.submit()
+        task: TaskFuture
+        self._follower: Follower
+        task, self._follower = begun or cell.submit()
+        if begun is not None:
+            self._follower.move_to(cell.screen)
         super().__init__(task, f"remote cell In[{cell.count}]", cell.screen)
         self._cell = cell
         self.set_running_or_notify_cancel()

@@ -13,7 +13,7 @@ from typing import Any
 from jupyter_fx import payload
 from jupyter_fx.digest import digest
 from jupyter_fx.errors import FxError, InfrastructureError, PayloadError, RemoteError, UsageError
-from jupyter_fx.ids import new_id
+from jupyter_fx.ids import new_id, short_id
 from jupyter_fx.payload.cells import CellHome, Pickled, bind, decode_cell, encode_cell, pickled
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.limits import HOME_LIMIT
@@ -21,7 +21,7 @@ from jupyter_fx.protocol.messages import Outcome, TaskOptions
 from jupyter_fx_kernel import failures, tracebacks
 from jupyter_fx_kernel.capture import Capture, Ledger, capture, digest_of
 from jupyter_fx_kernel.card import Card
-from jupyter_fx_kernel.endings import ending
+from jupyter_fx_kernel.endings import close_line, ending
 from jupyter_fx_kernel.mentions import Mentions, mentions
 from jupyter_fx_kernel.modules import Served, come_home
 from jupyter_fx_kernel.options import Options
@@ -184,9 +184,22 @@ class RemoteCell:
         """Run it and wait; returns the value of its last expression. Raises what it raised."""
         future, follower = self.submit()
         if not follower.follow(future.interrupt):
-            print(f"The remote cell goes on: `%fx attach {future.task_id[-8:]}` shows it again.", file=sys.stderr)
-            raise tracebacks.show_as(KeyboardInterrupt(), ["KeyboardInterrupt: the remote cell goes on"])
+            from jupyter_fx_kernel.background import BackgroundCell
+
+            BackgroundCell(self, (future, follower))
+            short = short_id(future.task_id)
+            said = (
+                f"KeyboardInterrupt: you have your prompt back, and the remote cell goes on with its output here; "
+                f"`%fx attach {short}` shows it again, `%fx cancel {short}` interrupts it, " + self._last_resort()
+            )
+            raise tracebacks.show_as(KeyboardInterrupt(), [said])
         return self.conclude(future, follower)
+
+    def _last_resort(self) -> str:
+        """What ends code that takes no notice of interrupts, and what that costs."""
+        if self._session is None:
+            return "which in a stateless cell climbs to SIGKILL"
+        return close_line(self._session)
 
     def conclude(self, future: Any, follower: Follower, *, background: bool = False) -> Any:
         """Bring home what it assigned; return its value or raise its error."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import Outcome
 from jupyter_fx_kernel.card import duration
+from jupyter_fx_kernel.session import Session
 
-__all__ = ["ending"]
+__all__ = ["close_line", "ending"]
 
 _OF_COURSE = ("", "cancelled by its user", "you cancelled it", "cancelled at its endpoint", "interrupted")
 """Reasons that tell nobody anything beyond "cancelled"."""
@@ -29,3 +30,10 @@ def ending(outcome: Outcome, *, asked: bool = False) -> str:
     if how:
         return f"killed after {duration(ran)}: it ignored {how}"
     return f"interrupted after {duration(ran)}{why}"
+
+
+def close_line(session: Session) -> str:
+    """How to end code in a session that takes no notice of interrupts, and what that costs."""
+    named = "" if session.name == "main" else f" {session.name}"
+    count = len(session.names)
+    return f"`%fx close --kill{named}` ends the session (loses {count} variable{'' if count == 1 else 's'})"

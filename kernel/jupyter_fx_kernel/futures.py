@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import sys
 import threading
+import weakref
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -18,7 +19,11 @@ from jupyter_fx_kernel import tracebacks
 from jupyter_fx_kernel.endings import ending
 from jupyter_fx_kernel.screens import show_error
 
-__all__ = ["CellFuture"]
+__all__ = ["CellFuture", "known", "lines_of"]
+
+
+known: weakref.WeakValueDictionary[str, CellFuture] = weakref.WeakValueDictionary()
+"""The futures of this process's cells by task id: who comes back to one gets the one that brings its names home."""
 
 
 class CellFuture(TaskFuture):
@@ -35,6 +40,7 @@ class CellFuture(TaskFuture):
         self._asked = 0
         self.name = task.name
         self._sent = True
+        known[self.task_id] = self
 
     # --- what people ask ---
 
@@ -74,6 +80,21 @@ class CellFuture(TaskFuture):
     def interrupt(self) -> None:
         """Send it a KeyboardInterrupt and nothing stronger."""
         self._task.interrupt()
+
+    def settled(self, timeout: float = 5.0) -> bool:
+        """Wait, after the task is done, for its names to be home; whether they are."""
+        with self._somebody_asks():
+            return bool(concurrent.futures.wait([self], timeout).done)
+
+    def attach(self, first: int = 0) -> TaskFuture:
+        """Show its output here too, from event `first` on, until it is done; itself. An interrupt leaves it running."""
+        from IPython import get_ipython
+
+        from jupyter_fx_kernel.attach import follow_here
+
+        magics = get_ipython().magics_manager.registry["FxMagics"]
+        info = self._client.request("tasks.get", {"task_id": self.task_id})
+        return follow_here(magics.notebook, info, first=first)
 
     def running(self) -> bool:
         """Whether it runs there now."""

@@ -66,10 +66,10 @@ class FxMagics(Magics):
 
     @no_var_expand
     @line_magic("fx")  # type: ignore[arg-type]
-    def fx(self, line: str) -> None:
+    def fx(self, line: str) -> Any:
         """Say where cells run and what runs: `%fx`, `%fx use|who|keep|tasks|attach|cancel|logs|session|close`."""
         with _in_one_sentence():
-            status.command(self.notebook, line)
+            return status.command(self.notebook, line)
 
     def _cell(self, options: Options, source: str, *, value_only: bool = False) -> Any:
         cell = RemoteCell(self.notebook, options, source, value_only=value_only)

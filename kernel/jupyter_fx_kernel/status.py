@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from jupyter_fx.errors import UsageError
 from jupyter_fx_kernel import envverbs, sessionverbs, taskverbs
+from jupyter_fx_kernel.attach import attach
+from jupyter_fx_kernel.choosing import known_names
 from jupyter_fx_kernel.session import Notebook
 
 __all__ = ["command", "words"]
 
 
-def command(notebook: Notebook, line: str) -> None:
-    """Carry out `%fx LINE`; prints. Raises UsageError for a word that is none."""
+def command(notebook: Notebook, line: str) -> Any:
+    """Carry out `%fx LINE`; prints, and returns what the verb gives. Raises UsageError for a word that is none."""
     try:
         words = shlex.split(line)
     except ValueError as error:
         raise UsageError(f"the line of %fx cannot be read: {error}") from None
     if not words:
-        _status(notebook)
-        return
+        return _status(notebook)
     verb, *rest = words
     action = _VERBS.get(verb)
     if action is None:
         raise UsageError(f"%fx {verb}: there is no such command; there are {', '.join(sorted(_VERBS))}, and %fx alone")
-    action(notebook, rest)
+    return action(notebook, rest)
 
 
 def _status(notebook: Notebook) -> None:
@@ -48,8 +50,8 @@ def _use(notebook: Notebook, words: Sequence[str]) -> None:
     print(f"remote cells of this notebook run on {words[0]}; its session opens with the first one")
 
 
-_VERBS: dict[str, Callable[[Notebook, Sequence[str]], None]] = {
-    "attach": taskverbs.attach,
+_VERBS: dict[str, Callable[[Notebook, Sequence[str]], Any]] = {
+    "attach": attach,
     "cancel": taskverbs.cancel,
     "close": sessionverbs.close,
     "env": envverbs.env,
@@ -63,6 +65,10 @@ _VERBS: dict[str, Callable[[Notebook, Sequence[str]], None]] = {
 
 # What may follow a verb, for completion; of other verbs nothing is known.
 _FOLLOWS: dict[str, Callable[[Notebook], Iterable[str]]] = {
+    "attach": known_names,
+    "cancel": known_names,
+    "logs": known_names,
+    "tasks": lambda _notebook: taskverbs.WORDS,
     "close": Notebook.session_names,
     "keep": sessionverbs.keepable,
     "session": lambda _notebook: sessionverbs.WORDS,

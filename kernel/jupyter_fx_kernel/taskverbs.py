@@ -1,91 +1,199 @@
-"""The words of `%fx` that are about tasks: `tasks`, `attach`, `cancel`, `logs`."""
+"""The words of `%fx` that are about tasks: `tasks`, `cancel`, `logs`. (`attach` has a module of its own.)"""
 
 from __future__ import annotations
 
-import datetime as dt
-import time
+import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jupyter_fx.errors import UsageError
 from jupyter_fx.ids import short_id
 from jupyter_fx.protocol.lifecycle import TaskState
-from jupyter_fx.protocol.messages import CancelMode, Event
-from jupyter_fx_kernel.outputs import Outputs
+from jupyter_fx.protocol.messages import CancelMode
+from jupyter_fx_kernel.attachmaps import tasks_of
+from jupyter_fx_kernel.card import duration
+from jupyter_fx_kernel.choosing import STATES, ago, choose
+from jupyter_fx_kernel.endings import close_line
+from jupyter_fx_kernel.options import Parser
 from jupyter_fx_kernel.session import Notebook
 
-__all__ = ["attach", "cancel", "logs", "tasks"]
+__all__ = ["WORDS", "cancel", "logs", "tasks"]
 
-_LOOK_AGAIN = 0.15
-"""Seconds between two looks at a task that `%fx attach` follows."""
+WORDS = (*STATES, "--mine", "--limit")
+"""What may follow `%fx tasks`."""
+_WHY = 60
+_NAME = 32
 
 
 def tasks(notebook: Notebook, words: Sequence[str]) -> None:
-    """List the newest tasks."""
-    limit = int(words[0]) if words and words[0].isdigit() else 20
-    rows = notebook.client.request("tasks.list", {"limit": max(1, min(limit, 1000))})["tasks"]
-    for info in rows:
-        print(_task_line(info))
-    if not rows:
-        print("no tasks")
+    """Show the newest tasks: `%fx tasks [running|waiting|failed|done|cancelled|active|STATE] [N] [--mine]`."""
+    parser = Parser(prog="%fx tasks", add_help=False, allow_abbrev=False)
+    parser.add_argument("words", nargs="*", default=[])
+    parser.add_argument("--limit", type=int, default=20)
+    parser.add_argument("--mine", "--here", action="store_true")
+    asked = parser.parse_args(words)
+    wanted, limit = _filters(asked)
+    args: dict[str, Any] = {"limit": max(1, min(limit, 200)), "details": True}
+    if wanted:
+        args["state"] = wanted
+    if asked.mine:
+        args["kernel"] = notebook.kernel_id
+    rows = _as_rows(notebook, notebook.client.request("tasks.list", args)["tasks"])
+    print(_table([("task", "state", "submitted", "ran", "cell", "name", ""), *rows]) if rows else "no tasks")
 
 
-def _task_line(info: Mapping[str, Any]) -> str:
-    submitted = float(info.get("submitted") or 0)
-    when = dt.datetime.fromtimestamp(submitted).astimezone().strftime("%H:%M:%S") if submitted else "        "
-    took = ""
-    if info.get("started") and info.get("finished"):
-        took = f" {float(info['finished']) - float(info['started']):.1f} s"
-    why = f" ({info['why']})" if info.get("why") else ""
-    return f"{short_id(info['task_id'])}  {when}  {info['state'].lower():<9}{took}  {info.get('name') or ''}{why}"
+def _filters(asked: argparse.Namespace) -> tuple[str, int]:
+    """(states as the hub wants them, how many)."""
+    states: list[str] = []
+    limit = asked.limit
+    for word in asked.words:
+        low = word.lower()
+        if word.isdigit():
+            limit = int(word)
+        elif low in STATES:
+            states.append(STATES[low])
+        elif word.upper() in TaskState.__members__:
+            states.append(word.upper())
+        else:
+            raise UsageError(f"%fx tasks {word}: say one of {', '.join(STATES)}, a number, or --mine")
+    return ",".join(states), limit
 
 
-def _one(notebook: Notebook, words: Sequence[str], verb: str) -> str:
-    """The id of the task that is meant: the one named, or the newest cell of this notebook."""
-    if len(words) > 1:
-        raise UsageError(f"%fx {verb} takes one task id, or none for the newest task")
-    if words:
-        return str(notebook.client.request("tasks.get", {"task_id": words[0]})["task_id"])
-    rows = notebook.client.request("tasks.list", {"limit": 1})["tasks"]
-    if not rows:
-        raise UsageError(f"%fx {verb}: there are no tasks")
-    return str(rows[0]["task_id"])
+def _as_rows(notebook: Notebook, infos: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """One row a task; the tasks of a map are one row together."""
+    rows: list[tuple[str, ...]] = []
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for info in infos:
+        if info.get("group"):
+            groups.setdefault(info["group"], []).append(info)
+    for info in infos:
+        group = groups.get(info.get("group") or "")
+        if group is None:
+            rows.append(_row(notebook, info))
+        elif group[0] is info:
+            rows.append(_map_row(info, group))
+    return rows
 
 
-def attach(notebook: Notebook, words: Sequence[str]) -> None:
-    """Tell a task's story from its beginning, and as it goes on. An interrupt leaves; the task goes on.
+def _row(notebook: Notebook, info: Mapping[str, Any]) -> tuple[str, ...]:
+    origin = info.get("origin") or {}
+    cell = f"In[{origin['cell']}]" if origin.get("cell") else ""
+    if cell and origin.get("kernel_id") != notebook.kernel_id:
+        cell += " elsewhere"
+    return (
+        short_id(info["task_id"]),
+        str(info.get("shown") or info["state"]).lower(),
+        ago(info),
+        _ran(info),
+        cell or str(info.get("kind") or ""),
+        _cut(str(info.get("name") or ""), _NAME),
+        _cut(_why(info), _WHY),
+    )
 
-    It asks for the story again and again instead of listening: whoever listens to the task already goes on doing so.
-    """
-    task_id = _one(notebook, words, "attach")
-    outputs, number = Outputs(notebook.shell), 0
-    while True:
-        info = notebook.client.request("tasks.get", {"task_id": task_id})
-        args = {"task_id": task_id, "from": number, "limit": 1000}
-        events = notebook.client.request("tasks.events", args)["events"]
-        for n, kind, t, data in events:
-            outputs.put(Event(task_id, n, kind, t, data))
-            number = n + 1
-        outputs.flush()
-        if not events:
-            if TaskState[info["state"]].terminal:
-                break
-            time.sleep(_LOOK_AGAIN)
-    outputs.flush_result()
+
+def _map_row(info: Mapping[str, Any], group: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    states = [str(one["state"]) for one in group]
+    live = [state for state in states if not TaskState[state].terminal]
+    bad = sum(1 for state in states if state not in {"SUCCEEDED", *live})
+    state = "running" if live else ("failed" if bad else "succeeded")
+    items = sum(int(one.get("items") or 0) for one in group)
+    told = f"{len(states) - len(live)} of {len(states)} tasks done, {items} items" + (f", {bad} failed" if bad else "")
+    name = _cut(str(info.get("name") or ""), _NAME)
+    return short_id(info["task_id"]), state, ago(group[-1]), "", "map", name, told
+
+
+def _why(info: Mapping[str, Any]) -> str:
     error = info.get("error") or {}
-    print(_task_line(info) + (f": {error['etype']}: {error['message']}" if error else ""))
+    if error.get("etype") and info["state"] != "CANCELLED":
+        return f"{error['etype']}: {error.get('message', '')}".splitlines()[0]
+    return str(error.get("message") or info.get("why") or "")
+
+
+def _ran(info: Mapping[str, Any]) -> str:
+    started, finished = float(info.get("started") or 0), float(info.get("finished") or 0)
+    return duration(finished - started) if started and finished >= started else ""
+
+
+def _cut(text: str, limit: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 2] + " …"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]) - 1)]
+    return "\n".join(
+        "  ".join([*(part.ljust(width) for part, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
+        for row in rows
+    )
 
 
 def cancel(notebook: Notebook, words: Sequence[str]) -> None:
-    """Cancel a task."""
-    task_id = _one(notebook, words, "cancel")
-    told = notebook.client.request("tasks.cancel", {"task_ids": [task_id], "mode": int(CancelMode.CANCEL)})
-    print(f"cancelling {short_id(task_id)}" if told.get("cancelled") else f"{short_id(task_id)} has already ended")
+    """Stop tasks: `%fx cancel [ID|NAME …]`, `--all` of this notebook; of a map all that has not ended."""
+    parser = Parser(prog="%fx cancel", add_help=False, allow_abbrev=False)
+    parser.add_argument("tasks", nargs="*", default=[])
+    parser.add_argument("--all", action="store_true")
+    asked = parser.parse_args(words)
+    if asked.all and asked.tasks:
+        raise UsageError("%fx cancel --all takes no task: it cancels everything of this notebook that has not ended")
+    if asked.all:
+        found = notebook.client.request("tasks.list", {"kernel": notebook.kernel_id, "state": "ACTIVE", "limit": 1000})[
+            "tasks"
+        ]
+        if not found:
+            print("nothing of this notebook runs or waits")
+        _cancel(notebook, found)
+        return
+    for word in asked.tasks or [""]:
+        info = choose(notebook, word, "cancel")
+        _cancel(notebook, tasks_of(notebook, info["group"]) if _is_map(info) else [info])
+
+
+def _is_map(info: Mapping[str, Any]) -> bool:
+    return info["kind"] == "map" and bool(info.get("group"))
+
+
+def _cancel(notebook: Notebook, infos: Sequence[Mapping[str, Any]]) -> None:
+    """Ask for an end, and say what was asked for."""
+    live = [info for info in infos if not TaskState[info["state"]].terminal]
+    if not live:
+        for info in infos[:1]:
+            print(f"{_named(info)} has already ended: {info['state'].lower()}")
+        return
+    args = {
+        "task_ids": [info["task_id"] for info in live],
+        "mode": int(CancelMode.CANCEL),
+        "reason": "you cancelled it",
+    }
+    notebook.client.request("tasks.cancel", args)
+    if _is_map(live[0]):
+        print(f"cancelling {len(live)} tasks of the map {live[0].get('name') or ''}".rstrip())
+        return
+    for info in live:
+        print(_cancelling(notebook, info))
+
+
+def _cancelling(notebook: Notebook, info: Mapping[str, Any]) -> str:
+    if info["state"] in {"WAITING", "QUEUED"}:
+        return f"{_named(info)} was cancelled before it started"
+    if not info.get("session_id"):
+        return f"{_named(info)} is interrupted; if it takes no notice, SIGTERM follows after 5 s and SIGKILL after 10 s"
+    session = next((s for s in notebook.sessions.values() if s.session_id == info["session_id"]), None)
+    last = f"; {close_line(session)} if it takes no notice" if session is not None else ""
+    return f"{_named(info)} is interrupted, its session keeps its variables{last}"
+
+
+def _named(info: Mapping[str, Any]) -> str:
+    return f"{short_id(info['task_id'])} ({info.get('name') or info['kind']})"
 
 
 def logs(notebook: Notebook, words: Sequence[str]) -> None:
-    """Print what a task wrote."""
-    told = notebook.client.request("tasks.log", {"task_id": _one(notebook, words, "logs")})
+    """Print what a task printed; `--all` fetches what the hub did not keep from the endpoint."""
+    parser = Parser(prog="%fx logs", add_help=False, allow_abbrev=False)
+    parser.add_argument("task", nargs="?", default="")
+    parser.add_argument("--all", action="store_true")
+    asked = parser.parse_args(words)
+    info = choose(notebook, asked.task, "logs")
+    told = notebook.client.request("tasks.log", {"task_id": info["task_id"]})
     text = str(told.get("text") or "")
     print(text, end="" if text.endswith("\n") else "\n")
     if told.get("dropped"):

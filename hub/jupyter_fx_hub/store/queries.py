@@ -203,7 +203,7 @@ def tasks(
     before: int | None = None,
     group: str | None = None,
     session: str | None = None,
-    name: str | None = None,
+    called: str | None = None,
     kernel: str | None = None,
 ) -> tuple[list[TaskRow], int | None]:
     """The owner's tasks, newest first, and the cursor to give as `before` for the next ones (None: that was all)."""
@@ -217,8 +217,8 @@ def tasks(
         query = query.where(_T.grp == group, _T.grp != _NO_TEXT)
     if session:
         query = query.where(_T.session_id == session, _T.session_id != _NO_TEXT)
-    if name:
-        query = query.where(_T.name == name, _T.name != _NO_TEXT)
+    if called:
+        query = query.where(_T.name == called, _T.name != _NO_TEXT)
     if kernel:
         of_kernel = select(_S.session_id).where(_S.owner == owner, _S.kernel_id == kernel)
         query = query.where(_T.session_id.in_(of_kernel), _T.session_id != _NO_TEXT)

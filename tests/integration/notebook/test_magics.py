@@ -209,20 +209,6 @@ def test_tasks_and_logs_are_on_record(kernel: Any) -> None:
     assert "for the record" in kernel.run("%fx logs recorded").stream()
 
 
-def test_attach_tells_a_story_again_and_follows_one_that_goes_on(kernel: Any) -> None:
-    kernel.remote("print('once upon a time')\n1 / 0", "--name tale")
-    told = kernel.run("%fx attach tale").stream()
-    assert "once upon a time" in told
-    assert "ZeroDivisionError" in told
-    kernel.remote(
-        "import time\nfor i in range(4):\n    print('tick', i)\n    time.sleep(0.3)\n'over'", "--bg --name clock"
-    )
-    kernel.run("job = _")
-    told = kernel.run("%fx attach clock").stream()
-    assert [f"tick {i}" in told for i in range(4)] == [True] * 4
-    assert kernel.value("job.result(10)") == "'over'"
-
-
 def test_seeds_and_print_options_hold_on_both_sides(kernel: Any) -> None:
     kernel.remote("import numpy as np\nnp.set_printoptions(precision=2)\nnp.random.seed(3)")
     assert kernel.remote("np.array([1 / 3])").result == "array([0.33])"
