@@ -139,7 +139,7 @@ class RestartApp(_Command):
     def run(self) -> None:
         """Both."""
         name = self.endpoint
-        launch.stop(name)
+        launch.stop(name, for_good=False)
         print(f"Endpoint {name} is started (pid {launch.start(name)})")
 
 

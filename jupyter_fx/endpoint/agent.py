@@ -26,11 +26,13 @@ from jupyter_fx.digest import digest
 from jupyter_fx.endpoint.events import (
     Acked,
     Assemble,
+    Assembled,
     DiskState,
     Draining,
     Fetch,
     Fetched,
     FindRef,
+    From,
     KeepFunction,
     KeepRef,
     LoadFunction,
@@ -45,20 +47,34 @@ from jupyter_fx.endpoint.events import (
     Write,
     WriteFailed,
 )
+from jupyter_fx.endpoint.fleet import Fleet
 from jupyter_fx.endpoint.identity import Identity, boot_id
 from jupyter_fx.endpoint.journal import Journal
+from jupyter_fx.endpoint.launch import STOP_MARK
 from jupyter_fx.endpoint.manager import Manager, ManagerSpec
+from jupyter_fx.endpoint.nodes import Nodes
 from jupyter_fx.endpoint.pool import host_cores
+from jupyter_fx.endpoint.provisioning import Provision, on_nodes
 from jupyter_fx.endpoint.questions import Questions
 from jupyter_fx.endpoint.remote_manager import RemoteManager
 from jupyter_fx.endpoint.settings import Endpoint
 from jupyter_fx.endpoint.state import AgentState
 from jupyter_fx.endpoint.store import Store, free_space
-from jupyter_fx.endpoint.talk import Answer, Code, Halt, Place
+from jupyter_fx.endpoint.talk import Answer, Ask, Code, Halt, Place
 from jupyter_fx.errors import FxError, UsageError
 from jupyter_fx.ids import new_id
 from jupyter_fx.protocol.faults import error_info
-from jupyter_fx.protocol.messages import OLDEST_VERSION, VERSION, BlobRef, ErrorInfo, Hello, Outputs, Request, Welcome
+from jupyter_fx.protocol.messages import (
+    OLDEST_VERSION,
+    VERSION,
+    BlobRef,
+    Demand,
+    ErrorInfo,
+    Hello,
+    Outputs,
+    Request,
+    Welcome,
+)
 from jupyter_fx.transport import Peer
 
 __all__ = ["Agent"]
@@ -73,16 +89,19 @@ ROUND_TRIP_EVERY: Final = 60.0
 class Agent:
     """One endpoint's agent. `await run()` serves until it is told to stop; the exit status.
 
-    `umask`: what user code starts with; -1: ours.
+    `umask`: what user code starts with; -1: ours. `nodes`: where its nodes come from, if it does not run tasks itself.
     """
 
-    def __init__(self, home: Path, identity: Identity, settings: Endpoint, *, umask: int = -1) -> None:
+    def __init__(
+        self, home: Path, identity: Identity, settings: Endpoint, *, umask: int = -1, nodes: Provision | None = None
+    ) -> None:
         self.home = home
         self.identity = identity
         self.settings = settings
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._status = 0
+        self._give_up_blocks = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
@@ -90,6 +109,8 @@ class Agent:
         cores = host_cores()
         slots = settings.workers or cores
         worker_cores = max(1, cores // slots)
+        if nodes is not None:
+            slots, worker_cores = 0, nodes.node.worker_cores
         self.store = Store(home)
         expected = (home / "had-journal").exists()
         self.journal = Journal(home / "journal", boot_id=boot_id(), fresh_generation=new_id(), expected=expected)
@@ -107,6 +128,9 @@ class Agent:
             why=self.journal.why,
             use_cwd=settings.use_notebook_directory or identity.name == "local",
             functions=set(functions),
+            fleet=Fleet() if nodes is not None else None,
+            most=nodes.node if nodes is not None else None,
+            session_floor=nodes.settings.session_floor_seconds if nodes is not None else 0.0,
         )
         env = dict(os.environ)
         spec = ManagerSpec(
@@ -119,12 +143,25 @@ class Agent:
             max_processes=settings.max_processes,
             umask=umask,
         )
-        self.manager: Manager | RemoteManager
-        if settings.manager == "process":
+        self.manager: Manager | RemoteManager | Nodes
+        self.nodes: Nodes | None = None
+        if nodes is not None:
+            self.manager = self.nodes = Nodes(
+                home,
+                identity.endpoint_id,
+                nodes.settings,
+                nodes.provider,
+                on_nodes(spec, settings, nodes.settings),
+                nodes.node,
+                event=self._told,
+                load=self.state.load,
+                loop=self._loop,
+            )
+        elif settings.manager == "process":
             self.manager = RemoteManager(spec, self._told, self._loop, self.state.held)
         else:
             self.manager = Manager(spec, self._told, self._loop)
-        self._questions = Questions(self._loop, self.manager.receive)
+        self._questions = Questions(self._loop, self._ask)
         self.manager.logs.retention = settings.log_retention_days * 86400
         for name, payload in functions.items():
             self.manager.receive(Code(name, payload))
@@ -173,10 +210,14 @@ class Agent:
             with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
                 self._loop.add_signal_handler(number, self.stop)
         self.manager.start()
-        adopting = isinstance(self.manager, RemoteManager) and self.manager.adopted
-        self._event(Replayed(self.journal.records, adopting))
+        if self.nodes is not None:
+            there = self.nodes.adopted
+            self._event(Replayed(self.journal.records, bool(there), there))
+        else:
+            adopting = isinstance(self.manager, RemoteManager) and self.manager.adopted
+            self._event(Replayed(self.journal.records, adopting))
+            self._event(self.manager.capacity())
         self.journal.records = []
-        self._event(self.manager.capacity())
         self.peer.start()
         self._every(DISK_EVERY, self._look_at_disk)
         self._every(SWEEP_EVERY, self._sweep)
@@ -196,12 +237,35 @@ class Agent:
 
     async def _wind_down(self) -> None:
         """Give back what has not started, wait shortly for what runs, end the rest, see that the hub hears of it."""
+        if self.nodes is not None and not self._give_up():
+            # Its blocks go on and hold what they have for the next agent.
+            await self.nodes.stop(give_up=False)
+            await self._until(lambda: not self.peer.link.unacked_count, 2.0 if self.peer.is_open else 0.0)
+            return
         if self._status == 0:
             self._event(Draining("it is being stopped"))
             await self._until(lambda: not self.manager.busy, self.settings.drain_seconds)
             self.manager.receive(Halt("the endpoint was stopped while it ran"))
             await self._until(lambda: not self.manager.busy, 3.0)
+            if self.nodes is not None:
+                await self.nodes.stop(give_up=True)
             await self._until(lambda: not self.peer.link.unacked_count, 2.0 if self.peer.is_open else 0.0)
+
+    def _give_up(self) -> bool:
+        """Whether its owner stopped it for good (`launch.stop`), rather than somebody killed it."""
+        asked = self.home / STOP_MARK
+        there = asked.exists()
+        asked.unlink(missing_ok=True)
+        return self._give_up_blocks or (there and self._status == 0)
+
+    def _ask(self, message: Ask) -> None:
+        """A question about a session, to the manager that has it."""
+        if self.nodes is None:
+            self.manager.receive(message)
+        elif to := self.state.sessions.manager_of(message.session_id):
+            self.nodes.receive(message, to)
+        else:
+            self._questions.answered(Answer(message.n, error="this session is not open"))
 
     @staticmethod
     async def _until(true: Callable[[], bool], seconds: float) -> None:
@@ -245,6 +309,8 @@ class Agent:
         """The manager says something."""
         if type(message) is Answer:
             self._questions.answered(message)
+        elif type(message) is From and type(message.message) is Answer:
+            self._questions.answered(message.message)
         else:
             self._event(message)
 
@@ -278,6 +344,8 @@ class Agent:
     def _message(self, message: Any, number: int) -> None:
         self._used = time.monotonic()
         self._event(message)
+        if type(message) is Demand and self.nodes is not None:
+            self.nodes.wants()
         if number:
             self.peer.acknowledge(number)
 
@@ -315,7 +383,10 @@ class Agent:
             self.state.sent(number, instruction.marks)
 
     def _tell(self, instruction: Tell) -> None:
-        self.manager.receive(instruction.message)
+        if self.nodes is not None:
+            self.nodes.receive(instruction.message, instruction.to)
+        else:
+            self.manager.receive(instruction.message)
 
     def _write(self, instruction: Write) -> None:
         try:
@@ -352,7 +423,10 @@ class Agent:
             work.path, work.payload = self.store.join(work.task_id, instruction.parts), b""
         except OSError as error:
             log.error("the payload of %s cannot be put together: %s", work.task_id, error)
-        self.manager.receive(Place([work]))
+        if self.nodes is not None:
+            self._loop.call_soon(self._event, Assembled(work))
+        else:
+            self.manager.receive(Place([work]))
 
     def _fetch(self, instruction: Fetch) -> None:
         try:
@@ -455,6 +529,7 @@ class Agent:
         if request.op == "session.ask":
             return self._questions.ask(args)
         if request.op == "agent.stop":
+            self._give_up_blocks = True
             self._loop.call_later(0.05, self.stop)
             return {}
         raise UsageError(f"an endpoint has no operation {request.op!r}")
@@ -473,7 +548,8 @@ class Agent:
             self._event(DiskState(why))
         elif self.state.disk_full:
             self._event(DiskState(""))
-        self._event(self.manager.capacity())
+        if self.nodes is None:
+            self._event(self.manager.capacity())
 
     def _sweep(self) -> None:
         self.manager.logs.sweep()

@@ -14,12 +14,13 @@ import secrets
 import shutil
 import socket
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from jupyter_fx.paths import private_dir
 
-__all__ = ["AgentAddress", "Block", "ManagerProcess"]
+__all__ = ["AgentAddress", "Block", "Enrolled", "ManagerProcess"]
 
 
 class AgentAddress(msgspec.Struct):
@@ -27,6 +28,8 @@ class AgentAddress(msgspec.Struct):
 
     address: str
     key: str
+    others: list[str] = []
+    """Other addresses of the same agent, to be tried in turn."""
 
 
 class ManagerProcess(msgspec.Struct):
@@ -43,23 +46,43 @@ class _Enrolment(msgspec.Struct):
     proof: str
 
 
+class Enrolled(NamedTuple):
+    """A manager that the block's secret vouches for."""
+
+    manager: str
+    host: str
+    key: str
+
+
+class _Gone(msgspec.Struct):
+    """The word of a node's keeper that a manager there has ended, and everything that it had started."""
+
+    manager: str
+    why: str
+    proof: str
+
+
 class Block:
     """One block's directory."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = private_dir(folder)
         self._keys = private_dir(folder / "keys")
+        self._gone = private_dir(folder / "gone")
 
     @property
     def name(self) -> str:
         """The block's id."""
         return self.folder.name
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def _write(self, path: Path, data: bytes, *, sync: bool = False) -> None:
         fresh = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(fd, "wb") as file:
             file.write(data)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         fresh.replace(path)
 
     def make_secret(self) -> None:
@@ -83,23 +106,53 @@ class Block:
         said = msgspec.json.encode([self.name, host, nonce, key])
         return hmac.new(secret, said, hashlib.sha256).hexdigest()
 
-    def enrol(self, key: str) -> None:
-        """A manager, once: say whose public key this is."""
-        host, nonce = socket.gethostname(), secrets.token_hex(16)
+    def enrol(self, key: str, manager: str = "", host: str = "") -> None:
+        """A manager, once: say whose public key this is. Its id is the nonce."""
+        host, nonce = host or socket.gethostname(), manager or secrets.token_hex(16)
         said = _Enrolment(host, nonce, key, self._proof(host, nonce, key))
         self._write(self._keys / f"{nonce}.json", msgspec.json.encode(said))
 
     def admits(self, key: str) -> bool:
         """The agent: whether this public key was enrolled by somebody who knows the secret."""
+        return any(one.key == key for one in self.enrolled())
+
+    def enrolled(self) -> list[Enrolled]:
+        """The agent: the managers that somebody enrolled who knows the secret."""
+        found = []
         for path in self._keys.glob("*.json"):
             try:
                 said = msgspec.json.decode(path.read_bytes(), type=_Enrolment)
                 proof = self._proof(said.host, said.nonce, said.key)
             except (OSError, msgspec.MsgspecError):
                 continue
-            if said.key == key and hmac.compare_digest(said.proof, proof):
-                return True
-        return False
+            if hmac.compare_digest(said.proof, proof) and path.stem == said.nonce:
+                found.append(Enrolled(said.nonce, said.host, said.key))
+        return found
+
+    def tell_gone(self, manager: str, why: str) -> None:
+        """A node's keeper: this manager is dead, and so is all that it started. The secret vouches for it."""
+        said = _Gone(manager, why, self._proof("gone", manager, why))
+        self._write(self._gone / f"{manager}.json", msgspec.json.encode(said))
+
+    def gone(self) -> dict[str, str]:
+        """The agent: managers of which their keepers said that they are dead, and why."""
+        found = {}
+        for path in self._gone.glob("*.json"):
+            try:
+                said = msgspec.json.decode(path.read_bytes(), type=_Gone)
+                if hmac.compare_digest(said.proof, self._proof("gone", said.manager, said.why)):
+                    found[said.manager] = said.why
+            except (OSError, msgspec.MsgspecError):
+                continue
+        return found
+
+    def put(self, name: str, data: bytes) -> None:
+        """The agent: a file of the block."""
+        self._write(self.folder / name, data)
+
+    def save(self, record: bytes) -> None:
+        """The agent: the block's record, on disk when this returns."""
+        self._write(self.folder / "block.json", record, sync=True)
 
     def manager(self) -> ManagerProcess | None:
         """The process that said that it is this block's manager."""

@@ -16,6 +16,7 @@ __all__ = [
     "Acked",
     "Assemble",
     "Assembled",
+    "Away",
     "BlockDrains",
     "Came",
     "DiskState",
@@ -29,6 +30,7 @@ __all__ = [
     "KeepRef",
     "LoadFunction",
     "Opened",
+    "Patience",
     "Provisioned",
     "Record",
     "Remove",
@@ -144,6 +146,16 @@ class Came(msgspec.Struct, frozen=True):
     block: str
     seconds: float = float("inf")
     host: str = ""
+
+
+class Away(msgspec.Struct, frozen=True):
+    """The link to a manager is broken: it may live, and is given nothing."""
+
+    manager: str
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """Managers of an earlier agent have been waited for long enough, as far as nothing had started."""
 
 
 class BlockDrains(msgspec.Struct, frozen=True):

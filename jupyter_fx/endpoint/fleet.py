@@ -37,6 +37,7 @@ class ManagerView:
         "gpus",
         "host",
         "info",
+        "linked",
         "memory",
         "ready",
         "sessions",
@@ -56,6 +57,7 @@ class ManagerView:
         self.memory = 0
         self.gpus = 0
         self.ready = False
+        self.linked = True
         self.draining = False
         self.info: dict[str, Any] = {}
         self.tasks: dict[str, Need] = {}
@@ -65,13 +67,18 @@ class ManagerView:
         """The task or session that has the node for itself."""
 
     @property
+    def serves(self) -> bool:
+        """Whether it may be given work."""
+        return self.ready and self.linked and not self.draining
+
+    @property
     def idle(self) -> bool:
         """Whether nothing of anybody is there."""
         return not self.tasks and not self.sessions
 
     def takes(self, need: Need, depth: int) -> bool:
         """Whether there is room for it; `depth`: how many tasks a slot may have."""
-        if not self.ready or self.draining or self.whole:
+        if not self.serves or self.whole:
             return False
         if need.whole:
             return self.idle and self.slots > 0 and self.holds(need)
@@ -126,8 +133,15 @@ class Fleet:
         if view is None:
             view = self.managers[manager] = ManagerView(block, ends=ends, host=host)
             self._sort(manager)
-        view.ends = ends
+        view.ends, view.linked = ends, True
+        self.changed = True
         return view
+
+    def away(self, manager: str) -> None:
+        """It is silent."""
+        if (view := self.managers.get(manager)) is not None:
+            view.linked = False
+            self.changed = True
 
     def has(self, manager: str, *, slots: int, memory: int, gpus: int, ready: bool, info: dict[str, Any]) -> None:
         """It says what it has."""
@@ -175,12 +189,12 @@ class Fleet:
     @property
     def slots(self) -> int:
         """Of all managers that take work."""
-        return sum(view.slots for view in self.managers.values() if view.ready and not view.draining)
+        return sum(view.slots for view in self.managers.values() if view.serves)
 
     @property
     def ready(self) -> bool:
         """Whether any manager takes work."""
-        return any(view.ready and not view.draining for view in self.managers.values())
+        return any(view.serves for view in self.managers.values())
 
     def waiting(self) -> list[tuple[int, Need]]:
         """What found no room: how many of each need."""

@@ -21,7 +21,9 @@ from jupyter_fx import paths
 from jupyter_fx.errors import InfrastructureError, UsageError
 from jupyter_fx.ids import check_name
 
-__all__ = ["delete", "known", "log_path", "names", "running", "spawn_local", "start", "status", "stop"]
+STOP_MARK = "stop-for-good"
+
+__all__ = ["STOP_MARK", "delete", "known", "log_path", "names", "running", "spawn_local", "start", "status", "stop"]
 
 
 def names() -> list[str]:
@@ -106,7 +108,7 @@ def spawn_local(
     return process
 
 
-def start(name: str, *, within: float = 10.0) -> int:
+def start(name: str, *, within: float = 45.0) -> int:
     """Start the agent of an endpoint that exists, detached; its pid. Does nothing when it runs already."""
     home = known(name)
     if pid := running(home):
@@ -123,12 +125,17 @@ def start(name: str, *, within: float = 10.0) -> int:
     raise InfrastructureError(f"the agent of {name} did not come up within {within:g} s: see {log_path(home)}")
 
 
-def stop(name: str, *, within: float = 20.0) -> bool:
-    """SIGTERM to the agent, SIGKILL when it does not end within so many seconds. Whether there was one."""
+def stop(name: str, *, within: float = 20.0, for_good: bool = True) -> bool:
+    """SIGTERM to the agent, SIGKILL when it does not end within so many seconds. Whether there was one.
+
+    Its blocks end with it if that is `for_good`; else, or when anybody but us ends it, the next agent finds them again.
+    """
     home = known(name)
     pid = running(home)
     if not pid:
         return False
+    if for_good:
+        (home / STOP_MARK).touch(0o600)
     os.kill(pid, signal.SIGTERM)
     end = time.monotonic() + within
     while time.monotonic() < end:

@@ -18,7 +18,8 @@ from jupyter_fx import paths
 from jupyter_fx.endpoint import identity as who
 from jupyter_fx.endpoint.agent import Agent
 from jupyter_fx.endpoint.interpreter import check_python
-from jupyter_fx.endpoint.settings import config_path, load_settings
+from jupyter_fx.endpoint.provisioning import provision
+from jupyter_fx.endpoint.settings import config_path, load_blocks, load_settings
 from jupyter_fx.errors import FxError, UsageError
 from jupyter_fx.ids import check_name
 from jupyter_fx.processes import keep_memory
@@ -42,6 +43,8 @@ async def serve(
     settings = load_settings(config_path(name), **overrides)
     if settings.python:
         settings.python = check_python(settings.python, config_path(name))
+    # Before the lock: whoever waits for the agent to come up hears what is wrong with its settings.
+    nodes = await provision(home, settings, load_blocks(config_path(name)))
     with who.locked(home, name):
         found = who.load(home)
         if code:
@@ -56,7 +59,7 @@ async def serve(
         if hub and hub != found.hub:
             found.hub = hub
             who.save(home, found)
-        return await Agent(home, found, settings, umask=umask).run()
+        return await Agent(home, found, settings, umask=umask, nodes=nodes).run()
 
 
 def _code(args: argparse.Namespace) -> str:

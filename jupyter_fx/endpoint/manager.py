@@ -73,6 +73,23 @@ class ManagerSpec(msgspec.Struct, kw_only=True):
     die_with_parent: bool = True
     idle_workers: float = 300.0
     keep_warm: bool = True
+    spill: str = ""
+    """Where results that are large go; empty: into `folder`. Managers on nodes share it with their agent."""
+    logs: str = ""
+    """Where the complete text of tasks goes, in the same way."""
+    sessions: str = ""
+    """Where sessions have their directories, in the same way."""
+    sessions_hold_slots: bool = False
+    """Whether a session takes slots away from tasks."""
+    scratch: str = ""
+    """Where on a node a manager makes its own directory."""
+    memory: int = 0
+    """Bytes that all workers may have together; 0: not known."""
+    gpus: list[str] = []
+    """Devices of this node, as CUDA_VISIBLE_DEVICES names them."""
+    host: str = ""
+    keep_secrets: bool = False
+    """Whether workers on nodes get all of the job's environment."""
 
 
 class Manager:
@@ -83,9 +100,9 @@ class Manager:
         self.send = send
         self.loop = loop
         folder = Path(spec.folder)
-        self.spill = folder / "spill"
+        self.spill = Path(spec.spill) if spec.spill else folder / "spill"
         self.spill.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.logs = TaskLogs(folder / "task-logs")
+        self.logs = TaskLogs(Path(spec.logs) if spec.logs else folder / "task-logs")
         self.jobs: dict[str, Job] = {}
         self._by_no = 0
         self._tickets: dict[int, tuple[WorkerProc, list[Job], bool]] = {}
@@ -130,7 +147,9 @@ class Manager:
 
     def capacity(self) -> Capacity:
         """What there is."""
-        return Capacity(self.spec.slots, self.pool.ready, self.pool.describe())
+        spec = self.spec
+        node = {"memory": spec.memory, "gpus": spec.gpus, "host": spec.host} if spec.host else {}
+        return Capacity(spec.slots, self.pool.ready, {**self.pool.describe(), **node})
 
     # Work comes.
 
@@ -477,6 +496,8 @@ class Manager:
     def _open(self, message: OpenWorker) -> None:
         if message.session_id not in self._session_queues:
             self._session_queues[message.session_id] = deque()
+            if self.spec.sessions_hold_slots:
+                self.pool.slots -= message.cores
             self.pool.open_session(message.session_id, message.cwd, message.cores)
 
     def _close_session(self, message: CloseWorker) -> None:
@@ -491,6 +512,8 @@ class Manager:
 
     def _session_gone(self, worker: WorkerProc, status: int | None, rss: int) -> None:
         session = worker.session
+        if self.spec.sessions_hold_slots:
+            self.pool.slots += worker.width
         asked = self.pool.forget_session(session)
         for job in self._session_queues.pop(session, ()):
             self._finish(job, Ended(job.work.task_id, "cancelled", error=_no_session(session)))

@@ -1,7 +1,11 @@
-"""A manager as a process of its own: `python -m jupyter_fx.endpoint.manager_main BLOCK_DIR`.
+"""A manager as a process of its own: `python -m jupyter_fx.endpoint.manager_main BLOCK_DIR [ID SCRATCH]`.
 
 It goes on when its agent dies: tasks run, results wait here. It comes back to whatever agent `agent.json` of its block
 names, tells that one what it has not acknowledged, asks again for every START that is open, and reports what it holds.
+
+On a node of a block its keeper (`node`) names its id and the directory for what need not outlive it. It then takes what
+the job has of the node, and ends when its agent halts it, or when the job ends: with SIGTERM it ends its work and tells
+that before it goes.
 """
 
 from __future__ import annotations
@@ -17,10 +21,13 @@ from typing import Any, Final
 
 import msgspec
 
-from jupyter_fx.endpoint.bootstrap import Block, ManagerProcess
+from jupyter_fx.auth.scrub import scrubbed
+from jupyter_fx.endpoint.bootstrap import AgentAddress, Block, ManagerProcess
 from jupyter_fx.endpoint.mailbox import Mailbox
 from jupyter_fx.endpoint.manager import Manager, ManagerSpec
-from jupyter_fx.endpoint.talk import Capacity, Report, Said, ToManager
+from jupyter_fx.endpoint.node import host_name
+from jupyter_fx.endpoint.node_size import cores_of, gpus_of, memory_of
+from jupyter_fx.endpoint.talk import Capacity, Halt, Report, Said, ToManager
 from jupyter_fx.errors import FxError
 from jupyter_fx.ids import new_id
 from jupyter_fx.processes import began
@@ -35,6 +42,8 @@ LOOK_EVERY: Final = 0.5
 """Seconds between two tries to reach an agent."""
 ALONE_MAX: Final = 24 * 3600.0
 """Seconds without an agent after which the manager ends."""
+LAST_WORDS: Final = 2.0
+"""Seconds that telling the last results may take."""
 TEXT_HELD: Final = 16 * 1024 * 1024
 """Bytes that may wait for an agent before text is dropped."""
 _TEXT: Final = frozenset((int(EventKind.STDOUT), int(EventKind.STDERR)))
@@ -43,11 +52,15 @@ _TEXT: Final = frozenset((int(EventKind.STDOUT), int(EventKind.STDERR)))
 class ManagerProgram:
     """See the module."""
 
-    def __init__(self, block: Block, spec: ManagerSpec) -> None:
+    def __init__(self, block: Block, spec: ManagerSpec, name: str = "") -> None:
+        """`name`: its id, on a node."""
         self._block = block
         self._loop = asyncio.get_running_loop()
         self._keys = transport.new_keys()
-        self._mail = Mailbox(new_id(), ToManager)
+        self._name = name
+        self._mail = Mailbox(name or new_id(), ToManager)
+        self._address = ""
+        self._going = False
         self._agent = ""
         self._channel: Any = None
         self._lost = asyncio.Event()
@@ -58,10 +71,11 @@ class ManagerProgram:
     async def run(self) -> None:
         """Serve until stopped, or alone for too long."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._stop.set)
+            self._loop.add_signal_handler(number, self._told_to_end if self._name else self._stop.set)
         me = os.getpid()
-        self._block.is_manager(ManagerProcess(me, began(me)))
-        self._block.enrol(self._keys[0])
+        if not self._name:
+            self._block.is_manager(ManagerProcess(me, began(me)))
+        self._block.enrol(self._keys[0], self._name, self.manager.spec.host)
         self.manager.start()
         coming = self._loop.create_task(self._come())
         try:
@@ -74,18 +88,48 @@ class ManagerProgram:
 
     async def _come(self) -> None:
         """Keep a connection to the agent."""
-        alone = 0.0
+        alone, gone = 0.0, 0
         while alone < ALONE_MAX:
             found = self._block.agent()
-            if found is not None:
+            for address in self._in_turn(found) if found is not None else ():
+                assert found is not None
+                began_at = self._loop.time()
                 with contextlib.suppress(FxError):
-                    channel = await transport.connect(found.address, server_key=found.key, keys=self._keys, timeout=5.0)
-                    alone = 0.0
+                    channel = await transport.connect(address, server_key=found.key, keys=self._keys, timeout=5.0)
+                    alone, self._address = 0.0, address
                     await self._serve(channel)
-            if not self._block.folder.is_dir():
+                    break
+                alone += self._loop.time() - began_at
+            # Twice: a file system of the network may hide it for a moment.
+            gone = 0 if self._block.folder.is_dir() else gone + 1
+            if gone > (4 if self._name else 0):
                 break
             await asyncio.sleep(LOOK_EVERY)
             alone += LOOK_EVERY
+        self._stop.set()
+
+    def _in_turn(self, found: AgentAddress) -> list[str]:
+        """The addresses of the agent, the one first at which it was found."""
+        known = [found.address, *found.others]
+        return sorted(known, key=lambda one: one != self._address)
+
+    def _told_to_end(self) -> None:
+        self._go("its job ended: its time was up, or it was cancelled")
+
+    def _go(self, reason: str) -> None:
+        """End all work, tell that, and go."""
+        if not self._going:
+            self._going = True
+            self.manager.receive(Halt(reason))
+            self._loop.create_task(self._gone(self._loop.time() + LAST_WORDS))
+
+    def _has_words(self) -> bool:
+        return self.manager.busy or (self._mail.size > 0 and self._channel is not None)
+
+    async def _gone(self, until: float) -> None:
+        # Looked at, not waited for: it happens once in a manager's life.
+        while self._loop.time() < until and self._has_words():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
         self._stop.set()
 
     async def _serve(self, channel: Any) -> None:
@@ -112,7 +156,10 @@ class ManagerProgram:
             self._post(Report(list(self.manager.jobs), list(self.manager.pool.sessions), to=self._agent))
             self._post(self.manager.capacity())
         for message in messages:
-            self.manager.receive(message)
+            if type(message) is Halt and self._name:
+                self._go(message.reason)
+            else:
+                self.manager.receive(message)
         self._arm()
 
     def _post(self, message: Any) -> None:
@@ -133,17 +180,32 @@ class ManagerProgram:
             self._channel.write(frames)
 
 
-async def _serve(folder: Path) -> None:
+def _on_node(spec: ManagerSpec, scratch: str) -> ManagerSpec:
+    """The same, with what this job has of this node."""
+    env = dict(os.environ)
+    spec.folder = scratch
+    spec.host = host_name()
+    cores = cores_of(env)
+    spec.slots = spec.slots or cores
+    spec.worker_cores = max(1, cores // spec.slots)
+    spec.memory = memory_of(env)
+    spec.gpus = gpus_of(env, spec.gpus)
+    spec.env = {**(env if spec.keep_secrets else scrubbed(env)), **spec.env}
+    spec.python = spec.python or sys.executable
+    return spec
+
+
+async def _serve(folder: Path, name: str, scratch: str) -> None:
     block = Block(folder)
     spec = msgspec.json.decode((folder / "spec.json").read_bytes(), type=ManagerSpec)
-    await ManagerProgram(block, spec).run()
+    await ManagerProgram(block, _on_node(spec, scratch) if name else spec, name).run()
 
 
 def main(argv: list[str] | None = None) -> int:
     """Be the manager of the block whose directory is named."""
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    (folder,) = argv if argv is not None else sys.argv[1:]
-    asyncio.run(_serve(Path(folder)))
+    folder, name, scratch = [*(argv if argv is not None else sys.argv[1:]), "", ""][:3]
+    asyncio.run(_serve(Path(folder), name, scratch))
     return 0
 
 

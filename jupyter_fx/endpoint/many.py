@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jupyter_fx.endpoint.events import Assembled, BlockDrains, Came, Provisioned, Tell
+from jupyter_fx.endpoint.events import Assembled, Away, BlockDrains, Came, Patience, Provisioned, Tell
 from jupyter_fx.endpoint.fleet import Fleet
 from jupyter_fx.endpoint.holding import Holding
 from jupyter_fx.endpoint.need import Need
+from jupyter_fx.endpoint.recovery import Recovery
 from jupyter_fx.endpoint.scaling import Load
 from jupyter_fx.endpoint.talk import Capacity, Drain
 from jupyter_fx.protocol.messages import Demand, Resources
@@ -20,15 +21,19 @@ __all__ = ["Many"]
 class Many:
     """See the module. `tell_status()`: the instructions that tell the hub how things are."""
 
-    def __init__(self, held: Holding, fleet: Fleet, tell_status: Callable[[], list[Any]]) -> None:
+    def __init__(self, held: Holding, recovery: Recovery, fleet: Fleet, tell_status: Callable[[], list[Any]]) -> None:
         self._held = held
         self._fleet = fleet
         self._tell_status = tell_status
+        held.books.resize(0)
+        held.books.ready = False
         self._provisioned = Provisioned({}, "no block has been asked for yet")
         self._demand: dict[str, tuple[int, Resources]] = {}
         self.handlers: dict[type, Callable[[Any, float], list[Any]]] = {
             Came: self._came,
+            Away: self._away,
             BlockDrains: self._drains,
+            Patience: lambda _event, now: recovery.patience(now),
             Assembled: lambda event, _now: held.placing.assembled(event),
             Provisioned: self._take_provisioned,
         }
@@ -55,6 +60,10 @@ class Many:
     def _came(self, event: Came, now: float) -> list[Any]:
         self._fleet.came(event.manager, event.block, ends=now + event.seconds, host=event.host)
         return []
+
+    def _away(self, event: Away, _now: float) -> list[Any]:
+        self._fleet.away(event.manager)
+        return self._tell_status()
 
     def capacity(self, message: Capacity) -> list[Any]:
         """The manager that speaks says what it has."""

@@ -63,11 +63,13 @@ def result_of(entry: Entry, ended: Ended) -> Result:
     )
 
 
-def lost(task: LeasedTask, accepted: float, started: float, now: float) -> Result:
-    """The Result of a task that had started when its agent died: nobody knows what became of it."""
+def lost(task: LeasedTask, accepted: float, started: float, now: float, why: str = "") -> Result:
+    """The Result of a task that had started when its agent or manager died (`why`, if known): nobody knows what became
+    of it.
+    """
     message = (
-        "the endpoint's agent died while this task ran, so whether it ended cannot be known; "
-        "declare retries=N if running it twice does no harm"
+        f"{f'{why}' if why else 'the agent of the endpoint died'} while this task ran, so whether it ended cannot be "
+        "known; declare retries=N if running it twice does no harm"
     )
     return Result(
         task.task_id,

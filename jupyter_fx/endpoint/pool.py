@@ -309,7 +309,7 @@ class Pool:
         if cwd and not Path(cwd).is_dir():
             cwd = ""
         if not cwd:
-            own = self._folder / "sessions" / session
+            own = (Path(self._spec.sessions) if self._spec.sessions else self._folder / "sessions") / session
             own.mkdir(mode=0o700, parents=True, exist_ok=True)
             cwd = str(own)
         self.sessions[session] = self._spawn(width, session, cwd)

@@ -93,7 +93,7 @@ class Recovery:
             if task.task_id in told_of:
                 self._found(entry)
             elif entry.phase == STARTED:
-                held.finish(entry, outcome.lost(task, entry.accepted, entry.started, t), 0.0)
+                held.finish(entry, outcome.lost(task, entry.accepted, entry.started, t, message.why), 0.0)
                 ended.append(entry)
             elif task.session and task.session not in message.sessions:
                 result = outcome.cancelled(entry, t)
@@ -109,7 +109,7 @@ class Recovery:
         told = [Tell(CancelWork(task_id, CancelMode.KILL), speaker) for task_id in strange]
         told += held.sessions.strange(message.sessions, speaker)
         held.sessions.found(message.sessions, speaker)
-        lost = held.sessions.lost_but(message.sessions, None if message.gone else held.restored, speaker)
+        lost = held.sessions.lost_but(message.sessions, None if message.gone else held.restored, speaker, message.why)
         if last:
             held.restored = set()
         back = self._lacking(lacking, now)

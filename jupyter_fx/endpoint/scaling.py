@@ -67,7 +67,8 @@ def decide(load: Load, blocks: Sequence[BlockView], plan: Plan, *, first: bool =
     least = max(plan.min_blocks, plan.init_blocks if first else 0)
     wanted = min(plan.max_blocks, max(least, _needed(load, plan)))
     if len(there) < wanted:
-        return Decision(start=wanted - len(there))
+        # One that is leaving is still there: `max_blocks` are never passed.
+        return Decision(start=max(0, min(wanted - len(there), plan.max_blocks - len(blocks))))
     spare = len(there) - max(wanted, plan.min_blocks)
     if spare <= 0:
         return Decision()

@@ -197,9 +197,9 @@ class SessionBook:
             if one is not None and one.manager == manager and self._fleet is not None:
                 self._fleet.leased(manager, session_id, self._books.need(one.spec.resources))
 
-    def lost_but(self, alive: list[str], among: set[str] | None, manager: str = "") -> list[Any]:
+    def lost_but(self, alive: list[str], among: set[str] | None, manager: str = "", why: str = "") -> list[Any]:
         """The manager holds these sessions and no others `among` those (None: all)."""
         known = [spec.session_id for spec, _, at in self.opened() if at == manager]
         gone = [one for one in known if one not in alive and (among is None or one in among)]
-        reason = "the manager of the session's worker died, and the worker with it"
+        reason = why or "the manager of the session's worker died, and the worker with it"
         return [one for session_id in gone for one in self.gone(SessionGone(session_id, reason, lost=True))]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
-from traitlets import Bool, Dict, Enum, Float, Int, List, Unicode
+from traitlets import Bool, Dict, Enum, Float, Int, List, TraitError, Unicode, validate
 from traitlets.config import Config, Configurable
 
 from jupyter_fx.config import bad_value, check_config, read_config
+from jupyter_fx.errors import UsageError
 from jupyter_fx.paths import config_dir, private_dir
 
-__all__ = ["TEMPLATE", "Endpoint", "config_path", "load_settings"]
+__all__ = ["TEMPLATE", "Blocks", "Endpoint", "config_path", "load_blocks", "load_settings"]
 
 
 class Endpoint(Configurable):
@@ -57,6 +59,91 @@ class Endpoint(Configurable):
     )
 
 
+class Blocks(Configurable):
+    """Where an endpoint's nodes come from: batch jobs ("blocks") that bring a manager on each of their nodes."""
+
+    provider = Enum(
+        ["", "local", "slurm", "torque", "pbspro", "lsf", "gridengine"],
+        "",
+        help="Who provides nodes: a batch system, or local (processes). Empty: the agent runs tasks itself.",
+    ).tag(config=True)
+    partition = Unicode("", help="The partition or queue. Empty: the scheduler's default.").tag(config=True)
+    account = Unicode("", help="The account (project) that is charged. Empty: the scheduler's default.").tag(
+        config=True
+    )
+    qos = Unicode("", help="Slurm's quality of service.").tag(config=True)
+    constraint = Unicode("", help="Slurm's constraint: features that nodes must have.").tag(config=True)
+    reservation = Unicode("", help="Slurm's reservation.").tag(config=True)
+    walltime = Unicode("01:00:00", help="How long a block may last: HH:MM:SS. Empty: no limit (local only).").tag(
+        config=True
+    )
+    init_blocks = Int(0, min=0, help="Blocks that are asked for when the agent starts.").tag(config=True)
+    min_blocks = Int(0, min=0, help="Blocks that are kept although nothing needs them.").tag(config=True)
+    max_blocks = Int(1, min=1, help="Blocks that there may be at once.").tag(config=True)
+    nodes = Int(1, min=1, help="Nodes of a block.").tag(config=True)
+    cores_per_node = Int(0, min=0, help="Cores asked for on each node. 0: one, or all with exclusive.").tag(config=True)
+    memory_per_node = Float(0.0, min=0.0, help="GiB of memory asked for on each node. 0: the scheduler's default.").tag(
+        config=True
+    )
+    gpus_per_node = Int(0, min=0, help="GPUs asked for on each node.").tag(config=True)
+    gpu_devices = List(
+        Unicode(), help="Names of a node's GPUs. Empty: as the job's environment or the driver says."
+    ).tag(config=True)
+    exclusive = Bool(False, help="Whether nodes are not shared with other jobs. Whole nodes are billed then.").tag(
+        config=True
+    )
+    parallelism = Float(
+        1.0,
+        min=0.0,
+        max=1.0,
+        help="Slots that are wanted for each slot's worth of waiting work: 1 is the most, 0 least.",
+    ).tag(config=True)
+    idle_seconds = Float(120.0, min=0.0, help="Seconds after which a block that has nothing to do is given back.").tag(
+        config=True
+    )
+    drain_lead_seconds = Float(
+        60.0, min=0.0, help="Seconds before the end of a block's time from which it takes nothing more."
+    ).tag(config=True)
+    session_floor_seconds = Float(
+        120.0, min=0.0, help="Seconds that a block must still last for a notebook's session to begin in it."
+    ).tag(config=True)
+    scheduler_options = List(
+        Unicode(), help="Lines for the top of the job's script, such as '#SBATCH --mail-type=FAIL'."
+    ).tag(config=True)
+    setup = List(Unicode(), help="Shell lines to run on a node first, such as 'module load python'.").tag(config=True)
+    launcher = Enum(
+        ["", "simple", "single", "srun", "mpiexec", "mpirun", "aprun", "jsrun"],
+        "",
+        help="How the job starts a manager on each of its nodes (Parsl's launchers). Empty: srun on Slurm.",
+    ).tag(config=True)
+    python = Unicode("", help="The Python that runs managers on nodes. Empty: the agent's own.").tag(config=True)
+    scratch = Unicode(
+        "", help="A directory on each node for what need not outlive a block. Empty: TMPDIR or /tmp."
+    ).tag(config=True)
+    addresses = List(
+        Unicode(), help="Addresses or host names of this machine that nodes can reach. Empty: all that it has."
+    ).tag(config=True)
+    port = Int(0, min=0, max=65535, help="TCP port on which managers reach the agent. 0: any that is free.").tag(
+        config=True
+    )
+    poll_seconds = Float(5.0, min=0.2, help="Seconds between two looks at the scheduler.").tag(config=True)
+
+    @validate("walltime")
+    def _check_walltime(self, proposal: Any) -> str:
+        text: str = proposal["value"]
+        if text and not re.fullmatch(r"\d+:[0-5]\d:[0-5]\d", text):
+            raise TraitError(f"walltime is HH:MM:SS, such as '01:30:00', not {text!r}")
+        return text
+
+    @property
+    def seconds(self) -> float:
+        """The walltime in seconds; 0.0: no limit."""
+        if not self.walltime:
+            return 0.0
+        hours, minutes, seconds = map(int, self.walltime.split(":"))
+        return hours * 3600.0 + minutes * 60 + seconds
+
+
 TEMPLATE = """# Settings of the endpoint {name!r}. A change is applied by
 # jupyter fx endpoint restart {name}
 c = get_config()  # noqa: F821
@@ -74,10 +161,25 @@ def load_settings(path: Path, **overrides: Any) -> Endpoint:
     have been meant.
     """
     config = read_config(path)
-    check_config(config, path, [Endpoint])
+    check_config(config, path, [Endpoint, Blocks])
     for key, value in overrides.items():
         config.Endpoint[key] = value
     try:
         return Endpoint(config=Config({"Endpoint": config.Endpoint}))
     except Exception as error:
         raise bad_value(config, path, error) from error
+
+
+def load_blocks(path: Path) -> Blocks:
+    """What a file says of blocks. Errors as those of `load_settings`."""
+    config = read_config(path)
+    check_config(config, path, [Endpoint, Blocks])
+    try:
+        found = Blocks(config=Config({"Blocks": config.Blocks}))
+    except Exception as error:
+        raise bad_value(config, path, error) from error
+    if found.provider not in {"", "local"} and not found.walltime:
+        raise UsageError(f"{path}: c.Blocks.walltime may be empty for local blocks only: a batch job needs a limit")
+    if found.init_blocks > found.max_blocks or found.min_blocks > found.max_blocks:
+        raise UsageError(f"{path}: c.Blocks.init_blocks and min_blocks cannot be more than max_blocks")
+    return found

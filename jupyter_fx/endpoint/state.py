@@ -130,7 +130,7 @@ class AgentState:
         self._endings = Endings(self._held)
         self._recovery = Recovery(self._held, self._endings)
         self._full_disk = FullDisk(self._held, self._endings)
-        self._many = Many(self._held, fleet, self._tell_status) if fleet is not None else None
+        self._many = Many(self._held, self._recovery, fleet, self._tell_status) if fleet is not None else None
         self.wall = wall
         self.tasks = tasks
         self.sessions = self._held.sessions

@@ -211,6 +211,8 @@ class Report(msgspec.Struct, array_like=True, tag=23):
     gone: bool = False
     to: str = ""
     """The agent (its mailbox's process) that it was made for. A later one may get it all the same, too old by then."""
+    why: str = ""
+    """Of what it died."""
 
 
 class Answer(msgspec.Struct, array_like=True, tag=24):

@@ -32,6 +32,8 @@ BATCH: Final = 256
 RETRY: Final = 0.005
 """Seconds after which a ROUTER is asked again whether a full peer has room: it does not tell."""
 LINGER_MS: Final = 2000
+HEARTBEAT_MS: Final = 10_000
+SILENCE_MS: Final = 60_000
 
 _FAILED = {
     int(zmq.EVENT_HANDSHAKE_FAILED_AUTH),
@@ -392,4 +394,7 @@ def _limit(socket: zmq.Socket[bytes], address: str) -> None:
     socket.setsockopt(zmq.SNDHWM, SEND_HWM)
     socket.setsockopt(zmq.RCVHWM, SEND_HWM)
     socket.setsockopt(zmq.LINGER, 0)
+    # A half-open connection (a node that was switched off) is noticed, and so is a peer that hangs.
+    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENCE_MS)
     socket.setsockopt(zmq.IPV6, "[" in address)

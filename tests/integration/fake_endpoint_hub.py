@@ -274,7 +274,7 @@ class AgentProcess:
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                await asyncio.wait_for(self.process.wait(), 15)
+                await asyncio.wait_for(self.process.wait(), 25)
             except TimeoutError:
                 await self.kill()
         return self.process.returncode or 0

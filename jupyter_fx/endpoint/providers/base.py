@@ -1,0 +1,75 @@
+"""What every provider can, and how scheduler commands are run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from jupyter_fx.endpoint.blocks import JobInfo
+from jupyter_fx.endpoint.need import NodeSize
+
+__all__ = ["JobSpec", "Provider", "ProviderError", "run", "said"]
+
+TIMEOUT: Final = 20.0
+"""Seconds that a scheduler's command may take."""
+_SAID_MAX: Final = 300
+
+
+class ProviderError(Exception):
+    """A scheduler's command failed; the text says what it said."""
+
+
+class JobSpec(NamedTuple):
+    """One job. `command` is run once on each node; `folder` (0700) is for its script and output."""
+
+    name: str
+    command: str
+    folder: Path
+
+
+class Provider(Protocol):
+    """See the package. Errors are ProviderError, and UsageError for what can only be cured by its settings."""
+
+    label: str
+
+    def check(self) -> NodeSize:
+        """Look whether the settings can work at all; the largest node that can be had (0: not known)."""
+
+    def submit(self, spec: JobSpec) -> str:
+        """Ask for a job; its id."""
+
+    def jobs(self) -> dict[str, JobInfo]:
+        """All jobs of this user that are known, by id; those that ended a short time ago too, if that can be had."""
+
+    def cancel(self, jobs: Sequence[str]) -> None:
+        """End these jobs."""
+
+
+def run(command: Sequence[str], *, timeout: float = TIMEOUT) -> str:
+    """The output of a command; ProviderError when it fails, hangs, or is not there."""
+    program = command[0]
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        )
+    except OSError as error:
+        raise ProviderError(f"{program} cannot be run: {error.strerror}") from error
+    with process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise ProviderError(f"{program} did not answer within {timeout:g} s") from None
+    if process.returncode:
+        raise ProviderError(f"{program}: {said(err.decode(errors='replace') or out.decode(errors='replace'))}")
+    return out.decode(errors="replace")
+
+
+def said(text: str) -> str:
+    """The last line that says anything, short."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:_SAID_MAX] if lines else "it said nothing"

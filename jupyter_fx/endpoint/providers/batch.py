@@ -1,0 +1,192 @@
+"""Batch systems through Parsl's providers and launchers (the `[batch]` extra): they write the script and submit it.
+
+Parsl's word about a job's state is not asked for where there is a better one (Slurm); elsewhere it is a hint, and jobs
+of an earlier agent are made known to it again by their ids.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from jupyter_fx.endpoint.blocks import JobInfo
+from jupyter_fx.endpoint.need import NodeSize
+from jupyter_fx.endpoint.providers import slurm
+from jupyter_fx.endpoint.providers.base import JobSpec, ProviderError, run, said
+from jupyter_fx.errors import UsageError
+
+__all__ = ["BATCH", "ParslProvider", "one_line"]
+
+BATCH: Final = {
+    "slurm": "Slurm",
+    "torque": "Torque",
+    "pbspro": "PBS Pro",
+    "lsf": "LSF",
+    "gridengine": "Grid Engine",
+    "kubernetes": "Kubernetes",
+}
+"""The batch systems, by the word in `c.Blocks.provider`."""
+_STATES: Final = {"PENDING": "pending", "HELD": "pending", "RUNNING": "running", "FAILED": "failed"}
+_ONE: Final = re.compile(r"[^\n\r\0]*")
+
+
+def one_line(name: str, value: str) -> str:
+    """`value`, if it cannot become a line of its own in a script; UsageError otherwise."""
+    if not _ONE.fullmatch(value):
+        raise UsageError(f"c.Blocks.{name} must be one line: {value[:60]!r}")
+    return value
+
+
+def _word(name: str, value: str) -> str:
+    """`value`, if it is one word that no shell takes apart."""
+    if not re.fullmatch(r"[\w.,:+@/%=&|*\[\]!-]*", value):
+        raise UsageError(f"c.Blocks.{name} must be one word without blanks or quotes: {value[:60]!r}")
+    return value
+
+
+class ParslProvider:
+    """One batch system. `settings` are `c.Blocks`."""
+
+    def __init__(self, kind: str, settings: Any, python_of: Callable[[], str] | None = None) -> None:
+        self.label = BATCH[kind]
+        self._kind = kind
+        self._settings = settings
+        self._provider: Any = None
+
+    # Making it.
+
+    def _made(self) -> Any:
+        if self._provider is None:
+            self._provider = self._make()
+        return self._provider
+
+    def _make(self) -> Any:
+        try:
+            from parsl import launchers, providers
+        except ImportError as error:
+            raise UsageError(
+                f"endpoints on {self.label} need Parsl: pip install 'jupyter-fx[batch]' ({error})"
+            ) from error
+        logging.getLogger("parsl").setLevel(logging.ERROR)
+        wanted = self._settings
+        launcher = wanted.launcher or ("srun" if self._kind == "slurm" and wanted.nodes > 1 else "simple")
+        classes = {
+            "simple": "SimpleLauncher",
+            "single": "SingleNodeLauncher",
+            "srun": "SrunLauncher",
+            "mpiexec": "MpiExecLauncher",
+            "mpirun": "MpiRunLauncher",
+            "aprun": "AprunLauncher",
+            "jsrun": "JsrunLauncher",
+        }
+        made = getattr(launchers, classes[launcher])()
+        options = [one_line("scheduler_options", one) for one in wanted.scheduler_options]
+        common: dict[str, Any] = {
+            "nodes_per_block": wanted.nodes,
+            "init_blocks": 0,
+            "max_blocks": 1,
+            "walltime": wanted.walltime,
+            "worker_init": "\n".join(one_line("setup", one) for one in wanted.setup),
+            "launcher": made,
+        }
+        account, queue = _word("account", wanted.account) or None, _word("partition", wanted.partition) or None
+        if self._kind == "slurm":
+            options.append("#SBATCH --no-requeue")
+            if wanted.reservation:
+                options.append(f"#SBATCH --reservation={_word('reservation', wanted.reservation)}")
+            return providers.SlurmProvider(
+                partition=queue,
+                account=account,
+                qos=_word("qos", wanted.qos) or None,
+                constraint=_word("constraint", wanted.constraint) or None,
+                cores_per_node=wanted.cores_per_node or None,
+                # Parsl counts in GB; a whole number of them is asked for.
+                mem_per_node=max(1, round(wanted.memory_per_node)) if wanted.memory_per_node else None,
+                gpus_per_node=wanted.gpus_per_node or None,
+                exclusive=wanted.exclusive,
+                scheduler_options="\n".join(options),
+                cmd_timeout=30,
+                **common,
+            )
+        common["scheduler_options"] = "\n".join(options)
+        make: Any
+        if self._kind == "torque":
+            make, own = providers.TorqueProvider, {"account": account, "queue": queue}
+        elif self._kind == "pbspro":
+            make, own = providers.PBSProProvider, {"account": account, "queue": queue}
+            own |= {"cpus_per_node": wanted.cores_per_node} if wanted.cores_per_node else {}
+        elif self._kind == "lsf":
+            make, own = providers.LSFProvider, {"project": account, "queue": queue}
+        else:
+            make, own = providers.GridEngineProvider, {"queue": queue}
+        return make(**own, **common)
+
+    # The interface.
+
+    def check(self) -> NodeSize:
+        """Ask the scheduler what there is, where it can be asked."""
+        found = slurm.check(self._settings) if self._kind == "slurm" else None
+        self._made()
+        return slurm.size_of(self._settings, found)
+
+    def submit(self, spec: JobSpec) -> str:
+        """Parsl writes the script into the block's directory and submits it."""
+        provider = self._made()
+        provider.script_dir = str(spec.folder)
+        try:
+            job = provider.submit(spec.command, 1, spec.name)
+        except Exception as error:
+            text = f"{getattr(error, 'stderr', '') or ''}".strip()
+            raise ProviderError(said(text or str(error))) from error
+        if not job:
+            raise ProviderError("it gave no job id; see the agent's log")
+        return str(job)
+
+    def jobs(self) -> dict[str, JobInfo]:
+        """See Provider."""
+        return slurm.jobs() if self._kind == "slurm" else self._hints()
+
+    def _hints(self) -> dict[str, JobInfo]:
+        """What Parsl believes, for the jobs of this provider."""
+        provider = self._made()
+        ids = list(provider.resources)
+        if not ids:
+            return {}
+        found = {}
+        try:
+            states = provider.status(ids)
+        except Exception as error:
+            raise ProviderError(said(str(error))) from error
+        for job, status in zip(ids, states, strict=True):
+            state = _STATES.get(status.state.name)
+            if state is None:
+                del provider.resources[job]
+                continue
+            found[job] = JobInfo(job, provider.resources[job].get("fx_name", ""), state, status.message or "")
+        return found
+
+    def adopt(self, jobs: Sequence[str]) -> None:
+        """Jobs of an earlier agent."""
+        if self._kind == "slurm":
+            return
+        from parsl.jobs.states import JobState, JobStatus
+
+        for job in jobs:
+            self._made().resources.setdefault(job, {"job_id": job, "status": JobStatus(JobState.PENDING)})
+
+    def cancel(self, jobs: Sequence[str]) -> None:
+        """See Provider."""
+        if self._kind == "slurm":
+            run(["scancel", *jobs])
+            return
+        self.adopt(jobs)
+        if not all(self._made().cancel(list(jobs))):
+            raise ProviderError(f"{self.label} did not cancel {', '.join(jobs)}")
+
+
+def logs_of(folder: Path) -> list[Path]:
+    """What a job wrote."""
+    return sorted([*folder.glob("*.stdout"), *folder.glob("*.stderr"), *folder.glob("job.log")])

@@ -1,0 +1,160 @@
+"""Slurm: submitted and cancelled by Parsl, watched by one `squeue` for all jobs, checked against what there is."""
+
+from __future__ import annotations
+
+import getpass
+import re
+from typing import Any, Final, NamedTuple
+
+from jupyter_fx.config import nearest
+from jupyter_fx.endpoint.blocks import JobInfo
+from jupyter_fx.endpoint.need import NodeSize
+from jupyter_fx.endpoint.providers.base import ProviderError, run
+from jupyter_fx.errors import UsageError
+
+__all__ = ["Partition", "accounts", "jobs", "partitions", "seconds_of", "size_of"]
+
+_PENDING: Final = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
+_RUNNING: Final = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
+_FAILED: Final = {"FAILED", "NODE_FAIL", "BOOT_FAIL", "OUT_OF_MEMORY", "DEADLINE"}
+_WORDS: Final = {
+    "TIMEOUT": "its time limit was reached",
+    "CANCELLED": "it was cancelled",
+    "NODE_FAIL": "a node of it failed",
+    "PREEMPTED": "it was preempted",
+    "OUT_OF_MEMORY": "it used more memory than it had",
+    "FAILED": "it failed",
+    "BOOT_FAIL": "its node did not boot",
+    "REVOKED": "it was revoked",
+    "COMPLETED": "it ended",
+    "DEADLINE": "its deadline was reached",
+}
+_KEYS: Final = re.compile(r"(\w+)=(\S*)")
+
+
+class Partition(NamedTuple):
+    """A partition: its nodes, the largest of them, its time limit in seconds (0.0: none)."""
+
+    name: str
+    default: bool
+    up: bool
+    nodes: int
+    cores: int
+    memory: int
+    gpus: int
+    limit: float
+    accounts: tuple[str, ...] = ()
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of Slurm's [days-]hours:minutes:seconds (or minutes[:seconds]); -1.0 for what is none (UNLIMITED)."""
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text.strip())
+    if match is None:
+        return -1.0
+    days, one, two, three = (int(part) if part else None for part in match.groups())
+    if days is not None:
+        return days * 86400.0 + (one or 0) * 3600 + (two or 0) * 60 + (three or 0)
+    if three is not None:
+        return (one or 0) * 3600.0 + (two or 0) * 60 + three
+    return (one or 0) * 60.0 + (two or 0)
+
+
+def jobs() -> dict[str, JobInfo]:
+    """All jobs of this user that Slurm still knows, those too that have ended in the last minutes."""
+    text = run(["squeue", "-h", "-t", "all", "-u", getpass.getuser(), "-o", "%i|%T|%L|%S|%j|%r"])
+    found = {}
+    for line in text.splitlines():
+        parts = line.split("|", 5)
+        if len(parts) < 6 or not re.match(r"\d+", parts[0]):
+            raise ProviderError(f"squeue answered what cannot be understood: {line[:100]!r}")
+        job, state, left, start, name, reason = parts
+        reason = "" if reason in {"None", "(null)"} else reason
+        if state in _PENDING:
+            told = JobInfo(job, name, "pending", reason, start="" if start in {"N/A", ""} else start)
+        elif state in _RUNNING:
+            told = JobInfo(job, name, "running", "" if state == "RUNNING" else state.lower(), seconds_of(left))
+        else:
+            words = _WORDS.get(state, state.lower())
+            more = f" ({reason})" if reason and reason not in {"TimeLimit", "NonZeroExitCode"} else ""
+            told = JobInfo(job, name, "failed" if state in _FAILED else "ended", words + more)
+        found[job] = told
+    return found
+
+
+def partitions() -> dict[str, Partition]:
+    """The partitions that there are, by name."""
+    shown = {}
+    for line in run(["scontrol", "-o", "show", "partition"]).splitlines():
+        keys = dict(_KEYS.findall(line))
+        if keys.get("PartitionName"):
+            shown[keys["PartitionName"]] = keys
+    sizes: dict[str, tuple[int, int, int, int]] = {}
+    for line in run(["sinfo", "-h", "-N", "-o", "%R|%c|%m|%G"]).splitlines():
+        parts = line.split("|")
+        if len(parts) == 4 and parts[1].isdigit() and parts[2].isdigit():
+            nodes, cores, memory, gpus = sizes.get(parts[0], (0, 0, 0, 0))
+            here = (int(parts[1]), int(parts[2]) << 20, _gpus(parts[3]))
+            sizes[parts[0]] = (nodes + 1, max(cores, here[0]), max(memory, here[1]), max(gpus, here[2]))
+    return {name: _partition(name, keys, sizes.get(name, (0, 0, 0, 0))) for name, keys in shown.items()}
+
+
+def _partition(name: str, keys: dict[str, str], size: tuple[int, int, int, int]) -> Partition:
+    allowed = keys.get("AllowAccounts", "ALL")
+    return Partition(
+        name,
+        keys.get("Default") == "YES",
+        keys.get("State") == "UP",
+        *size,
+        max(0.0, seconds_of(keys.get("MaxTime", ""))),
+        () if allowed == "ALL" else tuple(allowed.split(",")),
+    )
+
+
+def _gpus(gres: str) -> int:
+    """Of `gpu:a100:4(S:0-1),mps:100`: 4."""
+    return sum(int(n) for n in re.findall(r"(?:^|,)gpu(?::[^:,()]+)?:(\d+)", gres))
+
+
+def accounts() -> list[str]:
+    """The accounts that this user may charge; nothing when Slurm keeps no accounts."""
+    try:
+        user = getpass.getuser()
+        text = run(["sacctmgr", "-nP", "show", "assoc", f"user={user}", "format=account"])
+    except ProviderError:
+        return []
+    return sorted({line.strip() for line in text.splitlines() if line.strip()})
+
+
+def check(settings: Any) -> Partition | None:
+    """Refuse what Slurm will never run (UsageError); the partition that is going to be used, if it is known."""
+    there = partitions()
+    chosen = settings.partition or next((p.name for p in there.values() if p.default), "")
+    found = there.get(chosen)
+    if settings.partition and found is None:
+        raise UsageError(f"Slurm has no partition {settings.partition!r}{nearest(settings.partition, there)}")
+    if settings.account and (mine := accounts()) and settings.account not in mine:
+        raise UsageError(f"Slurm lets you charge no account {settings.account!r}{nearest(settings.account, mine)}")
+    if found is None:
+        return None
+    if found.limit and settings.seconds > found.limit:
+        raise UsageError(
+            f"c.Blocks.walltime is {settings.walltime}, but partition {found.name} allows {found.limit / 60:.0f} min "
+            "at most"
+        )
+    for name, wanted, most in (
+        ("cores_per_node", settings.cores_per_node, found.cores),
+        ("gpus_per_node", settings.gpus_per_node, found.gpus),
+        ("memory_per_node", settings.memory_per_node, found.memory / 2**30),
+        ("nodes", settings.nodes, found.nodes),
+    ):
+        if (most and wanted > most) or (name == "gpus_per_node" and wanted and not most):
+            raise UsageError(f"c.Blocks.{name} is {wanted:g}, but partition {found.name} has {most:g} at most")
+    return found
+
+
+def size_of(settings: Any, found: Partition | None) -> NodeSize:
+    """What a node of a block has: what is asked for, or all of the partition's largest where whole nodes are."""
+    most = found or Partition("", default=False, up=True, nodes=0, cores=0, memory=0, gpus=0, limit=0.0)
+    cores = settings.cores_per_node or (most.cores if settings.exclusive else 1)
+    memory = int(settings.memory_per_node * 2**30) or (most.memory if settings.exclusive else 0)
+    return NodeSize(cores, 1, memory, settings.gpus_per_node)

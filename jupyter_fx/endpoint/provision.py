@@ -1,0 +1,299 @@
+"""Carries out what `BlockBook` and `scaling` say: directories and secrets of blocks, jobs, looks at the scheduler.
+
+Everything that asks the scheduler runs on one thread, one thing after another; the answers come back to the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from jupyter_fx.endpoint.blocks import BlockBook, BlockRecord, Cancel, Drain, Ended, JobInfo, Save, Submit
+from jupyter_fx.endpoint.bootstrap import Block
+from jupyter_fx.endpoint.manager import ManagerSpec
+from jupyter_fx.endpoint.need import NodeSize
+from jupyter_fx.endpoint.providers import JobSpec, Provider, ProviderError
+from jupyter_fx.endpoint.scaling import Load, Plan, decide
+from jupyter_fx.endpoint.settings import Blocks
+from jupyter_fx.errors import UsageError
+from jupyter_fx.ids import new_id
+from jupyter_fx.paths import private_dir
+
+__all__ = ["Provisioner"]
+
+log = logging.getLogger(__name__)
+
+TICK: Final = 1.0
+ENDED_WITHIN: Final = 12.0
+"""Seconds that an agent that is stopped waits for its jobs to be over."""
+LOGS_KEPT: Final = 50
+"""Directories of blocks that are over whose logs are kept."""
+
+
+class Provisioner:
+    """`load()`: what there is to do. `on_drain(block, back, why)`, `on_ended(block, why)` and the rest: the agent's."""
+
+    def __init__(
+        self,
+        home: Path,
+        endpoint_id: str,
+        settings: Blocks,
+        provider: Provider,
+        spec: ManagerSpec,
+        node: NodeSize,
+        *,
+        load: Callable[[], Load],
+        on_new: Callable[[Block], None],
+        on_drain: Callable[[str, bool, str], None],
+        on_ended: Callable[[str, str], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._provider = provider
+        self._spec = spec
+        self._load = load
+        self._on_new, self._on_drain, self._on_ended, self._on_change = on_new, on_drain, on_ended, on_change
+        self._folder = private_dir(home / "blocks")
+        self._logs = private_dir(home / "block-logs")
+        self._prefix = f"fx{re.sub('[^0-9a-z]', '', endpoint_id)[-5:]}"
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="scheduler")
+        self._tasks: set[asyncio.Future[Any]] = set()
+        self._looking = False
+        self._looked_at = 0.0
+        self._first = True
+        self._stopped = False
+        self._plan = Plan(
+            settings.init_blocks,
+            settings.min_blocks,
+            settings.max_blocks,
+            settings.nodes,
+            node,
+            settings.parallelism,
+            settings.idle_seconds,
+        )
+        self.book = BlockBook(
+            label=provider.label,
+            wall=time.time() - time.monotonic(),
+            nodes=settings.nodes,
+            walltime=settings.seconds,
+            lead=settings.drain_lead_seconds,
+        )
+        self._said: tuple[Any, ...] = ()
+        self._timer: asyncio.TimerHandle | None = None
+        self.book.restore(self._found(), time.monotonic())
+
+    def _found(self) -> list[BlockRecord]:
+        """What an earlier agent left. A directory without a record is of a block that was never submitted."""
+        found = []
+        for path in sorted(self._folder.iterdir()):
+            try:
+                record = msgspec.json.decode((path / "block.json").read_bytes(), type=BlockRecord)
+            except (OSError, msgspec.MsgspecError):
+                shutil.rmtree(path, ignore_errors=True)
+                continue
+            if record.ended:
+                self._remove(record)
+                continue
+            found.append(record)
+        return found
+
+    def adopted(self) -> list[Block]:
+        """The blocks that an earlier agent left and that may live."""
+        return [Block(self._folder / record.block_id) for record in self.book.records()]
+
+    def start(self) -> None:
+        """Begin."""
+        if (adopt := getattr(self._provider, "adopt", None)) is not None:
+            jobs = [record.job for record in self.book.records() if record.job]
+            if jobs:
+                self._run(lambda: adopt(jobs), lambda _done: None)
+        self._look()
+        self._tick()
+
+    # Time.
+
+    def _tick(self) -> None:
+        if self._stopped:
+            return
+        self._timer = self._loop.call_later(TICK, self._tick)
+        now = time.monotonic()
+        load = self._load()
+        self.carry_out(self.book.tick(load.busy, now))
+        self.scale(load)
+        if now - self._looked_at >= self._settings.poll_seconds and (self.book.records() or self.book.trouble):
+            self._look()
+        self._tell()
+
+    def scale(self, load: Load | None = None) -> None:
+        """See how many blocks there should be."""
+        if self._stopped:
+            return
+        now = time.monotonic()
+        decision = decide(load or self._load(), self.book.views(now), self._plan, first=self._first)
+        self._first = False
+        if decision.start:
+            ids = [(one := new_id(), self._prefix + one[-8:]) for _ in range(decision.start)]
+            self.carry_out(self.book.ask(ids, now))
+        for block in decision.stop:
+            self.carry_out(self.book.leave(block, "nothing needs it", now))
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        said = (self.book.why(now).partition("; next try")[0], self.book.describe(now))
+        if said != self._said:
+            self._said = said
+            self._on_change()
+
+    # Instructions.
+
+    def folder_of(self, block: str) -> Path:
+        """The directory of a block."""
+        return self._folder / block
+
+    def carry_out(self, instructions: list[Any]) -> None:
+        """Do what the book says, in this order."""
+        for one in instructions:
+            if isinstance(one, Save):
+                self._save(one.record)
+            elif isinstance(one, Submit):
+                self._submit(one.record)
+            elif isinstance(one, Cancel):
+                self._cancel(one.record)
+            elif isinstance(one, Drain):
+                self._on_drain(one.record.block_id, one.back, one.record.leaving)
+            elif isinstance(one, Ended):
+                self._ended(one.record)
+        if instructions:
+            self._tell()
+
+    def _save(self, record: BlockRecord) -> None:
+        Block(self._folder / record.block_id).save(msgspec.json.encode(record))
+
+    def _submit(self, record: BlockRecord) -> None:
+        block = Block(self._folder / record.block_id)
+        block.make_secret()
+        block.put("spec.json", msgspec.json.encode(self._spec))
+        self._on_new(block)
+        self.book.submitting(record.block_id)
+        python = self._settings.python or sys.executable
+        command = shlex.join([python, "-m", "jupyter_fx.endpoint.node", str(block.folder)])
+        spec = JobSpec(record.name, command, block.folder)
+        log.info("asking %s for a block (%s)", self._provider.label, record.name)
+        self._run(lambda: self._provider.submit(spec), lambda done: self._submitted(record, done))
+
+    def _submitted(self, record: BlockRecord, done: str | Exception) -> None:
+        now = time.monotonic()
+        if isinstance(done, Exception):
+            log.warning("%s refuses block %s: %s", self._provider.label, record.name, done)
+            self.carry_out(self.book.refused(record.block_id, str(done), now))
+            return
+        log.info("block %s is %s job %s", record.name, self._provider.label, done)
+        self.carry_out(self.book.submitted(record.block_id, done, now))
+        if record.leaving:
+            self._cancel(record)
+
+    def _cancel(self, record: BlockRecord) -> None:
+        if record.job:
+            log.info("ending %s job %s: %s", self._provider.label, record.job, record.leaving)
+            self._run(lambda: self._provider.cancel([record.job]), self._cancelled)
+
+    @staticmethod
+    def _cancelled(done: Any) -> None:
+        if isinstance(done, Exception):
+            log.warning("a job could not be ended: %s", done)
+
+    def _ended(self, record: BlockRecord) -> None:
+        log.info("block %s (job %s) is over: %s", record.name, record.job or "none", record.reason or record.leaving)
+        self._on_ended(record.block_id, record.leaving or record.reason)
+        self._remove(record)
+
+    def _remove(self, record: BlockRecord) -> None:
+        """Its secret goes; what its job wrote is kept for a while."""
+        folder = self._folder / record.block_id
+        kept = self._logs / record.name
+        with contextlib.suppress(OSError):
+            for path in [*folder.glob("*.stdout"), *folder.glob("*.stderr"), *folder.glob("job.log")]:
+                kept.mkdir(mode=0o700, exist_ok=True)
+                path.replace(kept / path.name)
+        shutil.rmtree(folder, ignore_errors=True)
+        old = sorted(self._logs.iterdir(), key=lambda path: path.stat().st_mtime)
+        for path in old[:-LOGS_KEPT]:
+            shutil.rmtree(path, ignore_errors=True)
+
+    # The scheduler.
+
+    def _look(self) -> None:
+        if self._looking:
+            return
+        self._looking = True
+        self._run(self._provider.jobs, self._looked)
+
+    def _looked(self, done: dict[str, JobInfo] | Exception) -> None:
+        self._looking = False
+        self._looked_at = time.monotonic()
+        if isinstance(done, Exception):
+            self.book.cannot_look(f"{self._provider.label} cannot be asked: {done}")
+            self._tell()
+            return
+        self.carry_out(self.book.looked(done, time.monotonic()))
+        self._tell()
+
+    def _run(self, what: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """On the scheduler's thread; its value, or its exception, goes to `then` on the loop."""
+
+        def guarded() -> Any:
+            try:
+                return what()
+            except (ProviderError, UsageError, OSError) as error:
+                return error
+            except Exception as error:
+                log.exception("the provider failed")
+                return ProviderError(f"{type(error).__name__}: {error}")
+
+        if self._stopped:
+            return
+        future = self._loop.run_in_executor(self._thread, guarded)
+        self._tasks.add(future)
+        future.add_done_callback(lambda done: self._ran(done, then))
+
+    def _ran(self, done: asyncio.Future[Any], then: Callable[[Any], None]) -> None:
+        self._tasks.discard(done)
+        if not done.cancelled():
+            then(done.result())
+
+    # The end.
+
+    async def stop(self, *, give_up: bool) -> None:
+        """The agent ends. `give_up`: its blocks with it; else they go on and wait for another agent."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if give_up:
+            await self._give_up()
+        pending = list(self._tasks)
+        self._stopped = True
+        if pending:
+            await asyncio.wait(pending, timeout=10.0)
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _give_up(self) -> None:
+        """End all blocks and see that they are over. Those that are not in time are the next agent's to clear away."""
+        end = time.monotonic() + ENDED_WITHIN
+        self.carry_out(self.book.leave_all("the endpoint was stopped", time.monotonic()))
+        while self.book.records() and time.monotonic() < end:
+            await asyncio.sleep(0.3)
+            self._look()
+        for record in self.book.records():
+            (self._folder / record.block_id / "secret").unlink(missing_ok=True)

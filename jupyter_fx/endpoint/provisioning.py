@@ -1,0 +1,75 @@
+"""What an agent needs to have nodes: settings, provider, and what one node has. Looked up before it serves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from jupyter_fx.auth.scrub import scrubbed
+from jupyter_fx.endpoint.manager import ManagerSpec
+from jupyter_fx.endpoint.need import NodeSize
+from jupyter_fx.endpoint.providers import Provider, ProviderError, make_provider
+from jupyter_fx.endpoint.settings import Blocks, Endpoint
+
+__all__ = ["Provision", "on_nodes", "provision"]
+
+log = logging.getLogger(__name__)
+
+
+class Provision(NamedTuple):
+    """See the module."""
+
+    settings: Blocks
+    provider: Provider
+    node: NodeSize
+
+
+async def provision(home: Path, settings: Endpoint, blocks: Blocks) -> Provision | None:
+    """What `c.Blocks` says; None when it names no provider. UsageError for what the scheduler will never run.
+
+    From here on the agent's own environment is scrubbed: batch jobs inherit it.
+    """
+    if not blocks.provider:
+        return None
+    if not settings.keep_secrets:
+        for name in set(os.environ) - set(scrubbed(os.environ)):
+            del os.environ[name]
+    provider = make_provider(blocks, home / "blocks")
+    try:
+        node = await asyncio.to_thread(provider.check)
+    except ProviderError as error:
+        # It may answer later; what a node has is not known until a manager says so.
+        log.warning("%s cannot be asked what there is: %s", provider.label, error)
+        node = NodeSize(blocks.cores_per_node, 1, int(blocks.memory_per_node * 2**30), blocks.gpus_per_node)
+    if blocks.gpu_devices:
+        node = node._replace(gpus=len(blocks.gpu_devices))
+    if settings.workers:
+        node = node._replace(slots=settings.workers, worker_cores=max(1, node.slots // settings.workers))
+    return Provision(blocks, provider, node)
+
+
+def on_nodes(spec: ManagerSpec, settings: Endpoint, blocks: Blocks) -> ManagerSpec:
+    """What managers on nodes are told: the rest (cores, memory, GPUs, environment) they find where they are.
+
+    What has to outlive a block, results and logs, is written below the endpoint's directory, which nodes see too.
+    """
+    home = Path(spec.folder)
+    return msgspec.structs.replace(
+        spec,
+        folder="",
+        slots=settings.workers,
+        python=settings.python,
+        env={name: str(value) for name, value in settings.env.items()},
+        spill=str(home / "spill"),
+        logs=str(home / "task-logs"),
+        sessions=str(home / "sessions"),
+        sessions_hold_slots=True,
+        scratch=blocks.scratch,
+        gpus=list(blocks.gpu_devices),
+        keep_secrets=settings.keep_secrets,
+    )

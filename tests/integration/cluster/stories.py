@@ -1,0 +1,418 @@
+"""What is told of an endpoint on Slurm, as an ordinary user: `python stories.py NAME`. test_slurm.py runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from fake_endpoint_hub import AgentProcess, Hub, args, unpack
+
+from jupyter_fx.protocol.lifecycle import TaskState
+from jupyter_fx.protocol.messages import Demand, DemandItem, Resources
+
+PLACE = Path(os.environ["FX_TEST_PLACE"])
+STORIES: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
+SLURM = """
+c.Blocks.provider = "slurm"
+c.Blocks.partition = "debug"
+c.Blocks.account = "physics"
+c.Blocks.walltime = "00:10:00"
+c.Blocks.cores_per_node = 16
+c.Blocks.max_blocks = 4
+c.Blocks.poll_seconds = 1
+c.Blocks.idle_seconds = 300
+"""
+
+
+def story(function: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], Coroutine[Any, Any, None]]:
+    STORIES[function.__name__] = function
+    return function
+
+
+def root(line: str) -> str:
+    """What only root may do."""
+    folder = Path(os.environ["FX_TEST_REQUESTS"])
+    name = uuid.uuid4().hex
+    (folder / f"{name}.new").write_text(line)
+    (folder / f"{name}.new").rename(folder / f"{name}.ask")
+    while not (folder / f"{name}.done").exists():
+        time.sleep(0.02)
+    status, _, said = (folder / f"{name}.done").read_text().partition("\n")
+    assert status == "0", said
+    return said
+
+
+def run(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def jobs(state: str = "") -> list[str]:
+    return run("squeue", "--me", "-h", "-o", "%i", *(["-t", state] if state else [])).split()
+
+
+class Endpoint(AgentProcess):
+    """An agent, its hub, and what tests ask of both."""
+
+    def info(self) -> dict[str, Any]:
+        return self.hub.statuses[-1].info if self.hub.statuses else {}
+
+    async def wants(self, n: int, **resources: Any) -> None:
+        items = [DemandItem("", n, Resources(**resources))] if n else []
+        self.hub.send(Demand(items))
+
+    async def blocks(self, n: int, seconds: float = 30.0) -> None:
+        """So many managers are there, and workers of them ready."""
+        ready = lambda: self.info().get("managers", 0) == n and self.info().get("slots", 0) >= n  # noqa: E731
+        await self.hub.wait(ready, seconds)
+
+    async def why(self, part: str) -> str:
+        await self.hub.wait(lambda: part in self.info().get("why", ""), 20)
+        return str(self.info()["why"])
+
+    async def nothing_left(self, seconds: float = 30.0) -> None:
+        end = time.monotonic() + seconds
+        while jobs() or ours():
+            assert time.monotonic() < end, (jobs(), ours())
+            await asyncio.sleep(0.2)
+        assert not list((self.home / "blocks").iterdir())
+
+    async def stop_for_good(self) -> int:
+        (self.home / "stop-for-good").touch()
+        return await self.stop()
+
+
+def ours() -> list[str]:
+    """Processes that a block of this user has on any node."""
+    found = []
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            try:
+                environ = (path / "environ").read_bytes().split(b"\0")
+                command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if any(one.startswith(b"JUPYTER_FX_BLOCK=") for one in environ):
+                found.append(f"{path.name} {command}")
+    return found
+
+
+@asynccontextmanager
+async def endpoint(extra: str = "", config: str = SLURM) -> AsyncIterator[tuple[Hub, Endpoint]]:
+    with tempfile.TemporaryDirectory(prefix="e", dir=PLACE, ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        hub = Hub(folder)
+        await hub.start()
+        agent = Endpoint(folder, hub)
+        try:
+            await agent.start(config=config + extra)
+            yield hub, agent
+        finally:
+            if agent.process is not None:
+                await agent.stop_for_good()
+            if sys.exc_info()[0] is not None:
+                sys.stdout.write(agent.log[-8000:])
+                for path in [*agent.home.glob("block*/*/*.std*"), *agent.home.glob("block*/*/job.log")]:
+                    sys.stdout.write(f"--- {path.name}\n{path.read_text()[-2000:]}\n")
+                sys.stdout.write(run("squeue", "--me", "-t", "all"))
+            hub.close()
+
+
+def where(x: int, seconds: float = 0.0) -> tuple[int, str, str]:
+    time.sleep(seconds)
+    print("on", os.environ["SLURMD_NODENAME"])
+    return x, os.environ["SLURMD_NODENAME"], os.environ.get("A_SECRET_TOKEN", "")
+
+
+@story
+async def tasks_run_on_several_nodes_and_blocks_end_with_the_endpoint() -> None:
+    async with endpoint() as (hub, agent):
+        assert agent.info().get("slots", 0) == 0
+        begun = time.monotonic()
+        await agent.wants(8)
+        await hub.wait(lambda: "pending" in agent.info().get("why", "") or "starting" in agent.info().get("why", ""))
+        await agent.blocks(4)
+        print("four managers after", time.monotonic() - begun)
+        function = hub.function(where)
+        ids = hub.lease(*[hub.task(function, args(i, 0.5)) for i in range(16)])
+        answers = [unpack((await hub.result(one)).payload) for one in ids]
+        assert [x for x, _, _ in answers] == list(range(16))
+        assert {node for _, node, _ in answers} == {"n1", "n2", "n3", "n4"}
+        assert {secret for _, _, secret in answers} == {""}
+        assert hub.text(ids[0]).startswith(b"on n")
+        secrets_of(agent)
+        await agent.stop_for_good()
+        await agent.nothing_left()
+
+
+def secrets_of(agent: Endpoint) -> None:
+    """Modes, and no secret in a script, an argument, an environment or a log."""
+    folders = list((agent.home / "blocks").iterdir())
+    assert folders
+    for folder in folders:
+        assert folder.stat().st_mode & 0o077 == 0
+        secret = (folder / "secret").read_bytes()
+        for path in folder.rglob("*"):
+            assert path.stat().st_mode & 0o077 == 0 or path.is_dir() or path.suffix in {".stdout", ".stderr"}, path
+            if path.is_file() and path.name != "secret":
+                data = path.read_bytes()
+                assert secret not in data, path
+                assert secret.hex().encode() not in data, path
+                assert b"canary-of-the-environment" not in data, path
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                seen = (path / "environ").read_bytes() + (path / "cmdline").read_bytes()
+            except OSError:
+                continue
+            assert secret not in seen
+            assert secret.hex().encode() not in seen
+
+
+def slow(path: str, seconds: float) -> str:
+    """Says that it started, by a line in a file; leaves something behind that has left its tree."""
+    import subprocess
+
+    with open(path, "a") as file:
+        file.write(f"{os.environ['SLURMD_NODENAME']}\n")
+    subprocess.Popen(["sh", "-c", "setsid sleep 1000 & exit"], start_new_session=True).wait()
+    time.sleep(seconds)
+    return os.environ["SLURMD_NODENAME"]
+
+
+async def started(hub: Hub, ids: list[str]) -> None:
+    await hub.wait(lambda: {u.task_id for u in hub.updates if u.phase == "started"} >= set(ids), 30)
+
+
+def lines(path: str) -> list[str]:
+    return Path(path).read_text().split() if Path(path).exists() else []
+
+
+@story
+async def an_agent_that_is_killed_finds_its_blocks_again() -> None:
+    """What runs goes on, starts once, its result comes; sessions keep their variables; no block is doubled."""
+    async with endpoint() as (hub, agent):
+        await agent.wants(4)
+        await agent.blocks(2)
+        path = str(PLACE / "ran")
+        function = hub.function(slow)
+        session = await hub.session()
+        assert (await hub.result(hub.cell(session, "x = 7"))).state == TaskState.SUCCEEDED
+        running = hub.lease(*[hub.task(function, args(path, 4.0)) for _ in range(3)])
+        await started(hub, running)
+        before = jobs()
+        await agent.kill()
+        await agent.start()
+        for one in running:
+            result = await hub.result(one, 30)
+            assert result.state == TaskState.SUCCEEDED, result
+        assert len(lines(path)) == 3
+        cell = hub.cell(session, "print(x)")
+        assert (await hub.result(cell)).state == TaskState.SUCCEEDED
+        assert hub.text(cell) == b"7\n"
+        assert sorted(jobs()) == sorted(before)
+        again = await hub.result(hub.lease(hub.task(function, args(path, 0.0)))[0])
+        assert again.state == TaskState.SUCCEEDED
+        await agent.stop_for_good()
+        await agent.nothing_left()
+
+
+@story
+async def a_killed_agent_leaks_and_doubles_no_block_at_any_step() -> None:
+    """SIGKILL at many moments around the submission; afterwards each job has its block and each block its job."""
+    async with endpoint("c.Blocks.max_blocks = 2\n") as (hub, agent):
+        for delay in (0.0, 0.01, 0.02, 0.04, 0.08, 0.12, 0.18, 0.25, 0.4, 0.7):
+            await agent.wants(4)
+            await asyncio.sleep(delay)
+            await agent.kill()
+            await agent.start()
+            await asyncio.sleep(0.3)
+        await agent.wants(4)
+        await hub.wait(lambda: agent.info().get("managers", 0) == 2 and len(jobs()) == 2, 60)
+        await asyncio.sleep(3)
+        assert len(jobs()) == 2, jobs()
+        told = {block["job"] for block in agent.info()["blocks"]}
+        assert told == set(jobs())
+        assert len(list((agent.home / "blocks").iterdir())) == 2
+        await agent.stop_for_good()
+        await agent.nothing_left()
+
+
+@story
+async def a_managers_death_is_told_within_seconds_and_nothing_of_it_is_left() -> None:
+    async with endpoint("c.Blocks.max_blocks = 1\n") as (hub, agent):
+        await agent.wants(1)
+        await agent.blocks(1)
+        path = str(PLACE / "ran")
+        function = hub.function(slow)
+        session = await hub.session()
+        (running,) = hub.lease(hub.task(function, args(path, 100.0)))
+        await started(hub, [running])
+        manager = next(int(one.split()[0]) for one in ours() if "manager_main" in one)
+        left = {one.split()[0] for one in ours() if "endpoint.node" not in one}
+        assert any("sleep 1000" in one for one in ours())
+        begun = time.monotonic()
+        os.kill(manager, 9)
+        result = await hub.result(running, 20)
+        print("lost after", time.monotonic() - begun, result.error)
+        assert result.lost
+        assert time.monotonic() - begun < 10
+        await hub.wait(lambda: any(getattr(one, "lost", False) for one in hub.sessions))
+        assert not left & {one.split()[0] for one in ours()}
+        # The keeper starts another one in the same job.
+        await agent.wants(1)
+        again = await hub.result(hub.lease(hub.task(hub.function(where), args(1)))[0], 30)
+        assert again.state == TaskState.SUCCEEDED
+        assert len(jobs()) == 1
+        assert session
+        await agent.stop_for_good()
+        await agent.nothing_left()
+
+
+async def lost_by(line: str, *, by_root: bool, within: float = 60.0) -> None:
+    """A task runs, something happens to its job: it is told as lost, what waited runs elsewhere, nothing is left."""
+    async with endpoint("c.Blocks.max_blocks = 1\n") as (hub, agent):
+        await agent.wants(1)
+        await agent.blocks(1)
+        path = str(PLACE / "ran")
+        function = hub.function(slow)
+        running = hub.lease(*[hub.task(function, args(path, 100.0)) for _ in range(2)])
+        await started(hub, running)
+        waiting = hub.lease(hub.task(hub.function(where), args(5)))[0]
+        await hub.wait(lambda: any(u.task_id == waiting for u in hub.updates))
+        (job,) = jobs()
+        node = lines(path)[0]
+        begun = time.monotonic()
+        command = line.format(job=job, node=node)
+        root(command) if by_root else run("sh", "-c", command)
+        for one in running:
+            result = await hub.result(one, within)
+            assert result.lost, result
+        print("lost after", time.monotonic() - begun, result.error)
+        await agent.wants(1)
+        result = await hub.result(waiting, 60)
+        assert unpack(result.payload)[0] == 5
+        assert len(lines(path)) == 2
+        assert job not in jobs()
+        await agent.stop_for_good()
+        await agent.nothing_left()
+
+
+@story
+async def scancel_of_a_block_loses_what_ran_and_nothing_else() -> None:
+    await lost_by("scancel {job}", by_root=False)
+
+
+@story
+async def a_node_that_goes_down_loses_what_ran_and_nothing_else() -> None:
+    try:
+        await lost_by("scontrol update NodeName={node} State=DOWN Reason=test", by_root=True)
+    finally:
+        root("for n in n1 n2 n3 n4; do scontrol update NodeName=$n State=RESUME || true; done")
+
+
+@story
+async def a_restarted_slurmctld_is_survived() -> None:
+    async with endpoint("c.Blocks.max_blocks = 1\n") as (hub, agent):
+        await agent.wants(1)
+        await agent.blocks(1)
+        path = str(PLACE / "ran")
+        (running,) = hub.lease(hub.task(hub.function(slow), args(path, 8.0)))
+        await started(hub, [running])
+        before = jobs()
+        root("kill $(cat $(dirname $SLURM_CONF)/ctld/pid); sleep 3; slurmctld")
+        result = await hub.result(running, 60)
+        assert result.state == TaskState.SUCCEEDED, result
+        await hub.wait(lambda: not agent.info()["why"], 30)
+        assert jobs() == before
+        assert len(lines(path)) == 1
+        await agent.stop_for_good()
+        await agent.nothing_left()
+
+
+@story
+async def the_time_limit_of_a_block_is_kept_in_mind() -> None:
+    """A task that could not end in time is not started in it; the block drains before its end; what runs is lost."""
+    extra = 'c.Blocks.partition = "short"\nc.Blocks.walltime = "00:01:00"\nc.Blocks.max_blocks = 1\n'
+    async with endpoint(extra + "c.Blocks.drain_lead_seconds = 10\n") as (hub, agent):
+        await agent.wants(1)
+        await agent.blocks(1)
+        (first,) = jobs()
+        function = hub.function(where)
+        fits = hub.lease(hub.task(function, args(1), timeout=20.0))[0]
+        assert (await hub.result(fits)).state == TaskState.SUCCEEDED
+        await asyncio.sleep(20)
+        later = hub.lease(hub.task(function, args(2), timeout=40.0))[0]
+        now = hub.lease(hub.task(function, args(3), timeout=5.0))[0]
+        endless = hub.lease(hub.task(function, args(4, 300.0)))[0]
+        assert (await hub.result(now)).state == TaskState.SUCCEEDED
+        assert later not in hub.results
+        await agent.wants(1)
+        lost = await hub.result(endless, 90)
+        print(lost.error)
+        assert lost.lost
+        result = await hub.result(later, 60)
+        assert result.state == TaskState.SUCCEEDED, result
+        assert agent.info()["blocks"][0]["job"] != first
+        await agent.stop_for_good()
+        await agent.nothing_left()
+
+
+@story
+async def a_job_that_is_refused_is_tried_again_later_and_says_why() -> None:
+    async with endpoint('c.Blocks.scheduler_options = ["#SBATCH --nodelist=n9"]\n') as (_hub, agent):
+        await agent.wants(1)
+        why = await agent.why("refuses")
+        print(why)
+        assert "Slurm refuses the job" in why
+        assert "node" in why.lower()
+        await asyncio.sleep(2)
+        assert len(list((agent.home / "blocks").iterdir())) == 0
+        assert jobs() == []
+
+
+@story
+async def why_a_block_waits_is_said() -> None:
+    hog = run(
+        "sbatch", "-p", "debug", "-A", "physics", "-N4", "--exclusive", "-t", "5", "--wrap", "sleep 300", "--parsable"
+    )
+    async with endpoint() as (_hub, agent):
+        await agent.wants(1)
+        why = await agent.why("pending (")
+        print(why)
+        job = next(one for one in jobs() if one != hog.strip())
+        assert why.startswith(f"Slurm job {job} pending (")
+        run("scancel", hog.strip())
+        await agent.blocks(1)
+        await agent.stop_for_good()
+        await agent.nothing_left()
+
+
+@story
+async def a_block_of_two_nodes_brings_two_managers() -> None:
+    async with endpoint("c.Blocks.nodes = 2\nc.Blocks.max_blocks = 1\n") as (hub, agent):
+        await agent.wants(4)
+        await agent.blocks(2)
+        function = hub.function(where)
+        ids = hub.lease(*[hub.task(function, args(i, 0.5)) for i in range(4)])
+        nodes = {unpack((await hub.result(one)).payload)[1] for one in ids}
+        assert len(nodes) == 2, nodes
+        assert len(jobs()) == 1
+        await agent.stop_for_good()
+        await agent.nothing_left()
+
+
+async def main() -> None:
+    await STORIES[sys.argv[1]]()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,30 @@
+"""An endpoint whose nodes are batch jobs of a real Slurm, run by an ordinary user."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from slurm_cluster import Cluster
+
+STORIES = [
+    "tasks_run_on_several_nodes_and_blocks_end_with_the_endpoint",
+    "an_agent_that_is_killed_finds_its_blocks_again",
+    "a_killed_agent_leaks_and_doubles_no_block_at_any_step",
+    "a_managers_death_is_told_within_seconds_and_nothing_of_it_is_left",
+    "scancel_of_a_block_loses_what_ran_and_nothing_else",
+    "a_node_that_goes_down_loses_what_ran_and_nothing_else",
+    "a_restarted_slurmctld_is_survived",
+    "the_time_limit_of_a_block_is_kept_in_mind",
+    "a_job_that_is_refused_is_tried_again_later_and_says_why",
+    "why_a_block_waits_is_said",
+    "a_block_of_two_nodes_brings_two_managers",
+]
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_story(cluster: Cluster, story: str) -> None:
+    print(cluster.tell(story, within=240.0))

@@ -1,0 +1,166 @@
+"""The life of blocks, and what an agent that was killed makes of what it finds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jupyter_fx.endpoint.blocks import BlockBook, BlockRecord, Cancel, Drain, Ended, JobInfo, Save, Submit
+from jupyter_fx.protocol.lifecycle import BlockState
+
+
+def book(**how: Any) -> BlockBook:
+    return BlockBook(label="Slurm", wall=1000.0, **how)
+
+
+def names(out: list[Any]) -> list[str]:
+    return [type(one).__name__ for one in out]
+
+
+def running(one: BlockBook, now: float = 0.0, **info: Any) -> BlockRecord:
+    one.ask([("b1", "fx1")], now)
+    one.submitted("b1", "7", now)
+    one.looked({"7": JobInfo("7", "fx1.123", "running", **info)}, now)
+    one.came("b1", "m1", now)
+    (record,) = one.records()
+    return record
+
+
+def test_a_block_is_on_disk_before_its_job_is_asked_for_and_after() -> None:
+    one = book()
+    out = one.ask([("b1", "fx1")], 0.0)
+    assert names(out) == ["Save", "Submit"]
+    assert isinstance(out[0], Save)
+    assert isinstance(out[1], Submit)
+    assert (out[0].record.job, out[0].record.name) == ("", "fx1")
+    (saved,) = one.submitted("b1", "7", 1.0)
+    assert (saved.record.job, saved.record.state) == ("7", BlockState.PENDING)
+
+
+def test_an_unfinished_submission_is_looked_for_by_its_name_and_adopted() -> None:
+    one = book()
+    one.restore([BlockRecord("b1", "fx1", state=BlockState.SUBMITTING)], 0.0)
+    assert one.looked({}, 1.0) == []
+    out = one.looked({"9": JobInfo("9", "parsl.fx1.1795", "pending", "Priority")}, 5.0)
+    assert out[0].record.job == "9"
+    assert one.why(5.0) == "Slurm job 9 pending (Priority)"
+
+
+def test_an_unfinished_submission_that_nobody_knows_of_is_given_up() -> None:
+    one = book()
+    one.restore([BlockRecord("b1", "fx1", state=BlockState.SUBMITTING)], 0.0)
+    assert one.looked({}, 19.0) == []
+    assert names(one.looked({}, 21.0)) == ["Save", "Ended"]
+    assert one.records() == []
+
+
+def test_a_submission_that_is_under_way_in_this_agent_is_not_given_up() -> None:
+    one = book()
+    one.ask([("b1", "fx1")], 0.0)
+    one.submitting("b1")
+    assert one.looked({}, 500.0) == []
+
+
+def test_one_look_that_does_not_list_a_job_is_not_believed_two_are() -> None:
+    one = book()
+    running(one)
+    assert one.looked({}, 1.0) == []
+    one.looked({"7": JobInfo("7", "fx1", "running")}, 2.0)
+    assert one.looked({}, 3.0) == []
+    assert names(one.looked({}, 4.0)) == ["Save", "Ended"]
+
+
+def test_a_scheduler_that_cannot_be_asked_ends_nothing() -> None:
+    one = book()
+    running(one)
+    for _ in range(5):
+        one.cannot_look("Slurm cannot be asked: squeue did not answer within 20 s")
+    assert len(one.records()) == 1
+    assert "did not answer" in one.why(0.0)
+    assert one.ask([("b2", "fx2")], 10.0) == []
+
+
+def test_refusals_are_tried_again_later_and_later_and_said() -> None:
+    one = book()
+    for at, pause in ((0.0, 4.0), (4.0, 8.0), (12.0, 16.0)):
+        assert names(one.ask([("b", "fx")], at)) == ["Save", "Submit"]
+        assert names(one.refused("b", "invalid account", at)) == ["Save", "Ended"]
+        assert one.why(at) == f"Slurm refuses the job: invalid account; next try in {pause:.0f} s"
+        assert one.ask([("c", "fx")], at + pause - 0.1) == []
+    one.ask([("b1", "fx1")], 28.0)
+    one.submitted("b1", "7", 28.0)
+    one.came("b1", "m", 29.0)
+    assert one.why(29.0) == ""
+
+
+def test_a_job_that_ends_before_a_manager_came_is_a_failure_too() -> None:
+    one = book()
+    one.ask([("b1", "fx1")], 0.0)
+    one.submitted("b1", "7", 0.0)
+    one.looked({"7": JobInfo("7", "fx1", "running")}, 1.0)
+    out = one.looked({"7": JobInfo("7", "fx1", "failed", "it failed (NonZeroExitCode)")}, 2.0)
+    assert names(out) == ["Save", "Ended"]
+    assert "ended before a manager of it came (it failed" in one.why(2.0)
+    assert one.ask([("b2", "fx2")], 3.0) == []
+
+
+def test_a_block_that_runs_is_drained_before_its_job_is_ended() -> None:
+    one = book()
+    running(one)
+    assert names(one.leave("b1", "nothing needs it", 10.0)) == ["Save", "Drain"]
+    assert one.tick({"b1"}, 30.0) == []
+    assert names(one.tick(set(), 31.0)) == ["Cancel"]
+    assert one.tick(set(), 32.0) == []
+    assert names(one.tick(set(), 42.0)) == ["Cancel"]
+
+
+def test_a_block_that_waits_in_the_queue_is_cancelled_at_once() -> None:
+    one = book()
+    one.ask([("b1", "fx1")], 0.0)
+    one.submitted("b1", "7", 0.0)
+    assert names(one.leave("b1", "nothing needs it", 1.0)) == ["Save", "Cancel"]
+    one.looked({"7": JobInfo("7", "fx1", "ended", "it was cancelled")}, 2.0)
+    assert one.why(2.0) == ""
+    assert names(one.ask([("b2", "fx2")], 2.0)) == ["Save", "Submit"]
+
+
+def test_a_block_takes_nothing_more_shortly_before_its_time_is_up() -> None:
+    one = book(walltime=600.0, lead=60.0)
+    record = running(one, left=590.0)
+    assert one.ends("b1", 90.0) == pytest.approx(500.0)
+    assert one.tick(set(), 529.0) == []
+    out = one.tick({"b1"}, 531.0)
+    assert names(out) == ["Save", "Drain"]
+    assert isinstance(out[1], Drain)
+    assert out[1].back
+    assert record.leaving == "its time is nearly up"
+
+
+def test_a_job_that_was_requeued_is_another_block_if_one_is_wanted() -> None:
+    one = book()
+    running(one)
+    out = one.looked({"7": JobInfo("7", "fx1", "pending", "BeginTime")}, 5.0)
+    assert names(out) == ["Save", "Ended", "Cancel"]
+    assert isinstance(out[1], Ended)
+    assert isinstance(out[2], Cancel)
+    assert one.records() == []
+
+
+def test_a_block_that_was_draining_when_its_agent_died_is_drained_on() -> None:
+    one = book()
+    record = running(one)
+    one.leave("b1", "nothing needs it", 10.0)
+    again = book()
+    again.restore([record], 0.0)
+    assert names(again.tick(set(), 1.0)) == ["Drain"]
+    again.came("b1", "m1", 2.0)
+    assert names(again.tick(set(), 20.0)) == ["Cancel"]
+
+
+def test_hours_of_nodes_are_counted_while_and_after_a_block_runs() -> None:
+    one = book(nodes=2)
+    running(one)
+    assert one.hours(1800.0) == pytest.approx(1.0)
+    one.looked({"7": JobInfo("7", "fx1", "ended", "it ended")}, 3600.0)
+    assert one.hours(9999.0) == pytest.approx(2.0)
