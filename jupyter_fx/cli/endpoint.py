@@ -52,35 +52,59 @@ class _Command(Command):
 class ConfigureApp(_Command):
     """Enrol an endpoint with a hub and write its configuration file.
 
-    The one-use code is read from --code-file, else from the environment (JUPYTER_FX_CODE), else from standard input.
+    With --scheduler its nodes are batch jobs: the scheduler is asked what there is, and the file says it.
+    Without --hub it is your own hub on this machine, which needs no code. For another one the one-use code is read from
+    --code-file, else from the environment (JUPYTER_FX_CODE), else from standard input.
     """
 
     name = "jupyter fx endpoint configure"
     description = __doc__
     hub = Unicode("", help="Address of the fx hub; empty: JUPYTER_FX_HUB.").tag(config=True)
     code_file = Unicode("", help="A file that holds the enrolment code.").tag(config=True)
-    aliases = {"hub": "ConfigureApp.hub", "code-file": "ConfigureApp.code_file"}
+    scheduler = Unicode(
+        "", help="The batch system that provides nodes: slurm, torque, pbspro, lsf, gridengine; or local."
+    ).tag(config=True)
+    partition = Unicode("", help="The partition or queue for its jobs; empty: the default.").tag(config=True)
+    account = Unicode("", help="The account that its jobs are charged to; empty: the default.").tag(config=True)
+    aliases = {
+        "hub": "ConfigureApp.hub",
+        "code-file": "ConfigureApp.code_file",
+        "scheduler": "ConfigureApp.scheduler",
+        "partition": "ConfigureApp.partition",
+        "account": "ConfigureApp.account",
+    }
 
     def run(self) -> None:
         """Write the template, enrol."""
         from jupyter_fx.endpoint import identity
-        from jupyter_fx.endpoint.settings import TEMPLATE, config_path, load_settings
+        from jupyter_fx.endpoint.settings import TEMPLATE, config_path, load_blocks, load_settings
 
         name = check_name(self.endpoint, "name of an endpoint")
         path = config_path(name)
+        if path.exists() and self.scheduler:
+            raise UsageError(f"{path} is there already: change it, or remove it to have it written anew")
         if not path.exists():
-            path.write_text(TEMPLATE.format(name=name) + _defaults())
+            path.write_text(TEMPLATE.format(name=name) + self._blocks() + _defaults())
         settings = load_settings(path)
+        load_blocks(path)
         home = paths.endpoint_dir(name)
         if identity.load(home) is not None:
             print(f"Endpoint {name} is enrolled already; its settings are in {path}")
             return
         hub = self.hub or settings.hub or os.environ.get("JUPYTER_FX_HUB", "")
+        code = self._code() if hub else ""
         if not hub:
-            raise UsageError("say which hub: --hub=https://…, or set JUPYTER_FX_HUB")
-        found = asyncio.run(identity.enrol(hub, name, self._code()))
+            hub, code = _own_hub(name)
+        found = asyncio.run(identity.enrol(hub, name, code))
         identity.save(home, found)
         print(f"Endpoint {name} is enrolled with {hub}. Settings: {path}. Start it: jupyter fx endpoint start {name}")
+
+    def _blocks(self) -> str:
+        if not self.scheduler:
+            return ""
+        from jupyter_fx.cli.scheduler import blocks_text
+
+        return blocks_text(self.scheduler, {"partition": self.partition, "account": self.account})
 
     def _code(self) -> str:
         if self.code_file:
@@ -92,6 +116,19 @@ class ConfigureApp(_Command):
 
             return getpass.getpass("Enrolment code: ").strip()
         return sys.stdin.readline().strip()
+
+
+def _own_hub(name: str) -> tuple[str, str]:
+    """The address of this user's own hub on this machine, started if need be, and a code for an endpoint."""
+    from jupyter_fx import embedded
+    from jupyter_fx.client.hub import HubClient
+
+    hub = embedded.ensure_hub()
+    client = HubClient(hub.address)
+    try:
+        return hub.address, client.request("endpoints.code", {"name": name})["code"]
+    finally:
+        client.close(timeout=0.0)
 
 
 def _defaults() -> str:

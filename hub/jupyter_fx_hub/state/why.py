@@ -124,7 +124,10 @@ def _in_line(core: Core, task: Task, endpoint: Endpoint) -> str:
     )
     running = sum(1 for t in endpoint.leases.values() if t.shape == task.shape and t.state is TaskState.RUNNING)
     if session_id and (session := core.sessions.get(session_id)) is not None and session.state is not SessionState.OPEN:
-        return session.reason or str(session.info.get("why") or f"its session is {session.state.name.lower()}")
+        own = session.reason or str(session.info.get("why") or "")
+        # A place that has no room for it yet says what that waits for: a batch job, say.
+        there = why_endpoint(endpoint) if session.state is SessionState.REQUESTED else ""
+        return own or there or f"its session is {session.state.name.lower()}"
     if session_id:
         return f"{_count(ahead + running, 'cell')} before it in its session"
     text = f"{_count(ahead, 'task')} before it, {_count(running, 'worker')} busy at endpoint {endpoint.name}"

@@ -41,8 +41,8 @@ def one_line(name: str, value: str) -> str:
 
 
 def _word(name: str, value: str) -> str:
-    """`value`, if it is one word that no shell takes apart."""
-    if not re.fullmatch(r"[\w.,:+@/%=&|*\[\]!-]*", value):
+    """`value`, if it is one word that no shell takes apart. (Features are combined with & and |; they meet no shell.)"""
+    if not re.fullmatch(r"[\w.,:+@/%=&|*\[\]!-]*" if name == "constraint" else r"[\w.,:+@/%=-]*", value):
         raise UsageError(f"c.Blocks.{name} must be one word without blanks or quotes: {value[:60]!r}")
     return value
 
@@ -124,10 +124,19 @@ class ParslProvider:
             make, own = providers.GridEngineProvider, {"queue": queue}
         return make(**own, **common)
 
+    def script_settings(self) -> None:
+        """UsageError for a setting that could become a line or a command of its own in a script."""
+        for name in ("partition", "account", "qos", "constraint", "reservation"):
+            _word(name, getattr(self._settings, name))
+        for name in ("scheduler_options", "setup"):
+            for one in getattr(self._settings, name):
+                one_line(name, one)
+
     # The interface.
 
     def check(self) -> NodeSize:
         """Ask the scheduler what there is, where it can be asked."""
+        self.script_settings()
         found = slurm.check(self._settings) if self._kind == "slurm" else None
         self._made()
         return slurm.size_of(self._settings, found)

@@ -410,6 +410,97 @@ async def a_block_of_two_nodes_brings_two_managers() -> None:
         await agent.nothing_left()
 
 
+def notebook_kernel(folder: Path) -> Any:
+    """A real kernel with the extension, as in the notebooks' own tests."""
+    import importlib.util
+
+    path = Path(__file__).parents[1] / "notebook" / "conftest.py"
+    found = importlib.util.spec_from_file_location("notebook_conftest", path)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules["notebook_conftest"] = module
+    found.loader.exec_module(module)
+    folder.mkdir()
+    return module.Kernel(folder)
+
+
+def fx(*words: str) -> str:
+    ran = subprocess.run(
+        [sys.executable, "-m", "jupyter_fx.cli.app", *words], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+@story
+async def remote_cells_of_a_notebook_run_in_a_batch_job() -> None:
+    """From `configure` to a cell: what a person types on a login node, with their own hub."""
+    for name in ("RUNTIME", "STATE", "CONFIG"):
+        os.environ[f"JUPYTER_FX_{name}_DIR"] = str(PLACE / name.lower())
+    wrong = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "jupyter_fx.cli.app",
+            "endpoint",
+            "configure",
+            "x",
+            "--scheduler=slurm",
+            "--partition=shrot",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert wrong.returncode != 0
+    assert wrong.stderr.strip() == "jupyter fx: Slurm has no partition 'shrot': did you mean 'short'?"
+    print(fx("endpoint", "configure", "hpc", "--scheduler=slurm"))
+    config = PLACE / "config" / "endpoints" / "hpc" / "config.py"
+    text = config.read_text()
+    assert "partition debug (default): 4 nodes, up to 16 cores, 62 GiB each; 24 h at most" in text
+    assert "accounts that you may charge: physics" in text
+    for line in ("partition = 'debug'", "account = 'physics'", "cores_per_node = 4", "walltime = '01:00:00'"):
+        assert f"c.Blocks.{line}" in text, text
+    config.write_text(text + "\nc.Blocks.poll_seconds = 1\nc.Endpoint.workers = 2\n")
+    print(fx("endpoint", "start", "hpc"))
+    kernel = notebook_kernel(PLACE / "k")
+    hog = run(
+        "sbatch", "-p", "debug", "-A", "physics", "-N4", "--exclusive", "-t", "5", "--wrap", "sleep 300", "--parsable"
+    )
+    try:
+        begun = time.monotonic()
+
+        def let_go(ran: Any) -> None:
+            if "pending (" in ran.shown and not cancelled:
+                cancelled.append(run("scancel", hog.strip()))
+
+        cancelled: list[str] = []
+        first = kernel.remote("import os; x = 6; os.environ['SLURMD_NODENAME']", line="hpc", while_running=let_go)
+        print("first cell", time.monotonic() - begun)
+        print(first.shown)
+        assert first.result in {"'n1'", "'n2'", "'n3'", "'n4'"}, first
+        assert "Slurm job" in first.shown
+        assert "pending (" in first.shown
+        took = []
+        for _ in range(20):
+            begun = time.monotonic()
+            assert kernel.remote("x * 7", line="hpc").result == "42"
+            took.append(time.monotonic() - begun)
+        print("later cells, median ms:", sorted(took)[10] * 1000)
+        assert sorted(took)[10] < 0.5
+        told = kernel.run("%fx").stream()
+        print(told)
+        assert "hpc" in told
+    finally:
+        subprocess.run(["scancel", hog.strip()], check=False)
+        kernel.close()
+        print(fx("endpoint", "stop", "hpc"))
+        fx("up", "--down")
+    assert not jobs()
+    assert not ours()
+
+
 async def main() -> None:
     await STORIES[sys.argv[1]]()
 

@@ -1,0 +1,138 @@
+"""What Slurm's commands say, and what is made of it. The commands are stood in for by their output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jupyter_fx.cli.scheduler import blocks_text
+from jupyter_fx.endpoint.blocks import JobInfo
+from jupyter_fx.endpoint.providers import ProviderError, slurm
+from jupyter_fx.endpoint.providers.base import run
+from jupyter_fx.endpoint.providers.batch import ParslProvider
+from jupyter_fx.endpoint.settings import Blocks, load_blocks
+from jupyter_fx.errors import ConfigError, UsageError
+
+ANSWERS = {
+    "scontrol": (
+        "PartitionName=debug AllowAccounts=ALL Default=YES MaxTime=02:00:00 State=UP\n"
+        "PartitionName=gpu AllowAccounts=a,b Default=NO MaxTime=UNLIMITED State=DOWN\n"
+    ),
+    "sinfo": "debug|16|64000|(null)\ndebug|32|128000|(null)\ngpu|64|512000|gpu:a100:4(S:0-1)\n",
+    "sacctmgr": "physics\nphysics\nchemistry\n",
+    "squeue": "",
+}
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What each command prints; a test changes it."""
+    told = dict(ANSWERS)
+
+    def answer(command: Sequence[str], **_how: Any) -> str:
+        if told[command[0]].startswith("!"):
+            raise ProviderError(told[command[0]][1:])
+        return told[command[0]]
+
+    monkeypatch.setattr(slurm, "run", answer)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("10:00", 600), ("1:00:00", 3600), ("2-03:00:00", 183600), ("5", 300), ("UNLIMITED", -1), ("INVALID", -1)],
+)
+def test_slurms_way_to_write_times(text: str, seconds: float) -> None:
+    assert slurm.seconds_of(text) == seconds
+
+
+def test_jobs_are_told_with_reasons_and_how_they_ended(answers: dict[str, str]) -> None:
+    answers["squeue"] = (
+        "7|PENDING|1:00:00|2026-11-21T12:00:00|fx1.17|Priority\n8|RUNNING|9:30|N/A|fx2|None\n"
+        "9|TIMEOUT|0:00|x|fx3|TimeLimit\n10|NODE_FAIL|0:00|x|fx4|None\n11|CANCELLED|0:00|x|a|b|c\n"
+    )
+    assert slurm.jobs() == {
+        "7": JobInfo("7", "fx1.17", "pending", "Priority", start="2026-11-21T12:00:00"),
+        "8": JobInfo("8", "fx2", "running", left=570.0),
+        "9": JobInfo("9", "fx3", "ended", "its time limit was reached"),
+        "10": JobInfo("10", "fx4", "failed", "a node of it failed"),
+        "11": JobInfo("11", "a", "ended", "it was cancelled (b|c)"),
+    }
+
+
+@pytest.mark.parametrize("garbage", ["slurm_load_jobs error: Unable to contact", "\x00\x01", "a|b"])
+def test_garbage_is_not_taken_for_an_empty_queue(answers: dict[str, str], garbage: str) -> None:
+    answers["squeue"] = garbage
+    with pytest.raises(ProviderError, match="cannot be understood"):
+        slurm.jobs()
+
+
+def test_partitions_with_their_largest_nodes(answers: dict[str, str]) -> None:
+    there = slurm.partitions()
+    assert there["debug"] == slurm.Partition("debug", True, True, 2, 32, 128000 << 20, 0, 7200.0)
+    assert there["gpu"] == slurm.Partition("gpu", False, False, 1, 64, 512000 << 20, 4, 0.0, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"partition": "debgu"}, "Slurm has no partition 'debgu': did you mean 'debug'?"),
+        ({"partition": "zz"}, "Slurm has no partition 'zz'; there are debug, gpu"),
+        ({"account": "biology"}, "Slurm lets you charge no account 'biology'; there are chemistry, physics"),
+        ({"walltime": "03:00:00"}, "partition debug allows 120 min at most"),
+        ({"cores_per_node": 33}, "c.Blocks.cores_per_node is 33, but partition debug has 32 at most"),
+        ({"gpus_per_node": 1}, "c.Blocks.gpus_per_node is 1, but partition debug has 0 at most"),
+        ({"nodes": 3}, "c.Blocks.nodes is 3, but partition debug has 2 at most"),
+    ],
+)
+def test_what_slurm_would_never_run_is_refused_with_what_there_is(
+    answers: dict[str, str], settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        slurm.check(Blocks(provider="slurm", **settings))
+    assert said in str(caught.value)
+
+
+def test_a_file_is_written_with_what_there_is_and_can_be_read(answers: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "config.py"
+    path.write_text("c = get_config()\n" + blocks_text("slurm", {"account": "physics"}))
+    found = load_blocks(path)
+    assert (found.provider, found.partition, found.account, found.cores_per_node) == ("slurm", "debug", "physics", 4)
+    assert "partition gpu: 1 nodes, up to 64 cores, 500 GiB, 4 GPUs each; no time limit; not up" in path.read_text()
+    with pytest.raises(UsageError, match="no partition 'gpus': did you mean 'gpu'"):
+        blocks_text("slurm", {"partition": "gpus"})
+    with pytest.raises(UsageError, match="no scheduler 'slrum': did you mean 'slurm'"):
+        blocks_text("slrum", {})
+
+
+def test_settings_of_blocks_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "config.py"
+    for line, error, said in (
+        ("c.Blocks.max_block = 3", ConfigError, "line 2: Blocks has no setting 'max_block'; nearest: max_blocks"),
+        ("c.Blocks.walltime = '90'", ConfigError, "line 2: walltime is HH:MM:SS"),
+        ("c.Blocks.provider = 'slurm'\nc.Blocks.walltime = ''", UsageError, "a batch job needs a limit"),
+        ("c.Blocks.min_blocks = 3", UsageError, "cannot be more than max_blocks"),
+    ):
+        path.write_text(f"c = get_config()\n{line}\n")
+        with pytest.raises(error, match=said):
+            load_blocks(path)
+
+
+@pytest.mark.parametrize("value", ["a\n#SBATCH --uid=0", "x; rm -rf ~", "$(id)", "`id`", "a b", "'", '"', "\0"])
+@pytest.mark.parametrize("name", ["partition", "account", "qos", "constraint", "reservation"])
+def test_no_setting_becomes_a_line_or_a_command_of_its_own(name: str, value: str) -> None:
+    pytest.importorskip("parsl")
+    with pytest.raises(UsageError, match=f"c.Blocks.{name} must be one word"):
+        ParslProvider("slurm", Blocks(provider="slurm", **{name: value})).script_settings()
+
+
+def test_a_command_that_hangs_fails_or_is_not_there_is_told() -> None:
+    with pytest.raises(ProviderError, match=r"sleep did not answer within 0\.1 s"):
+        run(["sleep", "30"], timeout=0.1)
+    with pytest.raises(ProviderError, match="no-such-command cannot be run: No such file"):
+        run(["no-such-command"])
+    with pytest.raises(ProviderError, match="sh: the last line"):
+        run(["sh", "-c", "echo first >&2; echo the last line >&2; exit 3"])
