@@ -41,7 +41,7 @@ def one_line(name: str, value: str) -> str:
 
 
 def _word(name: str, value: str) -> str:
-    """`value`, if it is one word that no shell takes apart. (Features are combined with & and |; they meet no shell.)"""
+    """`value`, if it is one word that no shell takes apart. (Features, joined by & and |, meet no shell.)"""
     if not re.fullmatch(r"[\w.,:+@/%=&|*\[\]!-]*" if name == "constraint" else r"[\w.,:+@/%=-]*", value):
         raise UsageError(f"c.Blocks.{name} must be one word without blanks or quotes: {value[:60]!r}")
     return value
