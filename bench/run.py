@@ -37,7 +37,7 @@ def one(key: str, limits: Limits) -> dict[str, Any]:
     command = [sys.executable, "-m", "bench.measure", key, repr(time.monotonic()), str(scratch), json.dumps(limits)]
     seen: set[processes.Identity] = set()
     load = os.getloadavg()[0]
-    child = subprocess.Popen(command, cwd=ROOT, env=_environment(scratch, mark), stdout=-1, stderr=-1, text=True)
+    child = subprocess.Popen(command, cwd=ROOT, env=environment(scratch, mark), stdout=-1, stderr=-1, text=True)
     try:
         out, err = child.communicate(timeout=ROUND_TIMEOUT)
         if child.returncode == 0:
@@ -57,7 +57,7 @@ def one(key: str, limits: Limits) -> dict[str, Any]:
     return result | {"left_behind": left, "load_before": load}
 
 
-def _environment(scratch: Path, mark: str) -> dict[str, str]:
+def environment(scratch: Path, mark: str) -> dict[str, str]:
     """An environment in which everything that a peer keeps lands below ``scratch``."""
     places = {
         "HOME": "h",

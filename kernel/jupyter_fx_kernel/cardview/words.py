@@ -93,11 +93,11 @@ def as_of(shot: Shot) -> str:
 
 
 def bar_words(bar: Mapping[str, Any]) -> str:
-    """`epoch 3 of 10 · 2.1 it/s · 3.3 s left`."""
+    """`epoch: 3 of 10 · 2.1 it/s · 3.3 s left`."""
     total = bar.get("total")
     words = f"{count(bar['done'])} of {count(total)}" if total else count(bar["done"])
     if bar.get("label"):
-        words = f"{bar['label']} {words}"
+        words = f"{bar['label']}: {words}"
     return " · ".join([words, *pace(bar, str(bar.get("unit") or ""))])
 
 

@@ -193,9 +193,9 @@ def test_a_reason_to_wait_and_the_bars_are_open_to_see() -> None:
     assert found.find("details") == []
     [bar] = found.find("progress")
     assert bar == {**bar, "value": "3", "max": "10", "aria-label": "epoch"}
-    assert "epoch 3 of 10 · 2 it/s · 3.5 s left" in found.text
+    assert "epoch: 3 of 10 · 2 it/s · 3.5 s left" in found.text
     assert "waiting" in text(shot)
-    assert "epoch 3 of 10" in text(shot)
+    assert "epoch: 3 of 10" in text(shot)
 
 
 def test_a_bar_of_unknown_length_is_words_for_a_saved_page_does_not_move() -> None:
