@@ -12,6 +12,7 @@ BENCH_VENV := .venv-bench
 BENCH_READY := .make/venv-bench
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+BENCH ?= run
 LAB_ARGS ?=
 
 # What is checked: every import package and the programs beside them; some folders come with later work.
@@ -52,8 +53,8 @@ lab: $(READY) ## open notebooks/ in JupyterLab
 	@# Jupyter starts as root only when told so: in a container there may be nobody else.
 	$(BIN)/jupyter lab --notebook-dir notebooks $$([ "$$(id -u)" = 0 ] && echo --allow-root || true) $(LAB_ARGS)
 
-bench: $(BENCH_READY) ## measure us beside the peers (BENCH_ARGS="--peers pool,parsl --rounds 1" narrows it)
-	@$(BENCH_VENV)/bin/python -m bench.run $(BENCH_ARGS)
+bench: $(BENCH_READY) ## measure us beside the peers (BENCH_ARGS="--peers pool,parsl --rounds 1" narrows it; BENCH=cells: cells beside %%px)
+	@$(BENCH_VENV)/bin/python -m bench.$(BENCH) $(BENCH_ARGS)
 
 docs: $(READY) ## write the generated pages of docs/ again: state diagrams, wire messages
 	$(BIN)/python tools/state_diagrams.py

@@ -1,8 +1,8 @@
 """What a cell that prints 100 lines a second costs the browser and the kernel, in a real JupyterLab in Chromium.
 
-`python -m bench.browser --seconds 60` (in the development environment: it needs JupyterLab, playwright and a Chromium).
-One page, one kernel; the same loop runs locally, as a `%%remote` cell, and as one with bars of tqdm, each after a pause in
-which nothing runs. CPU is user plus system time by process, as a share of one core.
+`python -m bench.browser --seconds 60`, in the development environment: it needs JupyterLab, playwright and a Chromium.
+One page, one kernel; the same loop runs locally, as a `%%remote` cell, and as one with a bar of tqdm; for comparison
+nothing runs for a while. CPU is user plus system time by process, as a share of one core.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ import psutil
 from bench import processes
 from bench.run import RESULTS, environment
 
-LINES = "import time\nfor n in range({lines}):\n    print('line', n, 'of a cell that talks a lot')\n    time.sleep(0.01)"
+LINES = (
+    "import time\nfor n in range({lines}):\n    print('line', n, 'of a cell that talks a lot')\n    time.sleep(0.01)"
+)
 BARS = "import time\nfrom tqdm.auto import tqdm\nfor n in tqdm(range({lines})):\n    time.sleep(0.01)"
 FLAGS = [
     "--no-sandbox",
@@ -118,7 +120,14 @@ def measure(seconds: int) -> dict[str, dict[str, float]]:
     }
     notebook = {
         "cells": [
-            {"cell_type": "code", "execution_count": None, "id": f"c{at}", "metadata": {}, "outputs": [], "source": text}
+            {
+                "cell_type": "code",
+                "execution_count": None,
+                "id": f"c{at}",
+                "metadata": {},
+                "outputs": [],
+                "source": text,
+            }
             for at, text in enumerate(cells.values())
         ],
         "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
@@ -140,7 +149,7 @@ def measure(seconds: int) -> dict[str, dict[str, float]]:
             for at, name in enumerate(cells):
                 if name == "local":
                     shares["nothing runs"] = _during(mark, lambda: time.sleep(min(20, seconds)))
-                shares[name] = _during(mark, lambda at=at: _run(page, at))  # type: ignore[misc]
+                shares[name] = _during(mark, lambda at=at: _run(page, at))
                 time.sleep(2)
             seen |= processes.family(mark).keys()
             browser.close()
@@ -191,7 +200,10 @@ def main() -> int:
     about = {"load_before": before, "load_after": os.getloadavg()[0], "seconds": options.seconds}
     (RESULTS / f"browser-{when}.json").write_text(json.dumps({"about": about, "shares": shares}) + "\n")
     print(table(shares))
-    print(f"\n100 lines a second for {options.seconds} s; load average {before:.1f} before, {os.getloadavg()[0]:.1f} after")
+    print(
+        f"\n100 lines a second for {options.seconds} s; load average {before:.1f} before, "
+        f"{os.getloadavg()[0]:.1f} after"
+    )
     return 0
 
 

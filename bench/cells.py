@@ -1,7 +1,7 @@
 """What a trivial warm cell costs: local, `%%remote`, and ipyparallel's `%%px`, in one kernel, turn by turn.
 
-`make bench BENCH=cells`, or `python -m bench.cells --cells 200`. A cell is timed as a front end sees it: from the request
-until the kernel says that it is idle again. Who comes first changes from turn to turn. `%%px` has one engine.
+`make bench BENCH=cells`, or `python -m bench.cells --cells 200`. A cell is timed as a front end sees it: from the
+request until the kernel says that it is idle again. Who comes first changes from turn to turn. `%%px` has one engine.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,14 @@ from jupyter_fx.protocol.messages import Event, EventKind
 from jupyter_fx_kernel.screens import streams_of
 
 __all__ = ["Outputs", "Replay", "value_of"]
+
+
+_FASTEST, _SLOWEST = 0.1, 2.0
+"""Seconds between two pieces of text: at first, and when a cell has written much."""
+_PER_SECOND = 60_000
+"""Characters of a cell's text for which it waits a second longer."""
+_ENOUGH = 128 * 1024
+"""Characters that are written although it is not time yet."""
 
 
 class Outputs:
@@ -23,6 +32,8 @@ class Outputs:
         self.unflushed = False
         """Whether text was written and not yet flushed; `pending` says that its last line has no end yet."""
         self.pending = False
+        self._texts: list[tuple[EventKind, str]] = []
+        self._held_back = self._written = 0
         self.result: Mapping[str, Any] | None = None
         """The content of the last execute_result, which becomes the value of the cell."""
         self._held: list[tuple[str, Mapping[str, Any]]] = []
@@ -46,19 +57,41 @@ class Outputs:
         if kind in self._decoders:
             data = event.data
             text = data if isinstance(data, str) else self._decoders[kind].decode(bytes(data))
-            out, err = streams_of(self._shell)
-            self._about_to_show()
-            (out if kind is EventKind.STDOUT else err).write(text)
-            self.pending = self.midline = not text.endswith("\n")
-            self.unflushed = True
+            self._texts.append((kind, text))
+            self._held_back += len(text)
+            self.pending, self.unflushed = not text.endswith("\n"), True
+            if self._held_back >= _ENOUGH:
+                self._write()
         elif kind is EventKind.DISPLAY and isinstance(event.data, Mapping):
             self._display(str(event.data.get("kind", "display_data")), event.data.get("content") or {})
 
     def flush(self) -> None:
         """Let the front end have the text."""
+        self._write()
         self.unflushed = self.pending = False
         for stream in streams_of(self._shell):
             stream.flush()
+
+    @property
+    def pace(self) -> float:
+        """Seconds that shall be between two flushes.
+
+        A front end draws a cell's whole text anew for each piece: the more there is, the fewer and larger pieces.
+        """
+        return min(_SLOWEST, max(_FASTEST, self._written / _PER_SECOND))
+
+    def _write(self) -> None:
+        if not self._texts:
+            return
+        texts, self._texts, self._held_back = self._texts, [], 0
+        self.before()
+        self.count += 1
+        out, err = streams_of(self._shell)
+        for kind, run in itertools.groupby(texts, key=lambda piece: piece[0]):
+            text = "".join(text for _, text in run)
+            self._written += len(text)
+            (out if kind is EventKind.STDOUT else err).write(text)
+        self.midline = not texts[-1][1].endswith("\n")
 
     def _display(self, kind: str, content: Mapping[str, Any]) -> None:
         if kind == "execute_result":
@@ -115,6 +148,7 @@ class Outputs:
         return True
 
     def _about_to_show(self) -> None:
+        self._write()
         self.before()
         self.count += 1
 

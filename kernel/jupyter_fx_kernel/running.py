@@ -26,12 +26,15 @@ from jupyter_fx_kernel.showing import CardView
 
 __all__ = ["Follower"]
 
-_TICK = 1.0
-"""Seconds between refreshes of a card that is shown."""
+_TICK, _SLOW_TICK = 1.0, 10.0
+"""Seconds between refreshes of a card that is shown, at first and of one that has long been; in between a thirtieth of
+its age. Each costs the front end about 10 ms, and a card says as of when it is."""
 _BUSY = 0.25
 """The same when what it says has changed: progress may change a thousand times a second."""
 _LINE_END = 0.06
 """Seconds that a line without its end waits for it."""
+_DRAIN = 100
+"""Events that are taken at a time although it is time to let the front end have the text."""
 _GIVE_UP_AFTER = 3
 """Interrupts after which the notebook gets its prompt back although the remote cell goes on."""
 
@@ -53,7 +56,8 @@ class Follower:
         self.view = CardView(card, shell.display_pub.publish, rich=rich, outputs=self.outputs, mark=mark)
         self.outputs.before = self.view.clear
         self._said: tuple[Any, ...] = ()
-        self._refreshed = 0.0
+        self._refreshed = self._flushed = self._since = 0.0
+        self._drained = 0
         self.interrupts = 0
         self.ask: Callable[[], str] | None = None
         """Asks the hub what the task waits for; called on a thread of its own."""
@@ -78,25 +82,35 @@ class Follower:
         Without `interrupt` the first one leaves, and the task hears nothing of it.
         """
         with self._interrupts_as_words():
-            while True:
-                word = self._next()
-                if word is _DONE:
-                    return True
-                if word is _INTERRUPT:
-                    if interrupt is None:
-                        return False
-                    self.interrupts += 1
-                    self.card.interrupts = self.interrupts
-                    interrupt()
-                    if not self._after_interrupt():
-                        return False
-                elif isinstance(word, str):
-                    if self._waits:
-                        self.card.why = word
-                elif word is not None:
-                    self._show(word)
-                self._refresh()
-                self._ask_why()
+            try:
+                return self._follow(interrupt)
+            finally:
+                self._flush()
+
+    def _follow(self, interrupt: Callable[[], None] | None) -> bool:
+        while True:
+            word = self._next()
+            if word is _DONE:
+                return True
+            if word is _INTERRUPT:
+                if interrupt is None:
+                    return False
+                self.interrupts += 1
+                self.card.interrupts = self.interrupts
+                interrupt()
+                if not self._after_interrupt():
+                    return False
+            elif isinstance(word, str):
+                if self._waits:
+                    self.card.why = word
+            elif word is not None:
+                self._show(word)
+            self._refresh()
+            self._ask_why()
+
+    def _flush(self) -> None:
+        self._flushed, self._since, self._drained = time.monotonic(), 0.0, 0
+        self.outputs.flush()
 
     @property
     def _waits(self) -> bool:
@@ -116,10 +130,19 @@ class Follower:
 
     def _next(self) -> Any:
         if self.outputs.unflushed:
+            now = time.monotonic()
+            if not self._since:
+                self._since = now
             # `print` writes its line and the line's end separately: they should be one piece of output.
+            line_end = self._since + (_LINE_END if self.outputs.pending else 0.0)
+            wait = max(line_end, self._flushed + self.outputs.pace) - now
             with contextlib.suppress(queue.Empty):
-                return self._queue.get(timeout=_LINE_END) if self.outputs.pending else self._queue.get_nowait()
-            self.outputs.flush()
+                if wait > 0:
+                    return self._queue.get(timeout=wait)
+                if self._drained < _DRAIN:
+                    self._drained += 1
+                    return self._queue.get_nowait()
+            self._flush()
         left = QUIET_FOR - (time.monotonic() - self._began)
         wait = left + 0.01 if left > 0 and not self.view.shown else _TICK
         try:
@@ -148,7 +171,7 @@ class Follower:
         card, now = self.card, time.monotonic()
         card.elapsed = now - self._began
         said = (card.state, card.why, card.note, card.interrupts, [(b["id"], b["done"]) for b in card.bars.values()])
-        every = _BUSY if said != self._said else _TICK
+        every = _BUSY if said != self._said else max(_TICK, min(_SLOW_TICK, card.elapsed / 30))
         if not self.view.shown or now - self._refreshed >= every:
             self._said, self._refreshed = said, now
             self.view.refresh()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import html.parser
+import io
 import json
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jupyter_fx.ids import new_id
-from jupyter_fx.protocol.messages import Outcome
+from jupyter_fx.protocol.messages import Event, EventKind, Outcome
+from jupyter_fx_kernel import cardview, running
 from jupyter_fx_kernel.card import Card, bundle, duration
-from jupyter_fx_kernel.cardview import page, text
+from jupyter_fx_kernel.cardview import page
 from jupyter_fx_kernel.cardview.colours import coloured
 from jupyter_fx_kernel.outputs import Outputs
 from jupyter_fx_kernel.showing import CardView
@@ -161,7 +164,7 @@ def test_a_success_is_one_line_that_opens_on_its_times() -> None:
     card.times_of(Outcome(card.task_id, 10, times=[100.0, 101.0, 101.1, 103.0, 107.0]))
     assert card.times == [("queue", 1.0), ("start", 2.0), ("run", 4.0), ("back", 0.5)]
     shot = valid(card.snapshot())
-    assert text(shot) == "✓ polaris · 7.5 s"
+    assert cardview.text(shot) == "✓ polaris · 7.5 s"
     found = checked(shot)
     [details] = found.find("details")
     assert "open" not in details
@@ -178,10 +181,10 @@ def test_clocks_that_disagree_give_no_negative_time() -> None:
 
 def test_what_has_not_ended_says_as_of_when() -> None:
     shot = full(state="running").snapshot(now=1_000_000_000.0)
-    assert "as of" in text(shot)
+    assert "as of" in cardview.text(shot)
     [stamp] = checked(shot).find("time")
     assert str(stamp["datetime"]).startswith("2001-09-0")
-    assert "as of" not in text(full(state="failed").snapshot())
+    assert "as of" not in cardview.text(full(state="failed").snapshot())
 
 
 def test_a_reason_to_wait_and_the_bars_are_open_to_see() -> None:
@@ -194,8 +197,8 @@ def test_a_reason_to_wait_and_the_bars_are_open_to_see() -> None:
     [bar] = found.find("progress")
     assert bar == {**bar, "value": "3", "max": "10", "aria-label": "epoch"}
     assert "epoch: 3 of 10 · 2 it/s · 3.5 s left" in found.text
-    assert "waiting" in text(shot)
-    assert "epoch: 3 of 10" in text(shot)
+    assert "waiting" in cardview.text(shot)
+    assert "epoch: 3 of 10" in cardview.text(shot)
 
 
 def test_a_bar_of_unknown_length_is_words_for_a_saved_page_does_not_move() -> None:
@@ -421,3 +424,69 @@ def test_outputs_say_when_a_value_is_about_to_be_shown() -> None:
     assert outputs.when_result_is_shown(lambda: done.append(1))
     Shell.events.registered[0]()
     assert (done, Shell.events.registered) == ([1], [])
+
+
+def text(number: int, words: str, kind: EventKind = EventKind.STDOUT) -> Event:
+    return Event("t", number, kind, 0.0, words.encode())
+
+
+def test_text_is_handed_over_in_pieces_and_stays_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    told: list[str] = []
+    outputs = Outputs(object())
+    outputs.before = lambda: told.append("cleared")
+    for number in range(50):
+        outputs.put(text(number, f"line {number}\n"))
+    assert (capsys.readouterr().out, outputs.count) == ("", 0)
+    outputs.put(text(50, "oh\n", EventKind.STDERR))
+    outputs.flush()
+    seen = capsys.readouterr()
+    assert seen.out == "".join(f"line {number}\n" for number in range(50))
+    assert (seen.err, outputs.count, told) == ("oh\n", 1, ["cleared"])
+    outputs.flush()
+    assert outputs.count == 1
+
+
+def test_the_more_a_cell_has_written_the_larger_its_pieces() -> None:
+    with contextlib.redirect_stdout(io.StringIO()):
+        outputs = Outputs(object())
+        paces = []
+        for number in range(40):
+            paces.append(outputs.pace)
+            outputs.put(text(number, "x" * 4000))
+            outputs.flush()
+    assert paces[0] == 0.1
+    assert paces == sorted(paces)
+    assert max(paces) == 2.0
+
+
+def test_what_floods_in_is_not_kept_in_memory() -> None:
+    with contextlib.redirect_stdout(io.StringIO()) as screen:
+        outputs = Outputs(object())
+        for number in range(10):
+            outputs.put(text(number, "x" * 60_000))
+        assert len(screen.getvalue()) >= 600_000 - 128 * 1024
+
+
+class Asked:
+    """A shell of which nothing is shown."""
+
+    display_pub = type("Publisher", (), {"publish": staticmethod(lambda *_a, **_k: None)})
+
+
+def test_text_whose_line_never_ends_is_seen_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dots come faster than a line's end is waited for: each one must not begin that wait anew."""
+    now = [100.0]
+    monkeypatch.setattr(running.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(running, "_DRAIN", 0)
+    screen = io.StringIO()
+    monkeypatch.setattr("sys.stdout", screen)
+    follower = running.Follower(Asked(), full(), rich=True)
+    seen = 0
+    for number in range(40):
+        now[0] += 0.05
+        follower.put(text(number, "."))
+        word = follower._next()
+        if word is not None:
+            follower._show(word)
+        seen = max(seen, len(screen.getvalue()))
+        assert number - seen < 6
