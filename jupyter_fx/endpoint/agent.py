@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import mmap
 import os
@@ -23,6 +24,7 @@ from jupyter_fx import __version__
 from jupyter_fx.auth.scrub import scrubbed
 from jupyter_fx.client.blobs import Blobs
 from jupyter_fx.digest import digest
+from jupyter_fx.endpoint import environments
 from jupyter_fx.endpoint.events import (
     Acked,
     Assemble,
@@ -116,6 +118,7 @@ class Agent:
         self.journal = Journal(home / "journal", boot_id=boot_id(), fresh_generation=new_id(), expected=expected)
         (home / "had-journal").touch(0o600)
         functions = self.store.functions()
+        containers = settings.containers.spec()
         self.state = AgentState(
             endpoint_id=identity.endpoint_id,
             slots=slots,
@@ -131,6 +134,7 @@ class Agent:
             fleet=Fleet() if nodes is not None else None,
             most=nodes.node if nodes is not None else None,
             session_floor=nodes.settings.session_floor_seconds if nodes is not None else 0.0,
+            refuses=functools.partial(environments.refusal, spec=containers),
         )
         env = dict(os.environ)
         spec = ManagerSpec(
@@ -139,6 +143,8 @@ class Agent:
             worker_cores=worker_cores,
             python=settings.python or sys.executable,
             env={**(env if settings.keep_secrets else scrubbed(env)), **{k: str(v) for k, v in settings.env.items()}},
+            given_env={k: str(v) for k, v in settings.env.items()},
+            containers=containers,
             preload=list(settings.preload),
             max_processes=settings.max_processes,
             umask=umask,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from jupyter_fx.endpoint import need as needs
 from jupyter_fx.endpoint.credit import BYTES_MAX, SESSION_DEPTH, Backlog
 from jupyter_fx.protocol.messages import Credit, LeasedTask, Resources
@@ -14,15 +16,31 @@ CROWD = 8
 _HOST = frozenset(("", "host"))
 
 
+def _host_only(environment: str) -> str:
+    """Of an endpoint that starts no images."""
+    if environment in _HOST:
+        return ""
+    return f"this endpoint has no environment {environment[:100]!r}: it runs in its own Python ('host') only"
+
+
 class Books:
     """Credit per shape (DESIGN decision 2): how many more may come, beyond the `seen` that have on this connection."""
 
-    def __init__(self, slots: int, worker_cores: int, most: needs.NodeSize | None = None) -> None:
-        """`most`: the largest node that can be had, where that is not this machine."""
+    def __init__(
+        self,
+        slots: int,
+        worker_cores: int,
+        most: needs.NodeSize | None = None,
+        refuses: Callable[[str], str] = _host_only,
+    ) -> None:
+        """`most`: the largest node that can be had, where that is not this machine; `refuses(environment)` says why one
+        can never be had here.
+        """
         self.most = most or needs.NodeSize(slots, worker_cores)
         self.seen = 0
         self.ready = True
         self._slots = slots
+        self._refuses = refuses
         self._worker_cores = worker_cores
         self._rtt = 0.02
         self._bytes = 0
@@ -49,9 +67,8 @@ class Books:
 
     def refusal(self, resources: Resources) -> str:
         """Why this endpoint can never run it; empty when it can."""
-        if resources.environment not in _HOST:
-            name = resources.environment[:100]
-            return f"this endpoint has no environment {name!r}: it runs in its own Python ('host') only"
+        if resources.environment not in _HOST and (why := self._refuses(resources.environment)):
+            return why
         return needs.refusal(resources, self.most)
 
     def demanded(self, shapes: dict[str, Resources]) -> None:

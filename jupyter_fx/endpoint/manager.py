@@ -19,11 +19,13 @@ import msgspec
 from jupyter_fx.endpoint.crash import lost_error
 from jupyter_fx.endpoint.job import Job
 from jupyter_fx.endpoint.ladder import Rung, ended_by, rungs
+from jupyter_fx.endpoint.lines import Lines
 from jupyter_fx.endpoint.logs import TaskLogs
 from jupyter_fx.endpoint.outcome import error_of
 from jupyter_fx.endpoint.pool import Pool
 from jupyter_fx.endpoint.prefetch import SHORT, Durations, depth
 from jupyter_fx.endpoint.rows import Rows, head_of
+from jupyter_fx.endpoint.runtimes.settings import ContainerSpec
 from jupyter_fx.endpoint.stories import Stories
 from jupyter_fx.endpoint.talk import (
     Answer,
@@ -67,6 +69,9 @@ class ManagerSpec(msgspec.Struct, kw_only=True):
     worker_cores: int = 1
     python: str = ""
     env: dict[str, str] = {}
+    given_env: dict[str, str] = {}
+    """Those of `env` that the endpoint's owner has set: containers get these alone."""
+    containers: ContainerSpec = ContainerSpec()
     preload: list[str] = []
     max_processes: int = 512
     umask: int = -1
@@ -77,6 +82,8 @@ class ManagerSpec(msgspec.Struct, kw_only=True):
     """Where results that are large go; empty: into `folder`. Managers on nodes share it with their agent."""
     logs: str = ""
     """Where the complete text of tasks goes, in the same way."""
+    files: str = ""
+    """Where the agent has fetched inputs and refs (`inputs`, `refs`), in the same way."""
     sessions: str = ""
     """Where sessions have their directories, in the same way."""
     sessions_hold_slots: bool = False
@@ -107,7 +114,7 @@ class Manager:
         self._by_no = 0
         self._tickets: dict[int, tuple[WorkerProc, list[Job], bool]] = {}
         self._ticket = 0
-        self._queue: deque[Job] = deque()
+        self._lines = Lines()
         self._session_queues: dict[str, deque[Job]] = {}
         self._functions: dict[str, bytes] = {}
         self._times = Durations()
@@ -170,9 +177,22 @@ class Manager:
                     self._finish(job, Ended(work.task_id, "cancelled", error=_no_session(work.session)))
                     continue
                 queue.append(job)
+            elif job.lane[0] and (why := self._arrived(job)):
+                self._finish(job, Ended(work.task_id, "error", error=ErrorInfo("UsageError", why)))
             else:
-                self._queue.append(job)
+                self._lines.append(job)
         self.schedule()
+
+    def _arrived(self, job: Job) -> str:
+        """A task that wants an image came: why it cannot have it."""
+        environment = job.lane[0]
+        self.pool.warm.mix.arrived(environment, self.loop.time())
+        return self.pool.refusal(environment)
+
+    def environment_failed(self, environment: str, why: str) -> None:
+        """See PoolOwner: what waits for it would wait for ever."""
+        for job in self._lines.taken_out(environment):
+            self._finish(job, Ended(job.work.task_id, "error", error=ErrorInfo("UsageError", why)))
 
     def schedule(self) -> None:
         """Give work to whoever is free."""
@@ -182,25 +202,30 @@ class Manager:
             worker = self.pool.sessions.get(session)
             if queue and worker is not None and self.pool.is_free(worker):
                 self._ask(worker, [queue.popleft()], False)
-        queue = self._queue
+        for queue in self._lines.in_order():
+            self._serve(queue)
+
+    def _serve(self, queue: deque[Job]) -> None:
+        """Give out what one line holds, as far as there are workers for it."""
         while queue:
             first = queue[0]
             estimate = self._times.estimate(first.key)
             short = estimate is not None and estimate < SHORT and first.work.kind == Kind.CALL and _first(first)
-            worker = self.pool.pick(first.work.cores, depth(estimate) // 2 if short else 0)
+            worker = self.pool.pick(first.lane, depth(estimate) // 2 if short else 0, len(queue))
             if worker is None:
                 return
-            self._ask(worker, self._batch(short, depth(estimate), worker), short)
+            # One that is for a single task ends with it.
+            short = short and not worker.container.single
+            self._ask(worker, self._batch(queue, short, depth(estimate), worker), short)
 
-    def _batch(self, short: bool, deep: int, worker: WorkerProc) -> list[Job]:
-        queue = self._queue
+    def _batch(self, queue: deque[Job], short: bool, deep: int, worker: WorkerProc) -> list[Job]:
         if not short:
             return [queue.popleft()]
         share = -(-len(queue) // max(1, self.pool.slots))
         room = max(1, min(deep - len(worker.in_hand) - worker.asked, max(share, 1)))
-        key, width = queue[0].key, queue[0].work.cores
+        key = queue[0].key
         batch: list[Job] = []
-        while queue and len(batch) < room and queue[0].key == key and queue[0].work.cores == width and _first(queue[0]):
+        while queue and len(batch) < room and queue[0].key == key and _first(queue[0]):
             batch.append(queue.popleft())
         return batch
 
@@ -270,7 +295,7 @@ class Manager:
             if job.work.session:
                 self._finish(job, Ended(job.work.task_id, "cancelled", error=_no_session(job.work.session)))
             else:
-                self._queue.appendleft(job)
+                self._lines.appendleft(job)
 
     # Work ends. WorkerOwner:
 
@@ -289,7 +314,10 @@ class Manager:
                 self._again(worker, job)
                 continue
             self._times.measured(job.key, info["t1"] - info["t0"])
-            ended.append(self._ended(job, outcome, payload, info))
+            end = self._ended(job, outcome, payload, info)
+            if worker.container.environment:
+                end.usage = {**(end.usage or {}), **_ran_in(worker)}
+            ended.append(end)
             del self.jobs[job.work.task_id]
             if job.text is not None:
                 self.stories.finish(job)
@@ -371,6 +399,10 @@ class Manager:
             job.progressed = now
             self.stories.progress(job)
 
+    def worker_imported(self, worker: WorkerProc, modules: list[str]) -> None:
+        """See WorkerOwner."""
+        self.pool.warm.learned(worker.container.environment, modules)
+
     def worker_dropped(self, worker: WorkerProc, jobs: list[Job]) -> None:
         """See WorkerOwner."""
         back: list[Job] = []
@@ -406,7 +438,7 @@ class Manager:
     ) -> Ended:
         """`over`: it had ended; one that was taken up after it killed the worker before its result was told."""
         work = job.work
-        usage = {"rss": rss, "cpu": cpu}
+        usage = {"rss": rss, "cpu": cpu, **(_ran_in(worker) if worker.container.environment else {})}
         now = time.time()
         begun = now - (time.monotonic() - job.handed)
         if job.cancel >= 0 or job.timed_out:
@@ -440,7 +472,10 @@ class Manager:
         worker = job.worker
         if worker is None:
             with contextlib.suppress(ValueError):
-                (self._session_queues.get(job.work.session) or self._queue).remove(job)
+                if (cells := self._session_queues.get(job.work.session)) is not None:
+                    cells.remove(job)
+                else:
+                    self._lines.remove(job)
             self._finish(job, Ended(message.task_id, "cancelled"))
             return
         job.cancel = message.mode
@@ -496,9 +531,16 @@ class Manager:
     def _open(self, message: OpenWorker) -> None:
         if message.session_id not in self._session_queues:
             self._session_queues[message.session_id] = deque()
+            environment = self.pool.warm.name(message.environment)
+            if why := self.pool.refusal(environment):
+                del self._session_queues[message.session_id]
+                self.send(SessionGone(message.session_id, why, lost=False))
+                return
+            if environment:
+                self.pool.warm.mix.arrived(environment, self.loop.time())
             if self.spec.sessions_hold_slots:
                 self.pool.slots -= message.cores
-            self.pool.open_session(message.session_id, message.cwd, message.cores)
+            self.pool.open_session(message.session_id, environment, message.cwd, message.cores)
 
     def _close_session(self, message: CloseWorker) -> None:
         queue = self._session_queues.get(message.session_id)
@@ -542,8 +584,7 @@ class Manager:
 
     def _drain(self, message: Drain) -> None:
         self._draining = True
-        waiting = list(self._queue)
-        self._queue.clear()
+        waiting = self._lines.clear()
         for queue in self._session_queues.values():
             waiting += queue
             queue.clear()
@@ -587,6 +628,12 @@ def _first(job: Job) -> bool:
     what ended just before it there would be lost with it.
     """
     return job.work.attempt <= 1
+
+
+def _ran_in(worker: WorkerProc) -> dict[str, Any]:
+    """The image that a task ran in."""
+    container = worker.container
+    return {"image": container.environment, "digest": container.digest}
 
 
 def _no_session(session: str) -> ErrorInfo:

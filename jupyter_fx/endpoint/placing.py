@@ -170,6 +170,7 @@ class Placing:
             work.timeout, work.items = options.timeout, options.items
             work.cores = self._books.width(options.resources)
             work.memory, work.gpus = options.resources.memory, options.resources.gpus
+            work.environment = options.resources.environment
             if options.parts:
                 keys = [_file(part, task) for part in options.parts]
                 work.parts = [self._files[key] for key in keys]

@@ -1,4 +1,5 @@
-"""The worker processes of one manager: who is free, who must be forked, who is gone.
+"""The worker processes of one manager: who is free, who must be forked, who is gone. They live in containers (`warm`),
+of which the host's own Python is one.
 
 A slot is `worker_cores` cores. A task of width w takes w slots; idle workers take none. Sessions' workers are beyond
 the pool: an idle notebook must not block anybody (docs/wire-protocol.md, Sessions).
@@ -10,13 +11,13 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from jupyter_fx.endpoint import reap
+from jupyter_fx.endpoint.containers import Container
+from jupyter_fx.endpoint.warm import Warm
 from jupyter_fx.endpoint.worker_proc import WorkerOwner, WorkerProc
-from jupyter_fx.endpoint.zygote_proc import ZygoteProc
 from jupyter_fx.protocol.lifecycle import WorkerState
 
 if TYPE_CHECKING:
@@ -45,9 +46,12 @@ class PoolOwner(WorkerOwner, Protocol):
     def capacity_changed(self) -> None:
         """The zygote is ready, or is not any more."""
 
+    def environment_failed(self, environment: str, why: str) -> None:
+        """Nothing of this environment can be run."""
+
 
 class Pool:
-    """See the module."""
+    """See the module. It is the owner of the containers."""
 
     def __init__(self, spec: ManagerSpec, owner: PoolOwner, loop: asyncio.AbstractEventLoop) -> None:
         self.slots = spec.slots
@@ -59,99 +63,114 @@ class Pool:
         self._loop = loop
         self._folder = Path(spec.folder)
         self._pids = reap.PidFile(self._folder / "pids")
-        self._zygote: ZygoteProc | None = None
+        self.warm = Warm(spec, self, self._pids, loop)
         self._workers: dict[str, WorkerProc] = {}
-        self._idle: dict[int, list[WorkerProc]] = {}
+        self._idle: dict[tuple[str, int], list[WorkerProc]] = {}
         self._used = 0
         self._counter = 0
         self._failures = 0
         self._stillborn = 0
         self._patient_until = 0.0
         self._asked_close: dict[str, str] = {}
-        self._waiting: list[tuple[WorkerProc, dict[str, Any]]] = []
+        self._waiting: dict[str, list[tuple[WorkerProc, dict[str, Any]]]] = {}
+        """Workers whose container is on its way, by its key."""
         self._closed = False
-        self._retire: asyncio.TimerHandle | None = None
 
-    # The zygote.
+    # Containers.
 
     def start(self) -> None:
-        """End what an earlier manager left behind; start the zygote."""
-        left = self._pids.kill_left()
+        """End what an earlier manager left behind; start the host's zygote."""
+        left = self._pids.kill_left() + self.warm.clear()
         if left:
             log.warning("ended %d processes that an earlier manager left", left)
-        self._start_zygote()
+        self.warm.want("")
 
-    def _start_zygote(self) -> None:
-        spec = self._spec
-        scratch = self._folder / "scratch"
-        scratch.mkdir(mode=0o700, exist_ok=True)
-        hello = {
-            "preload": spec.preload,
-            "cores": spec.worker_cores,
-            "scratch": str(scratch),
-            "env": {},
-            "die_with_parent": spec.die_with_parent,
-            "umask": spec.umask,
-        }
-        try:
-            self._zygote = ZygoteProc(
-                spec.python or sys.executable,
-                env=spec.env,
-                hello=hello,
-                log=self._folder / "zygote.log",
-                scratch=scratch,
-                loop=self._loop,
-                on_ready=self._zygote_ready,
-                on_forked=self._forked,
-                on_exited=self._exited,
-                on_dead=self._zygote_dead,
-            )
-        except OSError as error:
-            self.why = f"{spec.python or sys.executable} cannot be started: {error.strerror}"
-            log.error("%s", self.why)
-            self._owner.capacity_changed()
-            return
-        self._pids.add(self._zygote.pid)
+    def container_started(self, container: Container) -> None:
+        """See ContainerOwner."""
+        self.warm.started(container)
 
-    def _zygote_ready(self, info: dict[str, Any]) -> None:
-        self.ready, self.why = True, ""
-        self._failures = 0
-        for warning in info.get("warnings", ()):
-            log.warning("zygote: %s", warning)
-        if not info.get("forkable", True):
-            log.warning("workers are started plainly, not forked: %s", info.get("why"))
-        waiting, self._waiting = self._waiting, []
-        for worker, told in waiting:
+    def container_ready(self, container: Container) -> None:
+        """See ContainerOwner."""
+        self.warm.started(container)
+        for worker, told in self._waiting.pop(container.key, ()):
             self._fork(worker, told)
-        if self._spec.keep_warm and not self._workers:
-            for _ in range(self.slots):
-                self._spawn(1)
+        if not container.environment:
+            self.ready, self.why = True, ""
+            self._failures = 0
+            if self._spec.keep_warm and not self._workers:
+                for _ in range(self.slots):
+                    self._spawn("", 1)
         self._owner.capacity_changed()
         self._owner.schedule()
 
-    def _zygote_dead(self, reason: str) -> None:
+    def container_stopping(self, container: Container) -> None:
+        """See ContainerOwner."""
+        for worker in [one for one in self._workers.values() if one.container is container]:
+            if self.is_free(worker) and not worker.session:
+                self._idle[worker.lane].remove(worker)
+            if worker.state is not WorkerState.STOPPING:
+                worker.become(WorkerState.STOPPING)
+            self._gone(worker, None, 0, 0.0)
+
+    def container_ended(self, container: Container, why: str, *, came_up: bool) -> None:
+        """See ContainerOwner."""
         if self._closed:
             return
-        log.error("%s", reason)
-        self.ready, self.why = False, reason
-        self._zygote = None
-        for worker in list(self._workers.values()):
-            self._gone(worker, None, 0, 0.0)
-        self._failures += 1
+        self.warm.ended(container, why, came_up=came_up)
+        host = not container.environment
+        if host:
+            self.ready, self.why = False, why
+        self._waiting.pop(container.key, None)
+        if not host and not came_up:
+            self._owner.environment_failed(container.environment, why)
+        for worker in [one for one in self._workers.values() if one.container is container]:
+            if worker.session and not came_up:
+                self._asked_close.setdefault(worker.session, why)
+            self._gone(worker, None, 0, 0.0, counts=host)
         self._owner.capacity_changed()
+        if not host:
+            self._owner.schedule()
+            return
+        self._failures += 1
         if self._failures <= RESTARTS:
             self._loop.call_later(min(30.0, 0.2 * 2**self._failures), self._restart)
 
     def _restart(self) -> None:
-        if not self._closed and self._zygote is None:
-            self._start_zygote()
+        if not self._closed and self.warm.get("") is None:
+            self.warm.want("")
+
+    def worker_forked(self, worker: str, pid: int) -> None:
+        """See ContainerOwner."""
+        found = self._workers.get(worker)
+        if found is not None and pid:
+            found.pid = pid
+            self._pids.add(pid)
+
+    def worker_exited(self, worker: str, frame: dict[str, Any]) -> None:
+        """See ContainerOwner."""
+        found = self._workers.get(worker)
+        if found is None:
+            return
+        if frame["op"] == "failed":
+            log.error("%s", frame.get("why"))
+            self._gone(found, None, 0, 0.0)
+            return
+        self._gone(found, frame["status"], frame["maxrss"] * 1024, frame["cpu"])
+
+    def refusal(self, environment: str) -> str:
+        """Why nothing of this environment can be run now; empty when it can be tried."""
+        return self.warm.refusal(environment) if environment else ""
 
     # Workers begin.
 
-    def _spawn(self, width: int, session: str = "", cwd: str = "") -> WorkerProc:
+    def _spawn(self, environment: str, width: int, session: str = "", cwd: str = "") -> WorkerProc:
         self._counter += 1
-        worker = WorkerProc(f"w{self._counter}", width, session, self._owner, self._loop)
+        container = self.warm.want(environment)
+        worker = WorkerProc(f"w{self._counter}", width, session, self._owner, self._loop, container)
+        container.workers += 1
         self._workers[worker.name] = worker
+        if session:
+            container.took()
         told = {
             "worker": worker.name,
             "cores": width * self._spec.worker_cores,
@@ -160,27 +179,25 @@ class Pool:
             "env": {},
             "session": session or None,
         }
-        if self.ready:
+        if container.up:
             self._fork(worker, told)
         else:
-            self._waiting.append((worker, told))
+            self._waiting.setdefault(container.key, []).append((worker, told))
         return worker
 
     def _fork(self, worker: WorkerProc, told: dict[str, Any]) -> None:
-        if self._zygote is None:
-            self._waiting.append((worker, told))
-            return
+        container = worker.container
+        if worker.session:
+            # Only a container that is there knows which of its directories is which.
+            if not told["cwd"]:
+                told["cwd"] = container.session_folder(worker.session)
+            told["cwd"] = container.inside(told["cwd"])
+            told["env"] = container.session_environment(worker.session)
         try:
-            self._zygote.fork(told, worker.fds())
+            container.fork(told, worker.fds())
         except OSError as error:
             log.error("a worker cannot be started: %s", error)
         worker.handed_over()
-
-    def _forked(self, name: str, pid: int) -> None:
-        worker = self._workers.get(name)
-        if worker is not None:
-            worker.pid = pid
-            self._pids.add(pid)
 
     def up(self, worker: WorkerProc) -> None:
         """It said that it is up: it is free, unless work was reserved for it already."""
@@ -190,7 +207,7 @@ class Pool:
         if worker.state is WorkerState.STARTING:
             worker.become(WorkerState.IDLE)
             if not worker.session:
-                self._idle.setdefault(worker.width, []).append(worker)
+                self._idle.setdefault(worker.lane, []).append(worker)
 
     # Who is free.
 
@@ -199,45 +216,56 @@ class Pool:
         """Whether it may be given something now."""
         return worker.state is WorkerState.IDLE and not worker.gone
 
-    def pick(self, width: int, refill_below: int) -> WorkerProc | None:
-        """A worker for a task of `width` slots: an idle one, else (short tasks) the busy one that runs out first."""
+    def pick(self, lane: tuple[str, int], refill_below: int, waiting: int) -> WorkerProc | None:
+        """A worker for a task of `lane` (environment, width in slots), one of `waiting` such: an idle one, else (short
+        tasks) the busy one that runs out first.
+        """
+        width = lane[1]
         if self._used + width <= self.slots:
-            idle = self._idle.get(width)
+            idle = self._idle.get(lane)
             if idle:
                 return idle[-1]
-            self._grow(width)
+            self._grow(lane, waiting)
         if refill_below:
             best: WorkerProc | None = None
             least = refill_below
             for worker in self._workers.values():
                 have = len(worker.in_hand) + worker.asked
-                if have < least and worker.state is WorkerState.BUSY and worker.width == width and not worker.session:
+                if have < least and worker.state is WorkerState.BUSY and worker.lane == lane:
+                    if worker.session or worker.container.single:
+                        continue
                     best, least = worker, have
             return best
         return None
 
-    def _grow(self, width: int) -> None:
-        """Fork a worker if none of this width is on its way and there is room; idle ones of another width make it."""
-        if self._loop.time() < self._patient_until:
+    def _grow(self, lane: tuple[str, int], waiting: int) -> None:
+        """Fork a worker if too few of this lane are on their way and there is room; idle ones of another lane make
+        it.
+        """
+        environment, width = lane
+        if self._loop.time() < self._patient_until or not (environment or self.ready or self.warm.get("")):
             return
         pool = [worker for worker in self._workers.values() if not worker.session]
-        starting = [w for w in pool if w.state is WorkerState.STARTING and w.width == width]
-        if starting and self._used + width * (len(starting) + 1) > self.slots:
+        starting = [w for w in pool if w.state is WorkerState.STARTING and w.lane == lane]
+        if len(starting) >= waiting or (starting and self._used + width * (len(starting) + 1) > self.slots):
             return
         if len(pool) >= self.slots:
-            other = next((w for w in pool if self.is_free(w) and w.width != width), None)
+            other = next((w for w in pool if self.is_free(w) and w.lane != lane), None)
             if other is not None:
                 self._dismiss(other)
-        if len(pool) < self.slots + 2:
-            self._spawn(width)
+        # A worker that waits for its container is no process yet, and must not keep others from their slots.
+        there = sum(1 for worker in pool if worker.pid or worker.lane == lane)
+        if there < self.slots + 2:
+            self._spawn(environment, width)
 
     def busy(self, worker: WorkerProc) -> None:
         """Work is reserved for it."""
         if worker.state is WorkerState.IDLE:
             worker.become(WorkerState.BUSY)
             if not worker.session:
-                self._idle[worker.width].remove(worker)
+                self._idle[worker.lane].remove(worker)
                 self._used += worker.width
+                worker.container.took()
 
     def idle(self, worker: WorkerProc) -> None:
         """It has nothing more."""
@@ -245,11 +273,14 @@ class Pool:
             worker.become(WorkerState.IDLE)
             worker.idle_since = self._loop.time()
             if not worker.session:
-                self._idle.setdefault(worker.width, []).append(worker)
+                self._idle.setdefault(worker.lane, []).append(worker)
                 self._used -= worker.width
+                worker.container.gave()
+                if worker.container.single:
+                    self._dismiss(worker)
 
     def _dismiss(self, worker: WorkerProc) -> None:
-        self._idle[worker.width].remove(worker)
+        self._idle[worker.lane].remove(worker)
         worker.become(WorkerState.STOPPING)
         worker.leave()
 
@@ -260,23 +291,19 @@ class Pool:
         if worker.pid:
             reap.kill_tree(worker.pid)
 
-    def _exited(self, name: str, frame: dict[str, Any]) -> None:
-        worker = self._workers.get(name)
-        if worker is None:
+    def _gone(self, worker: WorkerProc, status: int | None, rss: int, cpu: float, *, counts: bool = True) -> None:
+        if worker.gone:
             return
-        if frame["op"] == "failed":
-            log.error("%s", frame.get("why"))
-            self._gone(worker, None, 0, 0.0)
-            return
-        self._gone(worker, frame["status"], frame["maxrss"] * 1024, frame["cpu"])
-
-    def _gone(self, worker: WorkerProc, status: int | None, rss: int, cpu: float) -> None:
         worker.drain()
-        if worker.state is WorkerState.BUSY and not worker.session:
+        container = worker.container
+        if worker.session:
+            container.gave()
+        elif worker.state is WorkerState.BUSY:
             self._used -= worker.width
-        elif worker.state is WorkerState.IDLE and not worker.session:
-            self._idle[worker.width].remove(worker)
-        if worker.state is WorkerState.STARTING:
+            container.gave()
+        elif worker.state is WorkerState.IDLE:
+            self._idle[worker.lane].remove(worker)
+        if worker.state is WorkerState.STARTING and counts:
             self._born_dead(worker)
         worker.become(WorkerState.EXITED if worker.state is WorkerState.STOPPING else WorkerState.CRASHED)
         worker.gone = True
@@ -284,12 +311,22 @@ class Pool:
             reap.kill_session(worker.pid)
             self._pids.remove(worker.pid)
         del self._workers[worker.name]
+        container.workers -= 1
         self._owner.worker_gone(worker, status, rss, cpu)
         worker.close()
-        if self._spec.keep_warm and self.ready and not self._closed and worker.state is WorkerState.CRASHED:
+        if container.single and not container.workers:
+            self.warm.stop(container)
+        self._refill(worker)
+
+    def _refill(self, worker: WorkerProc) -> None:
+        """One that crashed is replaced, so that the next task need not wait for a fork."""
+        environment, _ = worker.lane
+        if environment or not self._spec.keep_warm or not self.ready or self._closed:
+            return
+        if worker.state is WorkerState.CRASHED and not self._stillborn:
             pool = sum(1 for w in self._workers.values() if not w.session)
-            if pool < self.slots and not self._stillborn:
-                self._spawn(1)
+            if pool < self.slots:
+                self._spawn("", 1)
 
     def _born_dead(self, worker: WorkerProc) -> None:
         """A worker ended before it was up: after a few, wait between tries and say why nothing runs."""
@@ -304,27 +341,27 @@ class Pool:
 
     # Sessions.
 
-    def open_session(self, session: str, cwd: str, width: int) -> None:
-        """Fork a worker for a session."""
-        if cwd and not Path(cwd).is_dir():
+    def open_session(self, session: str, environment: str, cwd: str, width: int) -> None:
+        """Start a worker for a session. `cwd`: where it starts if that is a directory; else in one of its own."""
+        if environment or (cwd and not Path(cwd).is_dir()):
             cwd = ""
-        if not cwd:
-            own = (Path(self._spec.sessions) if self._spec.sessions else self._folder / "sessions") / session
-            own.mkdir(mode=0o700, parents=True, exist_ok=True)
-            cwd = str(own)
-        self.sessions[session] = self._spawn(width, session, cwd)
+        self.sessions[session] = self._spawn(environment, width, session, cwd)
 
     def session_info(self, worker: WorkerProc) -> dict[str, Any]:
         """What its user may want to know."""
-        zygote = self._zygote.info if self._zygote is not None else {}
-        return {
-            "pid": worker.info.get("pid", 0),
-            "python": zygote.get("python"),
-            "ipython": zygote.get("ipython"),
-            "packages": zygote.get("packages", {}),
+        container = worker.container
+        told = container.info
+        found = {
+            "pid": worker.pid,
+            "python": told.get("python"),
+            "ipython": told.get("ipython"),
+            "packages": told.get("packages", {}),
             "cwd": worker.info.get("cwd", ""),
             "warm": True,
         }
+        if container.environment:
+            found |= {"image": container.environment, "digest": container.digest}
+        return found
 
     def close_session(self, session: str, reason: str, *, kill: bool) -> None:
         """End its worker: at once with `kill`, else when its cell is done, interrupted now, killed after 5 s."""
@@ -371,15 +408,17 @@ class Pool:
         for worker in self.workers():
             if worker.state is not WorkerState.STOPPING:
                 if worker.state is WorkerState.IDLE and not worker.session:
-                    self._idle[worker.width].remove(worker)
+                    self._idle[worker.lane].remove(worker)
                 elif worker.state is WorkerState.BUSY and not worker.session:
                     self._used -= worker.width
+                    worker.container.gave()
                 worker.become(WorkerState.STOPPING)
             self._kill(worker)
 
     def describe(self) -> dict[str, Any]:
         """For AgentStatus."""
-        zygote = self._zygote.info if self._zygote is not None else {}
+        host = self.warm.get("")
+        zygote = host.info if host is not None else {}
         states: dict[str, int] = {}
         for worker in self._workers.values():
             states[worker.state.name.lower()] = states.get(worker.state.name.lower(), 0) + 1
@@ -393,6 +432,7 @@ class Pool:
             "packages": zygote.get("packages", {}),
             "warnings": zygote.get("warnings", []),
             "forkable": zygote.get("forkable"),
+            "containers": self.warm.describe(),
             "why": self.why,
         }
 
@@ -406,9 +446,7 @@ class Pool:
             worker.gone = True
             worker.close()
         self._workers.clear()
-        if self._zygote is not None:
-            self._zygote.close()
-            self._zygote = None
+        self.warm.close()
         self._pids.clear()
 
 

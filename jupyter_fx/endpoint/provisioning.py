@@ -68,6 +68,7 @@ def on_nodes(spec: ManagerSpec, settings: Endpoint, blocks: Blocks) -> ManagerSp
         spill=str(home / "spill"),
         logs=str(home / "task-logs"),
         sessions=str(home / "sessions"),
+        files=str(home),
         sessions_hold_slots=True,
         scratch=blocks.scratch,
         gpus=list(blocks.gpu_devices),

@@ -109,7 +109,8 @@ class SessionBook:
         one.state = move(one.state, SessionState.OPENING)
         cwd = spec.cwd if self._use_cwd else ""
         told = Send(SessionEvent(spec.session_id, int(SessionState.OPENING)), keep=True)
-        asked = OpenWorker(spec.session_id, cwd, need.width, need.memory, need.gpus)
+        environment = spec.resources.environment
+        asked = OpenWorker(spec.session_id, cwd, need.width, need.memory, need.gpus, environment)
         opened: list[Any] = [Tell(asked, one.manager), told]
         if one.manager:
             return [Write(Record(kinds.SESSION_AT, (spec, owner, one.manager)), opened)]

@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from traitlets import Bool, Dict, Enum, Float, Int, List, TraitError, Unicode, validate
+from traitlets import Bool, Dict, Enum, Float, Instance, Int, List, TraitError, Unicode, validate
 from traitlets.config import Config, Configurable
 
 from jupyter_fx.config import bad_value, check_config, read_config
+from jupyter_fx.endpoint.runtimes.settings import Containers
 from jupyter_fx.errors import UsageError
 from jupyter_fx.paths import config_dir, private_dir
 
@@ -18,6 +19,8 @@ __all__ = ["TEMPLATE", "Blocks", "Endpoint", "config_path", "load_blocks", "load
 
 class Endpoint(Configurable):
     """The settings of one endpoint."""
+
+    containers = Instance(Containers, args=())
 
     hub = Unicode(
         "", help="Address of the fx hub: https://…, wss://… or unix:/path. Empty: the one that it enrolled with."
@@ -161,11 +164,13 @@ def load_settings(path: Path, **overrides: Any) -> Endpoint:
     have been meant.
     """
     config = read_config(path)
-    check_config(config, path, [Endpoint, Blocks])
+    check_config(config, path, [Endpoint, Blocks, Containers])
     for key, value in overrides.items():
         config.Endpoint[key] = value
     try:
-        return Endpoint(config=Config({"Endpoint": config.Endpoint}))
+        found = Endpoint(config=Config({"Endpoint": config.Endpoint}))
+        found.containers = Containers(config=Config({"Containers": config.Containers}))
+        return found
     except Exception as error:
         raise bad_value(config, path, error) from error
 
@@ -173,7 +178,7 @@ def load_settings(path: Path, **overrides: Any) -> Endpoint:
 def load_blocks(path: Path) -> Blocks:
     """What a file says of blocks. Errors as those of `load_settings`."""
     config = read_config(path)
-    check_config(config, path, [Endpoint, Blocks])
+    check_config(config, path, [Endpoint, Blocks, Containers])
     try:
         found = Blocks(config=Config({"Blocks": config.Blocks}))
     except Exception as error:

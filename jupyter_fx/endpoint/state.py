@@ -114,8 +114,9 @@ class AgentState:
         fleet: Fleet | None = None,
         most: NodeSize | None = None,
         session_floor: float = 0.0,
+        refuses: Callable[[str], str] | None = None,
     ) -> None:
-        books = Books(slots, worker_cores, most)
+        books = Books(slots, worker_cores, most, **({"refuses": refuses} if refuses is not None else {}))
         tasks: dict[str, Entry] = {}
         self._held = Holding(
             endpoint_id=endpoint_id,

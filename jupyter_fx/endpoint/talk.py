@@ -60,6 +60,8 @@ class Work(msgspec.Struct, array_like=True, gc=False):
     memory: int = 0
     gpus: int = 0
     parts: list[str] = []
+    environment: str = ""
+    """The image that it wants; empty: the host's own Python."""
 
 
 class Code(msgspec.Struct, array_like=True, tag=1):
@@ -97,6 +99,7 @@ class OpenWorker(msgspec.Struct, array_like=True, tag=5):
     cores: int = 1
     memory: int = 0
     gpus: int = 0
+    environment: str = ""
 
 
 class CloseWorker(msgspec.Struct, array_like=True, tag=6):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import asyncio
 import fcntl
+import logging
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
+from jupyter_fx.endpoint.containers import Container
 from jupyter_fx.endpoint.counters import Counters
 from jupyter_fx.endpoint.crash import Dump
 from jupyter_fx.endpoint.cutter import Cutter
@@ -23,6 +25,8 @@ from jupyter_fx.protocol.lifecycle import WorkerState, move
 from jupyter_fx.protocol.messages import EventKind
 
 __all__ = ["WorkerOwner", "WorkerProc"]
+
+log = logging.getLogger(__name__)
 
 _READ: Final = 1 << 16
 _FUNCTIONS: Final = 400
@@ -49,6 +53,9 @@ class WorkerOwner(Protocol):
     def worker_done(self, worker: WorkerProc, results: list[tuple[Job, str, bytes, dict[str, Any]]]) -> None:
         """Jobs of it ended: (job, outcome, payload, info)."""
 
+    def worker_imported(self, worker: WorkerProc, modules: list[str]) -> None:
+        """Its tasks have imported these packages."""
+
     def worker_text(self, job: Job | None, stream: int, text: bytes) -> None:
         """A job wrote; None when it cannot be said which."""
 
@@ -66,10 +73,19 @@ class WorkerProc:
     """`in_hand` holds jobs in the order in which they are taken up; `reported` counts those whose end was told."""
 
     def __init__(
-        self, name: str, width: int, session: str, owner: WorkerOwner, loop: asyncio.AbstractEventLoop
+        self,
+        name: str,
+        width: int,
+        session: str,
+        owner: WorkerOwner,
+        loop: asyncio.AbstractEventLoop,
+        container: Container,
     ) -> None:
         self.name = name
         self.width = width
+        self.container = container
+        self.lane = (container.environment, width)
+        """What it can be given: tasks of one environment and width."""
         self.session = session
         self.pid = 0
         self.info: dict[str, Any] = {}
@@ -212,6 +228,8 @@ class WorkerProc:
         tasks: list[list[Any]] = []
         parts: list[bytes] = []
         shared = {"short": True, **opts} if short else opts
+        if self.container.environment:
+            shared = {**shared, "spill": self.container.inside(opts["spill"])}
         first = jobs[0].work
         header: dict[str, Any] = {"op": "run", "tasks": tasks}
         if all(job.work.function == first.function and job.work.kind == first.kind for job in jobs) and not any(
@@ -226,9 +244,10 @@ class WorkerProc:
             for job in jobs:
                 work = job.work
                 verb = VERBS[work.kind]
-                own = {**shared, "parts": work.parts} if work.parts else shared
+                inside = self.container.inside
+                own = {**shared, "parts": [inside(part) for part in work.parts]} if work.parts else shared
                 if work.path:
-                    tasks.append([job.no, verb, work.function, 0, {**own, "path": work.path}])
+                    tasks.append([job.no, verb, work.function, 0, {**own, "path": inside(work.path)}])
                 else:
                     tasks.append([job.no, verb, work.function, len(work.payload), own])
                     parts.append(work.payload)
@@ -255,7 +274,7 @@ class WorkerProc:
         if op == "done":
             self._done(header["results"], body)
         elif op == "up":
-            self.pid = header["pid"]
+            self.pid = self.container.pid_outside(header["pid"]) or self.pid
             for cutter in self._cutters:
                 cutter.nonce(header["nonce"])
             self.info = header
@@ -268,11 +287,13 @@ class WorkerProc:
             self._owner.worker_dropped(self, dropped)
         elif op == "answer":
             self._owner.worker_answered(header["n"], bytes(body))
+        elif op == "imported":
+            self._owner.worker_imported(self, [str(name) for name in header["modules"]])
         else:
             job = next((job for job in self.in_hand if job.no == header.get("no")), None)
             if mark := header.get("mark", 0):
                 self._cut(mark, job)
-            if job is not None:
+            if job is not None and self._ours(header):
                 self._owner.worker_told(job, header, body)
 
     def _done(self, results: list[list[Any]], body: memoryview) -> None:
@@ -282,7 +303,7 @@ class WorkerProc:
         for no, outcome, size, info in map(_row, results):
             payload = bytes(body[at : at + size])
             at += size
-            if not in_hand or in_hand[0].no != no:
+            if not in_hand or in_hand[0].no != no or not self._ours(info):
                 continue
             job = in_hand[0]
             if "m" in info:
@@ -295,6 +316,18 @@ class WorkerProc:
             self.reported += 1
             ended.append((job, outcome, payload, info))
         self._owner.worker_done(self, ended)
+
+    def _ours(self, said: dict[str, Any]) -> bool:
+        """Put the name that a result's file has here for the one that the worker knows; whether it may name it."""
+        if not self.container.environment or "path" not in said:
+            return True
+        try:
+            said["path"] = self.container.outside(said["path"])
+        except (OSError, ValueError) as error:
+            log.error("worker %s is ended: %s", self.name, error)
+            self.signal(signal.SIGKILL)
+            return False
+        return True
 
     # Text. Whose it is follows from the order of three looks: how many bytes are in the pipe, which task runs, then
     # read just those bytes. All of them were written before the second look. A task that is over by then has left a

@@ -11,7 +11,10 @@ import zipfile
 
 import cloudpickle
 
-__all__ = ["boot", "build", "path"]
+__all__ = ["TOO_OLD", "boot", "boot_at", "build", "path"]
+
+TOO_OLD = "jupyter-fx: this is Python "
+"""What is said, with the version behind it, by an interpreter that is too old to be a zygote."""
 
 
 def _sources(folder: str, name: str) -> dict[str, str]:
@@ -72,4 +75,21 @@ def boot(source: str, fd: int) -> str:
 
     `source` is the zip, or the folder that holds this package.
     """
-    return f"import sys; sys.path.insert(0, {source!r}); from jupyter_fx_worker import zygote; zygote.main({int(fd)})"
+    return _program(source, f"zygote.main({int(fd)})")
+
+
+def boot_at(source: str, address: str) -> str:
+    """Return the program for `python -c` that runs a zygote on the Unix socket that listens at `address`."""
+    return _program(source, f"zygote.main_at({address!r})")
+
+
+def _program(source: str, call: str) -> str:
+    # Read by whatever an image calls its Python: until the version is known, nothing here may be newer than Python 2.
+    return (
+        "import sys\n"
+        "if sys.version_info < (3, 9):\n"
+        f"    sys.stderr.write({TOO_OLD!r} + '%d.%d.%d\\n' % sys.version_info[:3])\n"
+        "    sys.exit(78)\n"
+        f"sys.path.insert(0, {source!r})\n"
+        f"from jupyter_fx_worker import zygote\n{call}\n"
+    )

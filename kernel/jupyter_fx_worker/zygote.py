@@ -17,7 +17,7 @@ from typing import Any
 
 from jupyter_fx_worker import cells, forksafe, frames, worker
 
-__all__ = ["main", "plain_main"]
+__all__ = ["main", "main_at", "plain_main"]
 
 # Versions worth telling without reading every package's metadata.
 _TELL = ("numpy", "pandas", "scipy", "sklearn", "torch", "matplotlib", "IPython", "cloudpickle")
@@ -226,6 +226,13 @@ def _versions() -> dict[str, str]:
 def main(fd: int) -> None:
     """Be a zygote on the inherited socket `fd` until the manager is done with it."""
     Zygote(fd).run()
+
+
+def main_at(address: str) -> None:
+    """Be a zygote for the manager that listens on the Unix socket at `address`."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(address)
+    main(sock.detach())
 
 
 def plain_main(fd: int) -> None:

@@ -205,16 +205,19 @@ class Hub:
     def text(self, task_id: str, kind: int = EventKind.STDOUT) -> bytes:
         return b"".join(one.data for one in self.outputs if one.task_id == task_id and one.kind == kind)
 
-    async def session(self, cwd: str = "") -> str:
-        spec = SessionSpec(new_id(), "local", "kernel", "epoch", cwd=cwd)
+    def ask_session(self, cwd: str = "", environment: str = "") -> str:
+        needs = Resources(environment=environment)
+        spec = SessionSpec(new_id(), "local", "kernel", "epoch", cwd=cwd, resources=needs)
         self.send(SessionLease(spec, OWNER))
-        self.send(Demand([DemandItem("s:" + spec.session_id, 1, Resources(), spec, OWNER)]))
-        await self.wait(
-            lambda: any(
-                isinstance(s, SessionEvent) and s.state == 3 and s.session_id == spec.session_id for s in self.sessions
-            )
-        )
+        self.send(Demand([DemandItem("s:" + spec.session_id, 1, needs, spec, OWNER)]))
         return spec.session_id
+
+    async def session(self, cwd: str = "", environment: str = "") -> str:
+        session = self.ask_session(cwd, environment)
+        await self.wait(
+            lambda: any(isinstance(s, SessionEvent) and s.state == 3 and s.session_id == session for s in self.sessions)
+        )
+        return session
 
     def cell(self, session: str, source: str, names: dict[str, Any] | None = None) -> str:
         payload = pack(

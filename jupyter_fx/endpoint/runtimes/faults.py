@@ -1,0 +1,55 @@
+"""Why a container did not come up, in one sentence, from how its starter ended and what it said last. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from jupyter_fx_worker.bundle import TOO_OLD
+
+__all__ = ["explain"]
+
+_NO_PYTHON: Final = re.compile(
+    r"can't execve\S*: .*No such file or directory|executable file (`\S+` )?not found|"
+    r"bwrap: execvp .*No such file or directory|stat .*: no such file or directory|command was not found",
+    re.IGNORECASE,
+)
+_WRONG_CPU: Final = re.compile(
+    # The second line: some runtimes hand what the kernel does not know to a shell, which reads it as a script.
+    r"exec format error|cannot execute binary file|image platform .* does not match|"
+    r"\x7fELF|python[\w.]*: (line )?\d+: Syntax error: .*unexpected",
+    re.IGNORECASE,
+)
+_NO_TARGET: Final = re.compile(
+    r"can't (?:bind|mkdir|create)[^:]*: ?(\S+)|Can't (?:create|mkdir|find source path) (?:directory |file )?(\S+)"
+)
+_FUSE: Final = re.compile(r"fuse: (device not found|failed to open)|fusermount3?: (.*)", re.IGNORECASE)
+
+
+def explain(image: str, python: str, machine: str, status: int | None, said: str, *, waited: float = 0.0) -> str:
+    """The sentence. `status`: the exit status, None when it was silent for `waited` seconds."""
+    lines = [line.strip() for line in said.strip().splitlines() if line.strip()]
+    last = lines[-1][:300] if lines else ""
+    tail = f"; it said: {last}" if last else ""
+    if status is None:
+        return (
+            f"image {image} did not come up within {waited:g} s and was stopped{tail} "
+            "(c.Containers.start_seconds is how long it may take)"
+        )
+    old = next((line for line in lines if line.startswith(TOO_OLD)), None)
+    if old is not None:
+        version = old.removeprefix(TOO_OLD)
+        return f"image {image} has Python {version}, and jupyter-fx needs 3.9 or newer there: use a newer image"
+    if _WRONG_CPU.search(said):
+        return f"image {image} is for another kind of processor: this node is a {machine}"
+    if _NO_PYTHON.search(said):
+        return (
+            f"image {image} has no {python!r}: install Python 3.9 or newer in it, or say where it is "
+            "with c.Containers.python"
+        )
+    if _FUSE.search(said):
+        return f"image {image} cannot be mounted on this node: {last}"
+    if found := _NO_TARGET.search(said):
+        target = found[1] or found[2] or ""
+        return f"image {image} has no directory to mount on ({target.rstrip(':')}): make it in the image{tail}"
+    return f"image {image} cannot be started (status {status}){tail or ': it said nothing'}"
