@@ -204,6 +204,10 @@ class Manager:
                 self._ask(worker, [queue.popleft()], False)
         for queue in self._lines.in_order():
             self._serve(queue)
+            if queue and self.pool.is_up(queue[0].lane[0]):
+                # It waits for slots, so who came later waits behind it: narrow tasks that overtook a wide one would
+                # keep it waiting for ever. Who waits for a container is overtaken.
+                return
 
     def _serve(self, queue: deque[Job]) -> None:
         """Give out what one line holds, as far as there are workers for it."""

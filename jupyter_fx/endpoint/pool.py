@@ -238,6 +238,11 @@ class Pool:
             return best
         return None
 
+    def is_up(self, environment: str) -> bool:
+        """Whether workers of this environment can be had as soon as there are slots."""
+        container = self.warm.get(environment)
+        return container is not None and container.up
+
     def _grow(self, lane: tuple[str, int], waiting: int) -> None:
         """Fork a worker if too few of this lane are on their way and there is room; idle ones of another lane make
         it.
@@ -249,13 +254,15 @@ class Pool:
         starting = [w for w in pool if w.state is WorkerState.STARTING and w.lane == lane]
         if len(starting) >= waiting or (starting and self._used + width * (len(starting) + 1) > self.slots):
             return
-        if len(pool) >= self.slots:
+        # An idle worker costs little memory and its successor a fork: where environments alternate, more may idle.
+        most = self.slots if len(self.warm.all()) < 2 else 4 * self.slots
+        if len(pool) >= most:
             other = next((w for w in pool if self.is_free(w) and w.lane != lane), None)
             if other is not None:
                 self._dismiss(other)
         # A worker that waits for its container is no process yet, and must not keep others from their slots.
         there = sum(1 for worker in pool if worker.pid or worker.lane == lane)
-        if there < self.slots + 2:
+        if there < most + 2:
             self._spawn(environment, width)
 
     def busy(self, worker: WorkerProc) -> None:
