@@ -59,7 +59,7 @@ class Hub:
         self.clock = SystemClock()
         self.service = Service(self.clock)
         self.store: Store | None = None
-        self._unix: UnixServer | None = None
+        self._unix: list[UnixServer] = []
         self._http: _Server | None = None
         self._idle_since = self.clock.monotonic()
         self._chores: list[asyncio.Task[None]] = []
@@ -92,10 +92,14 @@ class Hub:
         url = self._listen()
         socket_path = Path(app.socket) if app.socket else runtime_dir() / "hub.sock"
         if sys.platform != "win32":
-            self._unix = await serve(socket_path, self.door.on_channel)
+            self._unix.append(await serve(socket_path, self.door.on_channel))
+            # For endpoints that come in through others' machines: being on this host makes nobody this user there.
+            guarded = socket_path.with_name("agents.sock")
+            self._unix.append(await serve(guarded, self.door.on_guarded_channel))
         token = await self._own_token()
         self.files.write(
             socket=str(socket_path) if sys.platform != "win32" else "",
+            agents=str(socket_path.with_name("agents.sock")) if sys.platform != "win32" else "",
             url=url,
             token=token,
             version=__version__,
@@ -164,8 +168,8 @@ class Hub:
         """
         for chore in self._chores:
             chore.cancel()
-        if self._unix is not None:
-            self._unix.close()
+        for server in self._unix:
+            server.close()
         if self._http is not None:
             self._http.stop()
         if hasattr(self, "door"):

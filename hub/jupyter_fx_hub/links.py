@@ -250,6 +250,12 @@ class Door:
         """A link is over."""
         self.links.discard(link)
 
+    def on_guarded_channel(self, channel: Channel) -> None:
+        """A connection came in at the socket for endpoints alone: whoever they are, they present a credential."""
+        channel.info.pop("uid", None)
+        channel.info["guarded"] = True
+        self.on_channel(channel)
+
     def on_channel(self, channel: Channel) -> None:
         """A connection came in, from the Unix socket or as a WebSocket."""
         holder: list[Any] = []
@@ -280,6 +286,8 @@ class Door:
             raise FxError("the fx hub is starting: come again", retry=True)
         if hello.role == "endpoint":
             return await self._welcome_agent(hello, served, holder)
+        if served.peer.get("guarded") and hello.role != "blobs":
+            raise AuthError("this way is for endpoints alone")
         if hello.role == "client":
             identity = await self._identity(hello, served)
             link = ClientLink(self, served, identity, hello)
@@ -353,6 +361,8 @@ class Door:
                 raise AuthError("the fx hub does not know this endpoint's credential")
         if endpoint is not None:
             return f"endpoint:{endpoint.endpoint_id}", endpoint.endpoint_id
+        if served.peer.get("guarded"):
+            raise AuthError("this way is for endpoints alone")
         return (await self._identity(hello, served)).user, ""
 
     async def web_authenticate(self, token: str, ticket: str, handler: Any) -> dict[str, Any] | None:

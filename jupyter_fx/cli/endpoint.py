@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from traitlets import Bool, Int, Unicode
+from traitlets import Bool, Int, List, Unicode
 
 from jupyter_fx import paths
+from jupyter_fx.cli import endpoint_ssh
 from jupyter_fx.cli.base import Command
 from jupyter_fx.cli.token import CodeApp
 from jupyter_fx.endpoint import launch
+from jupyter_fx.endpoint.ssh import record
 from jupyter_fx.errors import FxError, UsageError
 from jupyter_fx.ids import check_name
 
@@ -141,6 +143,34 @@ def _defaults() -> str:
     return "\n".join(lines)
 
 
+class AddApp(_Command):
+    """Add an endpoint on another host that you reach by ssh: install there, enrol with this machine's hub, link.
+
+    It uses your own ssh, with its configuration, keys and second factors. The agent there goes on when the connection
+    is gone, and what it has is brought when it is back.
+    """
+
+    name = "jupyter fx endpoint add"
+    description = __doc__
+    ssh = Unicode("", help="The host, as your ssh knows it: a Host of its configuration, or USER@HOST.").tag(
+        config=True
+    )
+    python = Unicode("", help="The Python (3.11 or newer) there; empty: the newest on its PATH.").tag(config=True)
+    wheels = Unicode("", help="A directory of wheels to install from, for hosts without a network.").tag(config=True)
+    ssh_options = List(Unicode(), help="Further arguments of ssh, say -p 2222.").tag(config=True)
+    aliases = {
+        "ssh": "AddApp.ssh", "python": "AddApp.python", "wheels": "AddApp.wheels", "ssh-option": "AddApp.ssh_options"
+    }  # fmt: skip
+
+    def run(self) -> None:
+        """Do it."""
+        if not self.ssh:
+            raise UsageError(f"say where: {self.name} NAME --ssh HOST")
+        endpoint_ssh.add(
+            self.endpoint, self.ssh, python=self.python, options=list(self.ssh_options), wheels=self.wheels
+        )
+
+
 class StartApp(_Command):
     """Start an endpoint's agent, detached. Does nothing when it runs already."""
 
@@ -150,6 +180,9 @@ class StartApp(_Command):
     def run(self) -> None:
         """Start it."""
         name = self.endpoint
+        if endpoint_ssh.elsewhere(name) is not None:
+            endpoint_ssh.start(name)
+            return
         before = launch.running(launch.known(name))
         pid = launch.start(name)
         print(f"Endpoint {name} {'runs already' if before else 'is started'} (pid {pid})")
@@ -164,6 +197,9 @@ class StopApp(_Command):
     def run(self) -> None:
         """Stop it."""
         name = self.endpoint
+        if endpoint_ssh.elsewhere(name) is not None:
+            endpoint_ssh.stop(name)
+            return
         print(f"Endpoint {name} {'is stopped' if launch.stop(name) else 'was not running'}")
 
 
@@ -176,6 +212,8 @@ class RestartApp(_Command):
     def run(self) -> None:
         """Both."""
         name = self.endpoint
+        if endpoint_ssh.elsewhere(name) is not None:
+            self.exit(endpoint_ssh.forward(name, "restart"))
         launch.stop(name, for_good=False)
         print(f"Endpoint {name} is started (pid {launch.start(name)})")
 
@@ -205,11 +243,15 @@ class ListApp(_Command):
     def run(self) -> None:
         """One line each."""
         there = launch.names()
-        if not there:
+        far = record.names()
+        if not there and not far:
             print("No endpoints here. Make one: jupyter fx endpoint configure NAME --hub=ADDRESS")
         for name in there:
             found = launch.status(name)
             print(f"{name:20} {'running, pid ' + str(found['pid']) if found['pid'] else 'stopped':20} {found['hub']}")
+        for name in far:
+            found = endpoint_ssh.state(name)
+            print(f"{name:20} {found['link']:20} ssh {found['ssh']}{': ' + found['why'] if found['why'] else ''}")
 
 
 class StatusApp(_Command):
@@ -220,6 +262,10 @@ class StatusApp(_Command):
 
     def run(self) -> None:
         """A few lines."""
+        if endpoint_ssh.elsewhere(self.endpoint) is not None:
+            for key, value in endpoint_ssh.state(self.endpoint).items():
+                print(f"{key + ':':13} {value}")
+            return
         for key, value in launch.status(self.endpoint).items():
             print(f"{key + ':':13} {value if key != 'pid' or value else 'stopped'}")
 
@@ -236,6 +282,9 @@ class LogsApp(_Command):
 
     def run(self) -> None:
         """The end of the file, and what follows."""
+        if endpoint_ssh.elsewhere(self.endpoint) is not None:
+            more = ["--follow"] if self.follow else []
+            self.exit(endpoint_ssh.forward(self.endpoint, "logs", f"--lines={self.lines}", *more))
         path = launch.log_path(launch.known(self.endpoint))
         if not path.exists():
             print("There is no log yet.")
@@ -266,12 +315,17 @@ class DeleteApp(_Command):
     def run(self) -> None:
         """Ask, then delete."""
         name = self.endpoint
-        launch.known(name)
+        far = endpoint_ssh.elsewhere(name)
+        if far is None:
+            launch.known(name)
         if not self.yes and input(f"Delete endpoint {name} and everything that it holds here? [y/N] ").lower() not in {
             "y",
             "yes",
         }:
             print("Nothing was deleted.")
+            return
+        if far is not None:
+            endpoint_ssh.delete(name)
             return
         launch.delete(name)
         print(f"Endpoint {name} is deleted here; the hub forgets it with DELETE /api/v1/endpoints/{name}")
@@ -280,6 +334,7 @@ class DeleteApp(_Command):
 _COMMANDS: tuple[tuple[str, type[Command]], ...] = (
     ("code", CodeApp),
     ("configure", ConfigureApp),
+    ("add", AddApp),
     ("start", StartApp),
     ("stop", StopApp),
     ("restart", RestartApp),

@@ -37,6 +37,8 @@ class HubFile(msgspec.Struct):
     token: str = ""
     version: str = ""
     database: str = ""
+    agents: str = ""
+    """The socket at which endpoints alone are let in."""
 
     @property
     def address(self) -> str:

@@ -14,6 +14,7 @@ import psutil
 
 from jupyter_fx.client.default import Address
 from jupyter_fx.embedded.files import HubFile, alive, hub_file, locked, read_hub_file, tail
+from jupyter_fx.embedded.links import ensure_links
 from jupyter_fx.embedded.local import ensure_endpoint, keep_endpoint
 from jupyter_fx.embedded.spawn import clean_environment, reap, spawn
 from jupyter_fx.errors import FxError, HubUnavailable
@@ -38,12 +39,14 @@ def find_hub() -> Address:
     cannot be."""
     found = ensure_hub()
     ensure_endpoint(found)
+    ensure_links()
     return Address(found.address, found.token, os.environ.get("JUPYTER_FX_ENDPOINT", ""), _revive, keep_endpoint)
 
 
 def _revive() -> None:
     """Called when the link to the hub is lost: if it is gone, and nobody stopped it on purpose, start it again."""
     ensure_endpoint(ensure_hub())
+    ensure_links()
 
 
 def hub_command() -> list[str]:
