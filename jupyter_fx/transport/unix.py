@@ -18,7 +18,7 @@ from jupyter_fx.errors import AuthError, HubUnavailable, UsageError
 from jupyter_fx.transport.channel import Channel
 from jupyter_fx.transport.framing import StreamChannel
 
-__all__ = ["BACKLOG", "UnixServer", "connect", "serve"]
+__all__ = ["BACKLOG", "UnixServer", "connect", "peer_of", "serve"]
 
 PATH_MAX: Final = 107 if sys.platform == "linux" else 103
 """Bytes of a socket's path (sockaddr_un)."""
