@@ -34,6 +34,7 @@ from jupyter_fx_hub.links import Door
 from jupyter_fx_hub.operations import Operations
 from jupyter_fx_hub.process import HubFiles
 from jupyter_fx_hub.service import Service
+from jupyter_fx_hub.state.records import Lifespans
 from jupyter_fx_hub.store.blobs import BlobStore
 from jupyter_fx_hub.store.ops import PutUser, RevokeToken
 from jupyter_fx_hub.store.space import BALLAST, FRACTION_FREE, MIN_FREE, Space
@@ -57,7 +58,9 @@ class Hub:
         self.user = app.user or getpass.getuser()
         self.files = HubFiles(runtime_dir())
         self.clock = SystemClock()
-        self.service = Service(self.clock)
+        self.service = Service(
+            self.clock, Lifespans(app.session_idle, app.session_warning, app.session_lease_local, app.session_lease)
+        )
         self.store: Store | None = None
         self._unix: list[UnixServer] = []
         self._http: _Server | None = None
@@ -298,6 +301,22 @@ class HubApp(Application):
         config=True
     )
     retention = Float(RETENTION, help="Seconds that results are kept.").tag(config=True)
+    session_idle = Float(
+        Lifespans().idle, min=0.0, help="Seconds without a cell after which a session is closed; 0: never."
+    ).tag(config=True)
+    session_warning = Float(
+        Lifespans().warning, min=0.0, help="Seconds before its end that a session's end is announced."
+    ).tag(config=True)
+    session_lease_local = Float(
+        Lifespans().lease_local,
+        min=0.0,
+        help="Seconds that an idle session outlives the link of its kernel on this machine; 0: until session_idle.",
+    ).tag(config=True)
+    session_lease = Float(
+        Lifespans().lease,
+        min=0.0,
+        help="The same for a kernel on another machine, which may be asleep; 0: until session_idle.",
+    ).tag(config=True)
     min_free = Int(MIN_FREE, help="Bytes of free disk below which new tasks are refused.").tag(config=True)
     min_free_fraction = Float(FRACTION_FREE, help="The same as a part of the disk; the larger one counts.").tag(
         config=True

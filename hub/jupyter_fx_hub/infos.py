@@ -8,15 +8,17 @@ import msgspec
 
 from jupyter_fx.errors import UsageError
 from jupyter_fx.protocol.lifecycle import EndpointState, SessionState, TaskState
-from jupyter_fx.protocol.messages import Kind, TaskSpec
+from jupyter_fx.protocol.messages import Kind, SessionSpec, TaskSpec
+from jupyter_fx_hub.state import lifespan
 from jupyter_fx_hub.state.core import Core
 from jupyter_fx_hub.state.records import Endpoint, Session
 from jupyter_fx_hub.state.why import why_endpoint, why_task
-from jupyter_fx_hub.store.queries import TaskRow
+from jupyter_fx_hub.store.queries import SessionRow, TaskRow
 
-__all__ = ["of_endpoint", "of_row", "of_session", "states"]
+__all__ = ["of_ended", "of_endpoint", "of_row", "of_session", "spec_of", "states"]
 
 _SPEC = msgspec.msgpack.Decoder(TaskSpec)
+_SESSION = msgspec.msgpack.Decoder(SessionSpec)
 
 
 def states(text: str) -> list[int]:
@@ -31,6 +33,11 @@ def states(text: str) -> list[int]:
         else:
             raise UsageError(f"{part[:40]!r} is no state: {', '.join(s.name for s in TaskState)}, ACTIVE")
     return found
+
+
+def spec_of(data: bytes) -> TaskSpec:
+    """A TaskSpec as it is stored."""
+    return _SPEC.decode(data)
 
 
 def of_row(core: Core, row: TaskRow, spec: bytes | None = None) -> dict[str, Any]:
@@ -106,4 +113,40 @@ def of_session(core: Core, session: Session) -> dict[str, Any]:
         "opened": session.opened_at,
         "reason": session.reason,
         "info": session.info,
+        **_lifespan(core, session),
+    }
+
+
+def _lifespan(core: Core, session: Session) -> dict[str, Any]:
+    """How long it has been idle and, if nothing happens, when it ends (epoch; null: never) and why."""
+    if session.state >= SessionState.CLOSED:
+        return {"busy": False, "idle": 0.0, "attended": False, "ends_at": None, "ends_why": ""}
+    busy = lifespan.busy(core, session)
+    end = lifespan.ends(core, session)
+    never = busy or end.at == float("inf")
+    return {
+        "busy": busy,
+        "idle": 0.0 if busy else max(0.0, core.now - session.used),
+        "attended": bool(session.links),
+        "ends_at": None if never else end.at + core.offset,
+        "ends_why": "" if never else end.why,
+    }
+
+
+def of_ended(row: SessionRow, endpoint: str) -> dict[str, Any]:
+    """SessionInfo of a session that is over, from the store."""
+    spec = _SESSION.decode(row.spec)
+    return {
+        "session_id": row.session_id,
+        "state": SessionState(row.state).name,
+        "endpoint": endpoint,
+        "endpoint_id": row.endpoint_id,
+        "kernel_id": row.kernel_id,
+        "epoch": row.epoch,
+        "name": spec.name,
+        "notebook": spec.notebook,
+        "opened": row.opened,
+        "ended": row.changed,
+        "reason": row.reason,
+        "info": row.info,
     }

@@ -177,6 +177,20 @@ class Operations(SessionOperations):
         await self.service.flushed()
         return {"cancelled": len(live)}
 
+    @operation("tasks.payload", "run", "", task_id=_TASK)
+    async def tasks_payload(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """What was submitted as a task, for submitting it again: {payload} or {blob, size}, kind, inputs."""
+        row = await self.row(caller, args["task_id"])
+        data = await self.service.store.read("task_spec", caller.user, row.task_id)
+        spec = infos.spec_of(data) if data else None
+        if spec is None:
+            raise UsageError(f"what was submitted as task {row.task_id[-8:]} is not kept any more")
+        options = spec.options
+        told: dict[str, Any] = {"kind": int(spec.kind), "inputs": list(options.inputs) if options is not None else []}
+        if options is not None and options.blob is not None:
+            return {**told, "blob": options.blob.digest, "size": options.blob.size}
+        return {**told, "payload": bytes(spec.payload)}
+
     @operation("tasks.delete", "run", "DELETE /api/v1/tasks/{task_id}", task_ids=_TASKS)
     async def tasks_delete(self, caller: Caller, args: dict[str, Any]) -> Any:
         """Delete tasks that are at their end, with their story and result."""

@@ -40,6 +40,7 @@ from jupyter_fx_hub.state.io import (
     Writes,
 )
 from jupyter_fx_hub.state.machine import HubState
+from jupyter_fx_hub.state.records import Lifespans
 from jupyter_fx_hub.store.ops import Op, Problem
 from jupyter_fx_hub.store.store import Store
 
@@ -109,8 +110,9 @@ class AgentPort(Port, Protocol):
 class Service:
     """Owns the state and the store of a hub process."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, lifespans: Lifespans | None = None) -> None:
         self.clock = clock
+        self.lifespans = lifespans or Lifespans()
         self.loop = asyncio.get_running_loop()
         self.started = clock.wall()
         self.store: Store
@@ -138,7 +140,7 @@ class Service:
         """Take up what the store holds. Give `on_commit` to the store as its callback before."""
         self.store = store
         now = self.clock.monotonic()
-        self.state = HubState(store.hub_boot, offset=self.clock.wall() - now)
+        self.state = HubState(store.hub_boot, offset=self.clock.wall() - now, limits=self.lifespans)
         endpoints = await store.read("all_endpoints")
         for row in endpoints:
             self.handle(EndpointKnown(row.endpoint_id, row.owner, row.name, row.created, row.state, row.seen, row.info))
@@ -232,7 +234,7 @@ class Service:
                     return
                 event = FromClient(port.number, port.user, message, self._fresh(port, message, number))
             else:
-                event = FromClient(port.number, port.user, message)
+                event = FromClient(port.number, port.user, message, local=getattr(port, "local", False))
         self.handle(event)
         if number:
             self._acknowledge(port, number)

@@ -27,6 +27,7 @@ from jupyter_fx.protocol.messages import (
     Events,
     Functions,
     Hello,
+    OpenSession,
     Outcome,
     Outcomes,
     Rejected,
@@ -261,6 +262,11 @@ class Core:
             waiting = listeners.attached(self, waiting)
         for at in range(0, len(waiting), TASKS_PER_FRAME):
             self.peer.send(Attach(waiting[at : at + TASKS_PER_FRAME]))
+        self._drain_now()  # one that is about to be opened is not taken for one that is lost
+        for session in list(self.sessions.values()):
+            if not session.ended:
+                # We are here for it still; and if it has ended meanwhile, we want to know.
+                self.peer.send(OpenSession(session.spec, again=True))
 
     def _refuse(self, error: FxError) -> None:
         self.refused = error

@@ -47,10 +47,15 @@ class SessionHandle:
         """Whether no cell can run in it any more."""
         return self.state in {SessionState.CLOSED, SessionState.LOST} or self.error is not None
 
-    def close(self, reason: str = "", *, kill: bool = False) -> None:
+    def close(self, reason: str = "", *, kill: bool = False, when_idle: bool = False) -> None:
         """Close it: cells that have not started are cancelled, its worker and the variables there are gone. Does
-        not wait."""
-        self._client.send(CloseSession(self.session_id, reason, kill))
+        not wait. `when_idle`: not before its cells have ended."""
+        self._client.send(CloseSession(self.session_id, reason, kill, when_idle))
+
+    def renew(self) -> dict[str, Any]:
+        """Begin its idle time anew; SessionInfo (docs/wire-protocol.md)."""
+        found: dict[str, Any] = self._client.request("sessions.renew", {"session_id": self.session_id})
+        return found
 
     def ask(self, what: str, args: dict[str, Any] | None = None, *, within: float = 1.0) -> tuple[dict[str, Any], str]:
         """Ask its worker about its variables (docs/worker-protocol.md, Questions): (answer, "") or ({}, why not).

@@ -338,9 +338,11 @@ class Detach(msgspec.Struct, array_like=True, tag=20):
 
 
 class OpenSession(msgspec.Struct, array_like=True, tag=21):
-    """Open a session; the same id again changes nothing."""
+    """Open a session; the same id again says no more than that this link is here for it."""
 
     session: SessionSpec
+    again: bool = False
+    """It was opened on an earlier connection: a hub that does not know it says that it is lost."""
 
 
 class CloseSession(msgspec.Struct, array_like=True, tag=22):
@@ -351,6 +353,8 @@ class CloseSession(msgspec.Struct, array_like=True, tag=22):
     session_id: str
     reason: str = ""
     kill: bool = False
+    when_idle: bool = False
+    """Not before its cells have ended. Not said to agents."""
 
 
 # --- hub to client ---

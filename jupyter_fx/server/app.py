@@ -101,7 +101,9 @@ class FxExtension(ExtensionApp):
             sessions = await self._link.ask("sessions.list", {"kernel_id": kernel_id})
             for session in sessions:
                 if session.get("state") not in {"CLOSED", "LOST"}:
-                    await self._link.ask("sessions.close", {"session_id": session["session_id"], "reason": why})
+                    # A cell that runs there goes on to its end: its result is found again by its id or name.
+                    asked = {"session_id": session["session_id"], "reason": why, "when_idle": True}
+                    await self._link.ask("sessions.close", asked)
         except FxError as error:
             self.log.warning("jupyter-fx: the remote sessions of kernel %s could not be closed: %s", kernel_id, error)
 

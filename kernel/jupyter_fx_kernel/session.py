@@ -222,11 +222,11 @@ class Notebook:
         return session
 
     def leave(self) -> None:
-        """Close every session without waiting: the kernel ends."""
+        """The kernel ends: its sessions end when their cells have. Does not wait."""
         for session in self.sessions.values():
             if session.alive:
                 try:
-                    session.handle.close()
+                    session.handle.close("its kernel ended", when_idle=True)
                 except (FxError, OSError):
                     return
 

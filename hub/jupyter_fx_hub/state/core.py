@@ -21,7 +21,7 @@ from jupyter_fx.protocol.messages import (
     Result,
 )
 from jupyter_fx_hub.state.io import Instruction, ToClient, Writes
-from jupyter_fx_hub.state.records import Endpoint, Queue, Session, Task
+from jupyter_fx_hub.state.records import Endpoint, Lifespans, Queue, Session, Task
 from jupyter_fx_hub.store.ops import MoveTask, Op, PutEndpoint
 
 __all__ = ["LIVE", "MESSAGE_BYTES", "Core", "pack"]
@@ -50,8 +50,9 @@ class Core:
     machine's clock after the start changes nothing.
     """
 
-    def __init__(self, boot: int, offset: float) -> None:
+    def __init__(self, boot: int, offset: float, limits: Lifespans | None = None) -> None:
         self.boot, self.offset = boot, offset
+        self.limits = limits or Lifespans()
         self.now = 0.0
         self.wall = offset
         """Epoch seconds."""

@@ -17,6 +17,7 @@ from jupyter_fx.protocol.messages import (
     Update,
     Updates,
 )
+from jupyter_fx_hub.state import lifespan
 from jupyter_fx_hub.state.core import Core, pack
 from jupyter_fx_hub.state.io import FromAgent, Need, ToAgent
 from jupyter_fx_hub.state.records import Endpoint, Task
@@ -372,6 +373,8 @@ def end(
     if len(outcome.payload) <= OUTCOME_KEEP:
         task.outcome = outcome
     core.done.append((core.now, task_id))
+    if task.shape:
+        lifespan.used_by(core, task.shape)
     if core.dependents and task_id in core.dependents:
         for dependent in core.dependents.pop(task_id):
             arrive(core, dependent, task_id, outcome)

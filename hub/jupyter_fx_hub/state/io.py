@@ -29,6 +29,7 @@ __all__ = [
     "LoadedTask",
     "Need",
     "Refused",
+    "RenewSession",
     "Replay",
     "SessionKnown",
     "StateEvent",
@@ -49,6 +50,8 @@ class FromClient(msgspec.Struct, frozen=True):
     fresh: bool = False
     looked: bool = False
     """What `Need` asked for has been looked up: what is unknown still does not exist."""
+    local: bool = False
+    """Of a message about a session: whether it came from this machine."""
 
 
 class FromAgent(msgspec.Struct, frozen=True):
@@ -119,6 +122,12 @@ class SessionKnown(msgspec.Struct, frozen=True):
     info: dict[str, Any] = {}
 
 
+class RenewSession(msgspec.Struct, frozen=True):
+    """Its user wants to keep it."""
+
+    session_id: str
+
+
 class DeleteEndpoint(msgspec.Struct, frozen=True):
     """Its owner deletes it."""
 
@@ -175,6 +184,7 @@ StateEvent = (
     | Refused
     | EndpointKnown
     | SessionKnown
+    | RenewSession
     | DeleteEndpoint
     | Found
     | Tick

@@ -24,7 +24,7 @@ from jupyter_fx.protocol.messages import (
     Submit,
     Updates,
 )
-from jupyter_fx_hub.state import dispatch, events, finish, load, reconcile, sessions, tasks
+from jupyter_fx_hub.state import dispatch, events, finish, lifespan, load, reconcile, sessions, tasks
 from jupyter_fx_hub.state.core import Core
 from jupyter_fx_hub.state.io import (
     AgentDown,
@@ -38,11 +38,12 @@ from jupyter_fx_hub.state.io import (
     Instruction,
     LinkGone,
     Refused,
+    RenewSession,
     SessionKnown,
     StateEvent,
     Tick,
 )
-from jupyter_fx_hub.state.records import Endpoint
+from jupyter_fx_hub.state.records import Endpoint, Lifespans
 
 __all__ = ["HubState"]
 
@@ -54,8 +55,8 @@ class HubState:
     (monotonic seconds).
     """
 
-    def __init__(self, boot: int, *, offset: float = 0.0) -> None:
-        self.core = Core(boot, offset)
+    def __init__(self, boot: int, *, offset: float = 0.0, limits: Lifespans | None = None) -> None:
+        self.core = Core(boot, offset, limits)
 
     def handle(self, event: StateEvent, now: float) -> list[Instruction]:
         """Take an event; what has to be done about it, in order. Time never goes back."""
@@ -132,6 +133,8 @@ def _tick(core: Core, _: Tick) -> None:
                 task.not_before = 0.0
                 if core.waits_in_queue(task):
                     core.enqueue(task)
+        elif kind == "session":
+            sessions.look(core, key)
         else:
             endpoint = core.endpoints.get(key)
             if endpoint is not None:
@@ -156,6 +159,7 @@ def _link_gone(core: Core, event: LinkGone) -> None:
     """Its number never comes again, so messages for it are dropped by the shell; tasks forget it when they tell
     something.
     """
+    lifespan.left(core, event.link)
 
 
 def _endpoint_known(core: Core, event: EndpointKnown) -> None:
@@ -171,6 +175,7 @@ _EVENTS: dict[type, Callable[[Core, Any], object]] = {
     Refused: lambda core, event: tasks.refused(core, event.task_id, event.kind),
     EndpointKnown: _endpoint_known,
     SessionKnown: sessions.known,
+    RenewSession: lambda core, event: sessions.renew(core, core.sessions[event.session_id]),
     DeleteEndpoint: lambda core, event: reconcile.delete(core, core.endpoints[event.endpoint_id]),
     Found: load.found,
 }

@@ -10,7 +10,7 @@ import msgspec
 from jupyter_fx.protocol.lifecycle import EndpointState, SessionState, TaskState
 from jupyter_fx.protocol.messages import DemandItem, ErrorInfo, Held, Input, Outcome, Output, SessionSpec, TaskSpec
 
-__all__ = ["Endpoint", "Queue", "Session", "Task"]
+__all__ = ["Endpoint", "Lifespans", "Queue", "Session", "Task"]
 
 
 class Task(msgspec.Struct, gc=False, eq=False):
@@ -199,6 +199,19 @@ class Endpoint:
         return found
 
 
+class Lifespans(msgspec.Struct, frozen=True):
+    """How long sessions live, in seconds; 0: for ever. See `lifespan`."""
+
+    idle: float = 8 * 3600.0
+    """Without a cell."""
+    warning: float = 600.0
+    """Before its end, when that is announced."""
+    lease_local: float = 120.0
+    """After the link of a kernel on this machine was lost."""
+    lease: float = 0.0
+    """After that of a kernel elsewhere was: its machine may be asleep."""
+
+
 class Session(msgspec.Struct, eq=False):
     """A session. `opened_at` is when it was asked for."""
 
@@ -212,3 +225,14 @@ class Session(msgspec.Struct, eq=False):
     kill: bool = False
     unsure: int = 0
     """Cells whose insertion the store has yet to confirm: later ones wait behind them."""
+    links: set[int] = set()
+    """Client links that are here for it."""
+    local: bool = True
+    """Whether the last of them came from this machine."""
+    used: float = 0.0
+    alone_since: float = -1.0
+    """When the last link was lost; negative: there is one. Like `used` on the state's own clock."""
+    ending: str = ""
+    """Why it is to end as soon as its cells have."""
+    warned: bool = False
+    timer_at: float = 0.0

@@ -14,14 +14,14 @@ from jupyter_fx.protocol.messages import (
     SessionLease,
 )
 from jupyter_fx.protocol.shapes import session_shape
-from jupyter_fx_hub.state import finish
+from jupyter_fx_hub.state import finish, lifespan
 from jupyter_fx_hub.state.core import Core, pack
-from jupyter_fx_hub.state.io import FromClient, SessionKnown, ToAgent, ToOwner
+from jupyter_fx_hub.state.io import FromClient, SessionKnown, ToAgent, ToClient, ToOwner
 from jupyter_fx_hub.state.records import Endpoint, Session
 from jupyter_fx_hub.state.tasks import nearest
 from jupyter_fx_hub.store.ops import PutSession
 
-__all__ = ["close", "close_asked", "closed", "known", "lost", "offer", "opens", "strand", "told"]
+__all__ = ["close", "close_asked", "closed", "known", "look", "lost", "offer", "opens", "renew", "strand", "told"]
 
 _S = SessionState
 _ENDED = (_S.CLOSED, _S.LOST)
@@ -29,9 +29,12 @@ _ENDED = (_S.CLOSED, _S.LOST)
 
 def known(core: Core, event: SessionKnown) -> None:
     """A session from the store."""
-    core.sessions[event.spec.session_id] = Session(
+    session = core.sessions[event.spec.session_id] = Session(
         event.spec, event.owner, event.endpoint_id, event.opened, SessionState(event.state), info=dict(event.info)
     )
+    # Nobody could be here for it while the hub was away: both clocks begin anew.
+    session.alone_since = core.now
+    lifespan.used(core, session)
 
 
 def opens(core: Core, event: FromClient, message: OpenSession) -> None:
@@ -43,6 +46,15 @@ def opens(core: Core, event: FromClient, message: OpenSession) -> None:
             core.reject(
                 event.link, [], ErrorInfo("UsageError", f"no session {spec.session_id[-8:]!r}"), spec.session_id
             )
+            return
+        lifespan.attend(core, old, event.link, local=event.local)
+        if message.again:
+            info = {**old.info, "endpoint": core.endpoints[old.endpoint_id].name}
+            core.first.append(ToClient(event.link, SessionEvent(spec.session_id, old.state, old.reason, info)))
+        return
+    if message.again:
+        gone = "it ended while its notebook had no link to the fx hub"
+        core.first.append(ToClient(event.link, SessionEvent(spec.session_id, _S.LOST, gone)))
         return
     endpoint: Endpoint | None
     if spec.endpoint:
@@ -63,6 +75,7 @@ def opens(core: Core, event: FromClient, message: OpenSession) -> None:
         return
     session = Session(spec, event.owner, endpoint.endpoint_id, core.wall, move(None, _S.REQUESTED))
     core.sessions[spec.session_id] = session
+    lifespan.attend(core, session, event.link, local=event.local)
     _save(core, session)
     if endpoint.ready:
         core.first.append(ToAgent(endpoint.endpoint_id, SessionLease(spec, event.owner), after=True))
@@ -103,8 +116,26 @@ def told(core: Core, endpoint: Endpoint, message: SessionEvent) -> None:
 def close_asked(core: Core, event: FromClient, message: CloseSession) -> None:
     """A client closes a session."""
     session = core.sessions.get(message.session_id)
-    if session is not None and session.owner == event.owner:
-        close(core, session, message.reason or "closed by its user", kill=message.kill)
+    if session is None or session.owner != event.owner:
+        return
+    reason = message.reason or "closed by its user"
+    if message.when_idle and lifespan.busy(core, session):
+        session.ending = session.ending or reason
+    else:
+        close(core, session, reason, kill=message.kill)
+
+
+def look(core: Core, session_id: str) -> None:
+    """A session's time may be over."""
+    session = core.sessions.get(session_id)
+    if session is not None and (reason := lifespan.look(core, session)):
+        close(core, session, reason)
+
+
+def renew(core: Core, session: Session) -> None:
+    """Its user wants to keep it: its idle time begins anew, and it ends for nobody else's reasons."""
+    session.ending = ""
+    lifespan.used(core, session)
 
 
 def close(core: Core, session: Session, reason: str, *, kill: bool = False) -> bool:

@@ -23,7 +23,7 @@ from jupyter_fx.protocol.messages import (
     TaskSpec,
 )
 from jupyter_fx.protocol.shapes import session_shape, shape_of
-from jupyter_fx_hub.state import events, finish
+from jupyter_fx_hub.state import events, finish, lifespan
 from jupyter_fx_hub.state.core import Core, pack
 from jupyter_fx_hub.state.io import FromClient, Need, Replay, ToAgent
 from jupyter_fx_hub.state.records import Endpoint, Session, Task
@@ -158,6 +158,7 @@ def _take(core: Core, link: int, owner: str, spec: TaskSpec, fresh: bool) -> Non
     fresh = fresh and (session is None or not session.unsure)
     endpoint = _endpoint_of(core, owner, spec, session)
     if session is not None:
+        lifespan.used(core, session)
         shape = session_shape(session.spec.session_id)
     else:
         shape = "" if options is None else shape_of(options.resources)

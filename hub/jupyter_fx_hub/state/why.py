@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from jupyter_fx.protocol.lifecycle import EndpointState, SessionState, TaskState
 from jupyter_fx.protocol.shapes import session_of
 from jupyter_fx_hub.state.core import Core
-from jupyter_fx_hub.state.records import Endpoint, Task
+from jupyter_fx_hub.state.records import Endpoint, Session, Task
 
+NAMED_MAX: Final = 4
+"""Sessions that are named when all slots are taken."""
 __all__ = ["span", "why_endpoint", "why_task", "why_waiting"]
 
 
@@ -115,6 +119,29 @@ def _floating(core: Core, task: Task) -> str:
     return f"waits for a free worker of any of {_count(len(own), 'endpoint')}"
 
 
+def _slots(core: Core, endpoint: Endpoint, session: Session) -> str:
+    """Who has the session slots of an endpoint that has none left, those that were idle longest first."""
+    most = endpoint.info.get("max_sessions")
+    if not isinstance(most, int) or int(endpoint.info.get("sessions") or 0) < most:
+        return ""
+    open_ = {SessionState.OPENING, SessionState.OPEN, SessionState.CLOSING}
+    there = [s for s in core.sessions.values() if s.endpoint_id == endpoint.endpoint_id and s.state in open_]
+    own = sorted((s for s in there if s.owner == session.owner), key=lambda s: s.used)
+    said = [f"{_called(s)} idle {span(core.now - s.used)}" for s in own[:NAMED_MAX]]
+    if len(own) > NAMED_MAX:
+        said.append(f"{len(own) - NAMED_MAX} more of yours")
+    return (
+        f"all {most} session slots of {endpoint.name} are taken ({', '.join(said) or 'by others'}): "
+        "`%fx session close --all-idle` in another notebook, or `jupyter fx endpoint` settings (max_sessions)"
+    )
+
+
+def _called(session: Session) -> str:
+    spec = session.spec
+    notebook = spec.notebook.rpartition("/")[2] or f"kernel {spec.kernel_id[:8]}"
+    return notebook if spec.name == "main" else f"{notebook} ({spec.name})"
+
+
 def _in_line(core: Core, task: Task, endpoint: Endpoint) -> str:
     session_id = session_of(task.shape)
     queued = endpoint.queue(task.shape).tasks()
@@ -124,6 +151,8 @@ def _in_line(core: Core, task: Task, endpoint: Endpoint) -> str:
     )
     running = sum(1 for t in endpoint.leases.values() if t.shape == task.shape and t.state is TaskState.RUNNING)
     if session_id and (session := core.sessions.get(session_id)) is not None and session.state is not SessionState.OPEN:
+        if session.state is SessionState.REQUESTED and (taken := _slots(core, endpoint, session)):
+            return taken
         own = session.reason or str(session.info.get("why") or "")
         # A place that has no room for it yet says what that waits for: a batch job, say.
         there = why_endpoint(endpoint) if session.state is SessionState.REQUESTED else ""

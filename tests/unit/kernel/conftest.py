@@ -49,7 +49,7 @@ class FakeHandle:
     def ended(self) -> bool:
         return self.state in {SessionState.CLOSED, SessionState.LOST}
 
-    def close(self, reason: str = "", *, kill: bool = False) -> None:
+    def close(self, reason: str = "", *, kill: bool = False, when_idle: bool = False) -> None:
         self.state = SessionState.CLOSED
 
     def display(self, kind: str, content: dict[str, Any]) -> None:
