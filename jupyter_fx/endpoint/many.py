@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -77,6 +78,14 @@ class Many:
             info=info,
         )
         return self._tell_status()
+
+    def lasts(self, wall: float) -> dict[str, Any]:
+        """For a session at the manager that speaks: until when its block lasts (seconds since the epoch), and where."""
+        view = self._fleet.managers.get(self._held.speaker)
+        if view is None:
+            return {}
+        told: dict[str, Any] = {"node": view.host}
+        return told | ({"ends": round(view.ends + wall)} if math.isfinite(view.ends) else {})
 
     def gone(self, manager: str) -> None:
         """It is attested to be dead."""

@@ -154,7 +154,7 @@ class AgentState:
             Demand: self._demand,
             SessionLease: self._lease,
             CloseSession: self._close_session,
-            SessionUp: lambda message, _now: self.sessions.up(message),
+            SessionUp: lambda message, _now: self._session_up(message),
             SessionGone: lambda message, _now: self._session_gone(message),
             Capacity: self._capacity,
             Report: self._recovery.report,
@@ -446,6 +446,11 @@ class AgentState:
     def closed(self) -> None:
         """The link is not open."""
         self._held.open = False
+
+    def _session_up(self, message: SessionUp) -> list[Any]:
+        if self._many is not None:
+            message.info |= self._many.lasts(self.wall)
+        return self.sessions.up(message)
 
     def _session_gone(self, message: SessionGone) -> list[Any]:
         if self.sessions.manager_of(message.session_id) != self._held.speaker:

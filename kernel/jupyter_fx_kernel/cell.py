@@ -6,6 +6,7 @@ import ast
 import concurrent.futures
 import re
 import sys
+import time
 from collections.abc import Sequence
 from types import FunctionType
 from typing import Any
@@ -151,6 +152,8 @@ class RemoteCell:
             origin={"kernel_id": notebook.kernel_id, "cell": self.count},
         )
         follower = Follower(self.screen, card, rich=is_rich(self.shell))
+        if self._session is not None and (ending := self._session.ends_soon(time.time())):
+            notebook.notices.append(ending)
         card.notices += notebook.notices
         notebook.notices.clear()
         if card.notices:

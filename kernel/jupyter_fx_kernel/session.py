@@ -20,6 +20,8 @@ from jupyter_fx_kernel.modules import Served
 
 __all__ = ["Notebook", "Session", "kernel_id_of"]
 
+ENDING_SOON = 300.0
+"""Seconds before the end of a session's job from which on each cell says so."""
 _SAME_WITHIN = 5.0
 """Seconds that a worker has for finding out whether a value is still the one that was kept."""
 _NAMES_KEPT = 10.0
@@ -73,6 +75,15 @@ class Session:
         self.kept: dict[str, Kept] = {}
         self.cells = 0
         self.lost = ""
+
+    def ends_soon(self, now: float) -> str:
+        """What its user should know in time: the batch job that it lives in has an end. Empty while that is far off."""
+        ends = self.handle.info.get("ends")
+        if not isinstance(ends, int | float) or ends - now > ENDING_SOON:
+            return ""
+        left = max(0.0, ends - now)
+        said = f"{left / 60:.0f} min" if left >= 120 else f"{left:.0f} s"
+        return f"the job of this session ends in {said}, and its variables with it: bring home what you need (-o NAME)"
 
     @property
     def session_id(self) -> str:

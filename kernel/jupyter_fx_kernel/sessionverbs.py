@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from jupyter_fx.client import Ref, TaskFuture
@@ -115,6 +116,8 @@ def session(notebook: Notebook, words: Sequence[str]) -> None:
         details = [
             f"python {python}" if python else "",
             f"pid {info['pid']}" if info.get("pid") else "",
+            f"on node {info['node']}" if info.get("node") else "",
+            f"ends at {time.strftime('%H:%M', time.localtime(info['ends']))}" if info.get("ends") else "",
             str(info.get("cwd") or ""),
         ]
         told = ", ".join(part for part in details if part)
