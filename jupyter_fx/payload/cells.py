@@ -29,11 +29,13 @@ __all__ = [
     "estimate",
     "parts",
     "pickled",
+    "root_of",
 ]
 
 bind = binding.bind
 Ambient = ambient.Ambient
 parts = aliases.parts
+root_of = aliases.root_of
 estimate = names.estimate
 
 
@@ -75,6 +77,8 @@ class Pickled(NamedTuple):
     """envelope.NO_CODE, PORTABLE or BOUND."""
     modules: frozenset[str] = frozenset()
     """Names of the modules that whoever opens it imports."""
+    later: frozenset[str] = frozenset()
+    """Those that functions in it import when they run."""
 
     @property
     def size(self) -> int:
@@ -103,7 +107,7 @@ def _pickled(
         modules.add(value.__name__)
     if found is not None:
         found += met
-    return Pickled(data, buffers, code, frozenset(modules))
+    return Pickled(data, buffers, code, frozenset(modules), frozenset(modules.later))
 
 
 def encode_cell(
@@ -118,22 +122,24 @@ def encode_cell(
     silent: bool = False,
     around: Mapping[str, Any] | None = None,
     modules: Sequence[own.Entry] = (),
+    needs: Mapping[str, str] | None = None,
 ) -> Encoded:
     """A `cell` envelope; large buffers are not copied. Names that share objects go on sharing them there.
 
     `around` is what `Ambient.changed` told; `modules` are those of the user's own that have to be there first. A Ref
-    anywhere in the values stands for its value.
+    anywhere in the values stands for its value. `needs`: top-level packages that have to be there, and for what.
     """
     first = {usermodules.NAME: own.Bringing(modules)} if modules else {}
     try:
         with inputs.collecting() as wanted, envelope.sharing_memory(values.values()):
             everything = {**first, **values, **({ambient.NAME: around} if around else {})}
-            data, buffers, code, _ = _pickled(everything, namespace, limit=PAYLOAD_MAX)
+            data, buffers, code, *_ = _pickled(everything, namespace, limit=PAYLOAD_MAX)
     except envelope.TooBig:
         raise too_big("what this cell takes along", dict(values)) from None
     header = {"source": source, "filename": filename, "count": count, "want": list(want), "home_limit": home_limit}
     header |= {"silent": silent, "bind": [], "made": envelope.versions(), **({"code": True} if code else {})}
     header |= {"refs": len(wanted)} if wanted else {}
+    header |= {"needs": dict(needs)} if needs else {}
     out = apart(buffers)
     pieces = envelope.assemble(data, buffers, "cell", header, out)
     size = envelope.size_of(pieces)

@@ -14,19 +14,57 @@ __all__ = ["culprit", "diagnose"]
 
 _DEPTH = 12
 _WIDTH = 2000  # parts of one object that are looked at
+_LOCKS = "locks, threads and queues live in one process: make them inside of the function"
+_FILES = "an open file is bound to this process: pass its path and open it there"
+_LINKS = "a connection is bound to this process: open it inside of the function"
 _CURES = {
-    "_thread.lock": "locks, threads and queues live in one process: make them inside of the function",
-    "_thread.RLock": "locks, threads and queues live in one process: make them inside of the function",
+    "_thread.lock": _LOCKS,
+    "_thread.RLock": _LOCKS,
+    "_thread._local": _LOCKS,
+    "_queue.SimpleQueue": _LOCKS,
     "generator": "a generator is bound to this process: pass list(…) of it",
+    "async_generator": "an asynchronous generator is bound to this process: make it there",
     "coroutine": "a coroutine is bound to this process: pass the function and its arguments",
+    "_asyncio.Task": "tasks belong to this process's event loop: pass the function and its arguments",
+    "_asyncio.Future": "futures belong to this process's event loop: pass its result",
+    "_contextvars.Context": "contexts belong to this process: pass the values",
     "module": "import it inside of the function",
-    "_io.TextIOWrapper": "an open file is bound to this process: pass its path and open it there",
-    "_io.BufferedReader": "an open file is bound to this process: pass its path and open it there",
-    "_io.BufferedWriter": "an open file is bound to this process: pass its path and open it there",
-    "socket": "a connection is bound to this process: open it inside of the function",
-    "sqlite3.Connection": "a connection is bound to this process: open it inside of the function",
+    "_io.TextIOWrapper": _FILES,
+    "_io.BufferedReader": _FILES,
+    "_io.BufferedWriter": _FILES,
+    "_io.BufferedRandom": _FILES,
+    "_io.FileIO": _FILES,
+    "mmap.mmap": _FILES,
+    "_csv.writer": "it writes to a file that is bound to this process: open both there",
+    "_csv.reader": "it reads a file that is bound to this process: pass list(…) of it",
+    "h5py._hl.files.File": _FILES,
+    "zipfile.ZipFile": _FILES,
+    "socket": _LINKS,
+    "socket.socket": _LINKS,
+    "sqlite3.Connection": _LINKS,
+    "sqlite3.Cursor": f"{_LINKS}, or pass cursor.fetchall()",
+    "psycopg.Connection": _LINKS,
+    "sqlalchemy.engine.base.Connection": _LINKS,
+    "_ssl._SSLContext": _LINKS,
+    "weakref.ReferenceType": "a weak reference is bound to this process: pass what it refers to",
     "frame": "frames and tracebacks belong to this process: pass text made of them",
+    "traceback": "frames and tracebacks belong to this process: pass text made of them",
 }
+
+
+_WHOLE = {
+    "subprocess.Popen": "a child process belongs to this one: start it there",
+    "threading.Thread": "a thread belongs to this process: start it there",
+    "queue.Queue": "locks, threads and queues live in one process: pass list(queue.queue)",
+    "concurrent.futures.thread.ThreadPoolExecutor": "a pool of threads belongs to this process: make it there",
+    "concurrent.futures.process.ProcessPoolExecutor": "a pool of processes belongs to this one: make it there",
+    "multiprocessing.pool.Pool": "a pool of processes belongs to this one: make it there",
+}
+"""What is named itself: the lock inside of it would say nothing to who has never seen it."""
+
+
+def _kind(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
 def diagnose(name: str, value: Any, error: BaseException) -> str:
@@ -34,8 +72,10 @@ def diagnose(name: str, value: Any, error: BaseException) -> str:
     if isinstance(error, envelope.TooBig):
         return _too_large(name, value)
     path, part, reason = culprit(value, error)
-    kind = f"{type(part).__module__}.{type(part).__qualname__}".removeprefix("builtins.")
-    cure = next((text for known, text in _CURES.items() if kind == known or kind.endswith("." + known)), None)
+    kind = _kind(part)
+    cure = next(
+        (text for known, text in {**_CURES, **_WHOLE}.items() if kind == known or kind.endswith("." + known)), None
+    )
     where = f"{name}{path}" if path else name
     tail = f"; {cure}" if cure else "; pass plain data made from it"
     return f"{name} cannot be pickled: {where} is of type {kind}, and {_short(reason)}{tail}"
@@ -55,6 +95,8 @@ def culprit(value: Any, error: BaseException) -> tuple[str, Any, BaseException]:
     """(path, part, error): the deepest part that cannot be pickled by itself, and how one gets to it from `value`."""
     path, seen = "", {id(value)}
     for _ in range(_DEPTH):
+        if _kind(value) in _WHOLE:
+            break
         for step, part in _parts(value):
             if id(part) in seen:
                 continue

@@ -285,7 +285,7 @@ def _dumps(function: Any, name: str, extra: dict[str, Any]) -> tuple[Any, list[o
     try:
         with envelope.collecting_modules() as met:
             data, buffers, code = envelope.pickled(function, BLOB_MAX)
-        if entries := list(own.Look().needed(met).values()):
+        if entries := list(own.Look().needed(met | met.later).values()):
             data, buffers, code = envelope.pickled(own.With(entries, function), BLOB_MAX)
             parts = [extra.get("version", ""), *(entry.digest for entry in entries)]
             extra["version"] = digest("\n".join(parts).encode())

@@ -26,7 +26,7 @@ from typing import Any, Final
 from jupyter_fx.errors import UsageError
 from jupyter_fx_worker.usermodules import Bringing, Entry, With
 
-__all__ = ["SOURCES_MAX", "Bringing", "Entry", "Look", "With", "imported_by", "is_own", "may_be_own"]
+__all__ = ["SOURCES_MAX", "Bringing", "Entry", "Look", "With", "imported_by", "is_installed", "is_own", "may_be_own"]
 
 SOURCES_MAX: Final = 16 << 20
 """Bytes of source that one cell or function takes along."""
@@ -55,6 +55,14 @@ def is_own(module: Any) -> bool:
     """Whether a module is a file of the user: neither of the standard library nor installed, nor ours."""
     file = getattr(module, "__file__", None)
     return bool(file) and may_be_own(getattr(module, "__name__", "")) and _is_own_file(str(file))
+
+
+def is_installed(name: str) -> bool:
+    """Whether a top-level name is an installed package's here: not of the standard library, not the user's own."""
+    if name in _OURS or name in sys.stdlib_module_names:
+        return False
+    _top(name)
+    return name in _installed_tops
 
 
 @dataclass(frozen=True)

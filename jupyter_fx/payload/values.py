@@ -91,7 +91,7 @@ def _pieces(
         return envelope.dumps(value, kind, **extra), [], ()
     with inputs.collecting() as wanted, envelope.collecting_modules() as met:
         data, buffers, code = envelope.pickled(value, PAYLOAD_MAX)
-    if any(map(own.may_be_own, met)) and (entries := own.Look().needed(met)):
+    if any(map(own.may_be_own, met | met.later)) and (entries := own.Look().needed(met | met.later)):
         with inputs.collecting() as wanted:
             data, buffers, code = envelope.pickled(own.With(entries.values(), value), PAYLOAD_MAX)
     if code:

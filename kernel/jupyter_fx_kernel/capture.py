@@ -8,18 +8,21 @@ changed one, the next cell that needs it stops before it runs and says which opt
 from __future__ import annotations
 
 import itertools
+import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from jupyter_fx.digest import digest_parts
 from jupyter_fx.errors import PayloadError, UsageError
-from jupyter_fx.payload.cells import Pickled, estimate, parts
-from jupyter_fx.payload.own import Entry, Look
+from jupyter_fx.payload.cells import Pickled, estimate, parts, root_of
+from jupyter_fx.payload.own import Entry, Look, is_installed
 from jupyter_fx_kernel.mentions import Mentions, code_names
+from jupyter_fx_kernel.refs import size_text
 
-__all__ = ["Capture", "Item", "Ledger", "capture", "digest_of", "summary"]
+__all__ = ["Capture", "Item", "Ledger", "capture", "digest_of", "nearest_names", "summary"]
 
 Pickler = Callable[[Any, list[types.FunctionType]], Pickled]
 Explain = Callable[[str, Any, BaseException], str]
@@ -36,13 +39,18 @@ _SHELLS_OWN = frozenset(
 
 @dataclass(frozen=True)
 class Item:
-    """One captured name. `state`: `sent`, `there` (the session has it), `import` or `skipped` (see the note)."""
+    """One captured name. `state`: `sent`, `there` (the session has it), `import`, `skipped` or `cannot` (see the note).
+
+    `warning` is what its owner should know of its journey.
+    """
 
     name: str
     kind: str
     size: int
     state: str
     note: str = ""
+    digest: str = ""
+    warning: str = ""
 
 
 @dataclass
@@ -57,6 +65,8 @@ class Capture:
     look: Look = field(default_factory=Look)
     wanted: set[str] = field(default_factory=set)
     """Modules that the cell and what travels import, whosever they are."""
+    needs: dict[str, str] = field(default_factory=dict)
+    """Installed packages that have to be there before anything can run: top-level name -> what needs it."""
 
     @property
     def size(self) -> int:
@@ -137,17 +147,18 @@ def capture(
     hidden: Mapping[str, Any] | None = None,
     automatic: bool = True,
     modules: Iterable[str] = (),
+    tolerant: bool = False,
 ) -> Capture:
     """Choose what travels with a cell that mentions `found`.
 
     `include` (-i) is sent whatever the session has; `outputs` (-o) decides conflicts for the session's side; without
     `automatic` only `include` travels. `modules` are the user's own that the session has: an edited one goes again.
     Raises UsageError for an unknown name in `include` or an undecided conflict, PayloadError naming what cannot be
-    pickled.
+    pickled; when `tolerant` an item says so instead.
     """
     for name in include:
         if name not in namespace:
-            raise UsageError(f"-i {name}: this notebook has no variable called {name}{_nearest(name, namespace)}")
+            raise UsageError(f"-i {name}: this notebook has no variable called {name}{nearest_names(name, namespace)}")
     hidden = hidden or {}
     hard = set(include)
     usable = {name for name in namespace if _travels(name, namespace[name], hidden)} if automatic else set()
@@ -162,14 +173,22 @@ def capture(
         for name in sorted(todo):
             if name in outputs and name not in include and ledger.known(name) is not None:
                 continue
-            take = _Taking(name, namespace[name], forced=name in include, soft=name in soft)
+            take = _Taking(name, namespace[name], forced=name in include, soft=name in soft, tolerant=tolerant)
             functions = take.into(done, pickles, ledger, pickler, explain)
             (soft if take.soft else hard).update(_read_by(functions) & usable)
         if not (hard | soft) - seen:
             soft |= _aliases(usable - seen, seen - found.soft, namespace)
     _group(done, pickles, namespace)
     done.modules = done.look.needed(done.wanted)
+    for name in sorted(found.certain):
+        _need(done, name, f"`import {name.partition('.')[0]}`")
     return done
+
+
+def _need(done: Capture, module: str, by: str) -> None:
+    top = module.partition(".")[0]
+    if top not in done.needs and is_installed(top):
+        done.needs[top] = by
 
 
 def _aliases(others: set[str], names: set[str], namespace: Mapping[str, Any]) -> set[str]:
@@ -199,6 +218,7 @@ class _Taking:
     value: Any
     forced: bool
     soft: bool
+    tolerant: bool = False
 
     def into(
         self, done: Capture, pickles: dict[str, str], ledger: Ledger, pickler: Pickler, explain: Explain
@@ -213,21 +233,26 @@ class _Taking:
         functions: list[types.FunctionType] = []
         try:
             pickled = pickler(value, functions)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever its own pickling raises, it is told in our words
             if self.soft:
                 done.items.append(Item(name, kind, 0, "skipped", "only mentioned in a string, and cannot be pickled"))
                 return []
-            if isinstance(error, PayloadError | UsageError):
-                raise
-            raise PayloadError(explain(name, value, error)) from None
+            known = isinstance(error, PayloadError | UsageError)
+            refusal = error if known else PayloadError(explain(name, value, error))
+            if self.tolerant:
+                done.items.append(Item(name, kind, 0, "cannot", str(refusal)))
+                return []
+            raise refusal from None
         size = pickled.size
-        done.wanted |= pickled.modules
+        done.wanted |= pickled.modules | pickled.later
         pickles[name] = digest = _digest(pickled, done.look)
         if not self.forced and ledger.has(name, digest, value):
-            done.items.append(Item(name, kind, size, "there"))
+            done.items.append(Item(name, kind, size, "there", digest=digest))
         elif self.soft and size > SOFT_LIMIT:
             done.items.append(Item(name, kind, size, "skipped", "only mentioned in a string, and large: -i sends it"))
         else:
+            for module in sorted(pickled.modules):
+                _need(done, module, name)
             _send(done, name, value, size, digest, kind)
         return functions
 
@@ -235,7 +260,22 @@ class _Taking:
 def _send(done: Capture, name: str, value: Any, size: int, digest: str, kind: str) -> None:
     done.values[name] = value
     done.digests[name] = digest
-    done.items.append(Item(name, kind, size, "import" if isinstance(value, types.ModuleType) else "sent"))
+    state = "import" if isinstance(value, types.ModuleType) else "sent"
+    done.items.append(Item(name, kind, size, state, digest=digest, warning=_warning(value, size)))
+
+
+def _warning(value: Any, size: int) -> str:
+    """What the owner of `value` should know before it travels."""
+    memmap = getattr(sys.modules.get("numpy"), "memmap", None)
+    root = root_of(value)
+    if memmap is None or not isinstance(root, memmap):
+        return ""
+    file = getattr(root, "filename", None)
+    named = f" ({Path(file).name})" if file else ""
+    return (
+        f"is mapped from a file{named}, and travels as a copy of {size_text(size)}: where the endpoint has the file, "
+        "open it there"
+    )
 
 
 def _group(done: Capture, pickles: Mapping[str, str], namespace: Mapping[str, Any]) -> None:
@@ -301,7 +341,8 @@ def _read(value: Any, name: str) -> Any:
         return None
 
 
-def _nearest(name: str, namespace: Iterable[str]) -> str:
+def nearest_names(name: str, namespace: Iterable[str]) -> str:
+    """` (nearest: a, b)`, or nothing when no name is like it."""
     import difflib
 
     near = difflib.get_close_matches(name, [n for n in namespace if not n.startswith("_")], 3)

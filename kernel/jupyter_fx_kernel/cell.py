@@ -20,7 +20,7 @@ from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.limits import HOME_LIMIT
 from jupyter_fx.protocol.messages import Outcome, TaskOptions
 from jupyter_fx_kernel import failures, tracebacks
-from jupyter_fx_kernel.capture import Capture, Ledger, capture, digest_of
+from jupyter_fx_kernel.capture import Capture, Ledger, capture, digest_of, nearest_names
 from jupyter_fx_kernel.card import Card
 from jupyter_fx_kernel.endings import close_line, ending
 from jupyter_fx_kernel.mentions import Mentions, mentions
@@ -32,7 +32,7 @@ from jupyter_fx_kernel.running import Follower
 from jupyter_fx_kernel.screens import is_rich
 from jupyter_fx_kernel.session import Notebook, Session
 
-__all__ = ["RemoteCell", "plan_text"]
+__all__ = ["RemoteCell"]
 
 VALUE = "_remote_value_"
 """The name under which the value of `%remote expression` comes home."""
@@ -107,6 +107,7 @@ class RemoteCell:
             hidden=self.shell.user_ns_hidden,
             automatic=options.capture,
             modules=served.names,
+            tolerant=options.dry_run,
         )
         return self._capture
 
@@ -126,6 +127,7 @@ class RemoteCell:
         modules = served.news(plan.modules)
         if edited := served.edited(modules):
             notebook.notices.append(f"edited here, and loaded anew there: {', '.join(edited)}")
+        notebook.notices += [f"{item.name} {item.warning}" for item in plan.items if item.warning]
         self._before = {name: self.shell.user_ns.get(name, _MISSING) for name in self.stores | set(plan.digests)}
         wanted = [VALUE] if self._value_only else list(options.outputs)
         with pickling(ledger.session):
@@ -140,6 +142,7 @@ class RemoteCell:
                 silent=self._value_only,
                 around=self._session.ambient.changed() if self._session is not None else None,
                 modules=modules,
+                needs=plan.needs,
             )
         lines = [f"%remote {options.name}"] if self._value_only else self.source.rstrip().split("\n")
         notebook.cells[self.filename] = (self.count, lines)
@@ -300,7 +303,9 @@ class RemoteCell:
             card.notices.append(home.problem)
         for name in self.options.outputs:
             if name in home.why and name not in home.stay:
-                card.notices.append(f"-o {name}: {home.why[name]}")
+                known = {*user_ns, *self.stores, *(session.names if session is not None else ())}
+                near = nearest_names(name, known) if name not in known else ""
+                card.notices.append(f"-o {name}: {home.why[name]}{near}")
 
     def _holds(self, session: Session, name: str, value: Any, *, same: bool) -> None:
         """The session has what came home; `same`: it is the object that the name stood for before."""
@@ -424,25 +429,3 @@ def _title(lines: Sequence[str]) -> str:
 def _last_name(source: str) -> str:
     last = source.rstrip().rsplit("\n", 1)[-1].strip()
     return last if last.isidentifier() else ""
-
-
-def plan_text(plan: Capture, place: str) -> str:
-    """What `--dry-run` shows."""
-    rows = [("name", "what", "size", "")]
-    rows += [
-        (
-            i.name,
-            i.kind,
-            size_text(i.size) if i.state == "sent" else "",
-            i.note or {"there": "already there"}.get(i.state, i.state),
-        )
-        for i in plan.items
-    ]
-    if len(rows) == 1:
-        return f"nothing would travel to {place}"
-    widths = [max(len(row[at]) for row in rows) for at in range(3)]
-    table = [
-        "  ".join([*(part.ljust(width) for part, width in zip(row, widths, strict=False)), row[3]]).rstrip()
-        for row in rows
-    ]
-    return "\n".join([*table, f"{size_text(plan.size)} would travel to {place}; nothing was run"])

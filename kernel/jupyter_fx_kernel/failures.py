@@ -9,12 +9,14 @@ from typing import Any
 
 from jupyter_fx.errors import InfrastructureError, RemoteError
 from jupyter_fx.payload.cells import CellHome
-from jupyter_fx_kernel import tracebacks
+from jupyter_fx_kernel import dryrun, tracebacks
+from jupyter_fx_kernel.capture import summary
 from jupyter_fx_kernel.session import Notebook
 
 __all__ = ["as_said", "shown"]
 
 _FILE = re.compile(r'File "(<fx-cell:[^>"]*>)"')
+_UNDEFINED = re.compile(r"name '([^\W\d]\w*)' is not defined")
 _COUNT = re.compile(r"<fx-cell:[0-9a-f]+-(\d+)>")
 _SAID_THERE = "It was raised there:"
 """How the note begins that holds the remote traceback as text; here the traceback is shown instead."""
@@ -43,6 +45,8 @@ def shown(
         return tracebacks.as_exit(notebook.shell, str(home.record.get("message", "")))
     if isinstance(error, RemoteError):
         error = _of_its_type(notebook, error)
+    if lacks := home.record.get("lacks"):
+        return as_said(dryrun.refusal(lacks, place, error))
     said = dict(home.record)
     if isinstance(error, InfrastructureError):
         said |= {"etype": type(error).__name__, "message": error.message}
@@ -106,7 +110,13 @@ def _of_its_type(notebook: Notebook, error: RemoteError) -> BaseException:
 
 
 def _hint(notebook: Notebook, error: BaseException) -> list[str]:
-    name = getattr(error, "name", None) if isinstance(error, NameError) else None
-    if name is None or name not in notebook.shell.user_ns:
+    """What to do about a name that is known here and was not there; its pickle does not keep which one it was."""
+    if not isinstance(error, NameError) or isinstance(error, UnboundLocalError):
         return []
-    return [f"{name} exists in this notebook and did not travel: `%%remote -i {name}` sends it"]
+    said = _UNDEFINED.search(str(error))
+    name = getattr(error, "name", None) or (said[1] if said is not None else None)
+    if name is None or name not in notebook.shell.user_ns or name.startswith("__"):
+        return []
+    what = summary(notebook.shell.user_ns[name])
+    hint = f"{name} exists in this notebook ({what}) and did not travel: `%%remote -i {name}` sends it"
+    return [hint]

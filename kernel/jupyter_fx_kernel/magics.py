@@ -12,10 +12,10 @@ from typing import Any
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from jupyter_fx.errors import FxError
-from jupyter_fx_kernel import status, tracebacks
+from jupyter_fx_kernel import dryrun, status, tracebacks
 from jupyter_fx_kernel.background import BackgroundCell
 from jupyter_fx_kernel.capture import Ledger
-from jupyter_fx_kernel.cell import VALUE, RemoteCell, plan_text
+from jupyter_fx_kernel.cell import VALUE, RemoteCell
 from jupyter_fx_kernel.completion import Completion
 from jupyter_fx_kernel.modules import LazyModule, Served
 from jupyter_fx_kernel.options import Options, parse_cell, parse_line
@@ -77,7 +77,7 @@ class FxMagics(Magics):
             known = self.notebook.find(options.endpoint, options.session)
             there = known if not options.stateless else None
             ledger, served = (there.ledger, there.modules) if there is not None else (Ledger(), Served())
-            print(plan_text(cell.plan(ledger, served), cell.place))
+            dryrun.show(cell.plan(ledger, served), served, cell.place, there, self.shell)
             return None
         if options.background:
             return BackgroundCell(cell)

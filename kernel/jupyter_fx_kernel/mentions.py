@@ -29,6 +29,8 @@ _IDENTIFIER = re.compile(r"(?<![\w.])[^\W\d]\w*")
 _EXPANDED = re.compile(r"\$\{?([^\W\d]\w*)|\{([^{}]*)\}")
 # Magics whose line or body is Python.
 _CODE_MAGICS = frozenset({"time", "timeit", "prun", "capture", "memit", "mprun", "lprun", "debug", "pinfo", "pinfo2"})
+# A cell that brings packages along itself; what it imports may well be missing before it runs.
+_INSTALLING = re.compile(r"\b(?:pip|conda|mamba|micromamba|uv|sys\.path|site)\b")
 _OPTION = re.compile(r"^\s*-{1,2}[A-Za-z][\w-]*(?:[= ]?\d+)?\s*")
 
 
@@ -36,13 +38,14 @@ _OPTION = re.compile(r"^\s*-{1,2}[A-Za-z][\w-]*(?:[= ]?\d+)?\s*")
 class Mentions:
     """What a cell mentions: its code reads `hard` names, its text holds `soft` ones, it may assign `stores`.
 
-    `imports` are the dotted names that it imports.
+    `imports` are the dotted names that it imports, `certain` those of them that it imports in any case.
     """
 
     hard: frozenset[str] = frozenset()
     soft: frozenset[str] = frozenset()
     stores: frozenset[str] = frozenset()
     imports: frozenset[str] = frozenset()
+    certain: frozenset[str] = frozenset()
 
 
 def mentions(source: str, transform: Transform = str) -> Mentions:
@@ -57,7 +60,13 @@ def mentions(source: str, transform: Transform = str) -> Mentions:
         _soft_of(statement, hard, soft, transform)
     _reads, writes = code_names(compile(text, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True))
     imports = frozenset(imported_by(tree))
-    return Mentions(frozenset(hard), frozenset(soft - hard), frozenset(writes), imports)
+    certain: frozenset[str] = frozenset()
+    if not _INSTALLING.search(source):
+        plain: list[ast.stmt] = [
+            statement for statement in tree.body if isinstance(statement, ast.Import | ast.ImportFrom)
+        ]
+        certain = frozenset(imported_by(ast.Module(plain, [])))
+    return Mentions(frozenset(hard), frozenset(soft - hard), frozenset(writes), imports, certain)
 
 
 def code_names(code: types.CodeType) -> tuple[set[str], set[str]]:

@@ -1,4 +1,4 @@
-"""Questions about a session's variables, answered between its cells: `who`, `complete`, `inspect`, `unchanged`.
+"""Questions about a session, answered between its cells: `who`, `complete`, `inspect`, `unchanged`, `lacks`.
 
 They run no code of the user's beyond what IPython's own limited completer does, and take no longer than they were
 given: a timer interrupts what hangs.
@@ -15,7 +15,7 @@ import types
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from jupyter_fx_worker import envelope, names
+from jupyter_fx_worker import envelope, inventory, names
 
 if TYPE_CHECKING:
     from jupyter_fx_worker.cells import Session
@@ -203,9 +203,16 @@ def _unchanged(session: Session, args: dict[str, Any]) -> dict[str, Any]:
     return {"same": session.kept[name] == fingerprint(envelope.dumps(namespace[name], "result"))}
 
 
+def _lacks(_session: Session, args: dict[str, Any]) -> dict[str, Any]:
+    names_of = [str(name) for name in args.get("names") or ()][:NAMES_MAX]
+    lacks = [name for name in names_of if not inventory.has(name)]
+    return {"python": list(sys.version_info[:3]), "executable": sys.executable, "lacks": lacks}
+
+
 _ANSWERS: dict[str, Callable[[Session, dict[str, Any]], dict[str, Any]]] = {
     "who": _who,
     "complete": _complete,
     "inspect": _inspect,
     "unchanged": _unchanged,
+    "lacks": _lacks,
 }

@@ -18,7 +18,7 @@ import types
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jupyter_fx_worker import ambient, asks, binding, calls, envelope, errors, inputs, names, usermodules
+from jupyter_fx_worker import ambient, asks, binding, calls, envelope, errors, inputs, inventory, names, usermodules
 from jupyter_fx_worker.channel import Channel
 
 if TYPE_CHECKING:
@@ -129,6 +129,14 @@ async def _leaving_context(
         left.append(contextvars.copy_context())
 
 
+def _refusal(lacks: list[list[str]]) -> errors.PayloadError:
+    (name, by), version = lacks[0], ".".join(map(str, sys.version_info[:3]))
+    return errors.PayloadError(
+        f"{by} needs {name}, which is not installed where this would run (Python {version}, {sys.executable}); "
+        "nothing was run"
+    )
+
+
 class Session:
     """The cells of one notebook session, and what lives between them."""
 
@@ -182,6 +190,8 @@ class Session:
         engine = self.ready()
         # A cell without a session shares the worker with strangers, whose modules may have the same names.
         usermodules.activate(self._world if self._leased else usermodules.World())
+        if lacks := self._lacks(envelope.peek(payload)[0].get("needs") or {}):
+            return "error", errors.dumps_error(_refusal(lacks), lacks=lacks), {}
         header, captured = inputs.loads(payload, apart)
         ns = engine.namespace
         if header.get("keep"):
@@ -234,6 +244,10 @@ class Session:
             self.made.update(dict.fromkeys(made, where))
         for name in home.deleted:
             self.made.pop(name, None)
+
+    def _lacks(self, needs: dict[str, str]) -> list[list[str]]:
+        """Return those of the packages that are not here, with what needs them."""
+        return [[name, by] for name, by in needs.items() if not inventory.has(name)]
 
     def _bring_in(self, ns: dict[str, Any], header: dict[str, Any], captured: dict[str, Any]) -> list[str]:
         functions = self.worker.functions

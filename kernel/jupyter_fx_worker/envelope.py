@@ -33,6 +33,7 @@ __all__ = [
     "MAX_HEADER",
     "Buffer",
     "EnvelopeError",
+    "Met",
     "PythonMismatch",
     "TooBig",
     "VersionMismatch",
@@ -117,7 +118,7 @@ class _Namespace:
 
 class _Sharing(threading.local):
     namespace: dict[str, Any] | None = None
-    modules: set[str] | None = None
+    modules: Met | None = None
 
     def __init__(self) -> None:
         self.found: list[FunctionType] = []
@@ -156,14 +157,22 @@ def sharing_memory(values: Iterable[Any]) -> Iterator[None]:
         _sharing.roots = before
 
 
+class Met(set):  # type: ignore[type-arg]
+    """Modules that whoever opens a pickle imports; `later`: those that functions in it import when they run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.later: set[str] = set()
+
+
 @contextmanager
-def collecting_modules() -> Iterator[set[str]]:
+def collecting_modules() -> Iterator[Met]:
     """Within this, the modules of all functions and classes that are met are put into the set that it gives.
 
-    Modules that are values themselves, too: whoever opens the pickle imports them, or most of them.
+    Modules that are values themselves, too.
     """
     before = _sharing.modules
-    found: set[str] = set()
+    found = Met()
     _sharing.modules = found
     try:
         yield found
@@ -180,6 +189,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         numpy = sys.modules.get("numpy")
         if numpy is not None and hasattr(numpy, "ndarray"):
             own[numpy.ndarray] = _reduce_array
+            own[getattr(numpy, "memmap", None)] = _reduce_memmap
         # The C pickler looks its dispatch table up when it is initialised, not later.
         self.dispatch_table = ChainMap(own, cloudpickle.Pickler.dispatch_table)
         self._shared = _sharing.namespace
@@ -212,7 +222,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 class _Collecting(_Pickler):
     """One that notes modules."""
 
-    def __init__(self, file: Any, buffer_callback: Callable[[Any], Any] | None, modules: set[str]) -> None:
+    def __init__(self, file: Any, buffer_callback: Callable[[Any], Any] | None, modules: Met) -> None:
         self._modules = modules
         super().__init__(file, buffer_callback)
         self.dispatch_table.maps[0][ModuleType] = self._module
@@ -228,7 +238,7 @@ class _Collecting(_Pickler):
         return NotImplemented
 
     def _code(self, code: CodeType) -> Any:
-        self._modules.update(_imported_by(code))
+        self._modules.later.update(_imported_by(code))
         return super()._code(code)
 
 
@@ -282,6 +292,11 @@ def _reduce_array(array: Any) -> Any:
     flat = array.ravel(order).view(numpy.uint8) if array.size else b""
     made = (dtype.str, array.shape, order, pickle.PickleBuffer(flat))
     return _build_array, made if flags.writeable else (*made, False)
+
+
+def _reduce_memmap(array: Any) -> Any:
+    """Send what is in the file: the file is not there, and its own pickle would copy all of it into memory twice."""
+    return _reduce_array(array.view(sys.modules["numpy"].ndarray))
 
 
 def _build_array(dtype: str, shape: tuple[int, ...], order: str, buffer: Any, writable: bool = True) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 
 from jupyter_fx_worker import envelope
 
-__all__ = ["PayloadError", "Record", "UsageError", "dumps_error", "exception_bytes", "record"]
+__all__ = ["PayloadError", "Record", "UsageError", "dumps_error", "record", "travelling"]
 
 Record = dict[str, Any]
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -139,27 +139,55 @@ def record(error: BaseException, _depth: int = 0) -> Record:
     return own
 
 
-def exception_bytes(error: BaseException) -> bytes | None:
-    """Pickle an exception in a way that is known to open again, or return None.
+class _AsItWas:
+    """An exception whose own pickle does not open: its class, its `args` and what it holds, without its `__init__`."""
 
-    An `__init__` with two arguments makes an exception that pickles but does not open.
-    """
-    if isinstance(error, (PayloadError, UsageError)):
-        return None
+    def __init__(self, error: BaseException, state: dict[str, Any]) -> None:
+        self.error, self.state = error, state
+
+    def __reduce__(self) -> Any:
+        return _as_it_was, (type(self.error), self.error.args, self.state)
+
+
+def _as_it_was(kind: Any, args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
+    made: BaseException = kind.__new__(kind)
+    made.args = args
+    made.__dict__.update(state)
+    return made
+
+
+def _opens(travels: Any, kind: type) -> bytes | None:
     try:
-        data, buffers, _code = envelope.pickled(error, limit=1 << 20)
+        data, buffers, _code = envelope.pickled(travels, limit=1 << 20)
         opened = pickle.loads(data, buffers=[bytearray(b) for b in buffers])
-        if type(opened) is not type(error) and type(opened).__qualname__ != type(error).__qualname__:
+        if type(opened) is not kind and type(opened).__qualname__ != kind.__qualname__:
             return None
         return data if not buffers else pickle.dumps(opened, 5)
     except BaseException:
         return None
 
 
+def travelling(error: BaseException) -> tuple[Any, bytes | None]:
+    """Return what to pickle for an exception, and its pickle, known to open again; (None, None) when nothing does.
+
+    An `__init__` with two arguments makes an exception that pickles but does not open: that one goes without it.
+    """
+    if isinstance(error, PayloadError):
+        return None, None
+    data = _opens(error, type(error))
+    if data is not None:
+        return error, data
+    held = {name: value for name, value in vars(error).items() if not name.startswith("__")}
+    held = {name: value for name, value in held.items() if _opens(value, type(value)) is not None}
+    bare = _AsItWas(error, held)
+    data = _opens(bare, type(error))
+    return (bare, data) if data is not None else (None, None)
+
+
 def item_record(error: BaseException) -> Record:
     """Return the record of one failed item of a map: `record`, and the pickled exception (or None) as `exception`."""
     explain(error)
-    return {**record(error), "exception": exception_bytes(error)}
+    return {**record(error), "exception": travelling(error)[1]}
 
 
 def dumps_error(error: BaseException, names: dict[str, Any] | None = None, **extra: Any) -> list[envelope.Buffer]:
@@ -172,7 +200,7 @@ def dumps_error(error: BaseException, names: dict[str, Any] | None = None, **ext
         error = PayloadError(str(error))
     explain(error)
     described = {**record(error), **extra}
-    travels: Any = error if exception_bytes(error) is not None else None
+    travels = travelling(error)[0]
     value = travels if names is None else (travels, names)
     try:
         return _dumps(value, described)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib import metadata, util
 from typing import Any
 
-__all__ = ["describe", "digest"]
+__all__ = ["describe", "digest", "has"]
 
 _INLINE = "matplotlib_inline"
 
@@ -54,6 +54,16 @@ def digest() -> str:
         except OSError:
             continue
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=12).hexdigest()
+
+
+def has(name: str) -> bool:
+    """Whether a top-level package can be imported here; it is not imported for it."""
+    if name in sys.modules:
+        return True
+    try:
+        return util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _platform() -> str:

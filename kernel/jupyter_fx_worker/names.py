@@ -44,7 +44,7 @@ _BOOKKEEPING = frozenset(
 )
 _SCALARS = (int, float, complex, str, bytes, bool, type(None))
 _UNCHANGING = (*_SCALARS, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
-_DIGEST_BUFFER = 256 << 20
+_DIGEST_BUFFER = 2 << 30
 _REPR = reprlib.Repr()
 _REPR.maxlist = _REPR.maxtuple = _REPR.maxset = _REPR.maxdict = 6
 _REPR.maxstring = _REPR.maxother = 200

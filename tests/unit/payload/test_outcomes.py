@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from jupyter_fx import errors, payload
@@ -14,6 +16,7 @@ ID = "0" * 32
 class Picky(Exception):
     def __init__(self, a: int, b: int) -> None:
         super().__init__(f"{a} and {b}")
+        self.one = a
 
 
 def failed(error: BaseException, info: ErrorInfo | None = None) -> Outcome:
@@ -31,11 +34,30 @@ def test_the_original_exception_comes_home_with_its_remote_traceback() -> None:
     assert any("raised there" in note for note in error.__notes__)
 
 
-def test_an_exception_that_cannot_be_opened_becomes_a_remote_error() -> None:
+def test_an_exception_whose_init_takes_two_arguments_comes_home_as_itself() -> None:
     error = payload.decode_error(failed(Picky(1, 2)))
+    assert type(error) is Picky
+    assert (str(error), error.one) == ("1 and 2", 1)
+    assert "Traceback" in payload.remote_traceback(error)
+
+
+def test_what_an_exception_holds_and_cannot_travel_is_left_behind() -> None:
+    picky = Picky(1, 2)
+    picky.lock = threading.Lock()  # type: ignore[attr-defined]
+    error = payload.decode_error(failed(picky))
+    assert type(error) is Picky
+    assert error.one == 1
+    assert not hasattr(error, "lock")
+
+
+class Unborn(Exception):
+    """Its arguments cannot be pickled."""
+
+
+def test_an_exception_that_cannot_be_opened_becomes_a_remote_error() -> None:
+    error = payload.decode_error(failed(Unborn(threading.Lock())))
     assert isinstance(error, errors.RemoteError)
-    assert error.etype == "Picky"
-    assert "1 and 2" in str(error)
+    assert error.etype == "Unborn"
     assert "Traceback" in error.remote_traceback
 
 

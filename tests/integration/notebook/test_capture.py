@@ -1,0 +1,122 @@
+"""What travels and what does not, as its user sees it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def test_a_name_that_only_home_knows_is_said_to_be_there(kernel: Any) -> None:
+    kernel.run("secret_sauce = [1, 2]\ndef reads():\n    return eval('secret_' + 'sauce')")
+    ran = kernel.remote("reads()")
+    assert ran.error["ename"] == "NameError"
+    assert (
+        "secret_sauce exists in this notebook (list of 2) and did not travel: `%%remote -i secret_sauce`"
+        in ran.traceback
+    )
+    assert "exists in this notebook" in kernel.remote("secret_sauce", "--no-capture").traceback
+    assert kernel.remote("reads()", "-i secret_sauce").result == "[1, 2]"
+    assert "exists in this notebook" not in kernel.remote("no_such_name_anywhere").traceback
+
+
+def test_an_exception_with_two_arguments_is_caught_by_its_class_with_what_it_holds(kernel: Any) -> None:
+    kernel.run(
+        "class Two(Exception):\n    def __init__(self, a, b):\n        super().__init__(f'{a}-{b}')\n        self.b = b"
+    )
+    kernel.run(
+        "try:\n    get_ipython().run_cell_magic('remote', '', 'raise Two(1, 2)')\n"
+        "except Two as e:\n    caught = str(e), e.b"
+    )
+    assert kernel.value("caught") == "('1-2', 2)"
+
+
+def test_a_memory_mapped_file_travels_with_a_word_about_its_size(kernel: Any) -> None:
+    kernel.run(
+        "import numpy as np\nnp.save('mapped.npy', np.arange(500_000.0))\nmapped = np.load('mapped.npy', mmap_mode='r')"
+    )
+    ran = kernel.remote("float(mapped[-1]), mapped.flags.writeable")
+    assert ran.result == "(499999.0, False)"
+    assert "mapped is mapped from a file (mapped.npy), and travels as a copy of 3.8 MiB" in ran.shown
+
+
+def test_arrays_are_writable_there_if_they_were_here(kernel: Any) -> None:
+    kernel.run("w = np.arange(5000)\nr = w.copy()\nr.flags.writeable = False\nsmall = np.arange(3)")
+    assert kernel.remote("w.flags.writeable, r.flags.writeable, small.flags.writeable").result == "(True, False, True)"
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ("(n for n in range(3))", "is of type generator"),
+        ("{'deep': [threading.Lock()]}", "v['deep'][0] is of type _thread.lock"),
+        ("open('some.txt', 'w')", "pass its path and open it there"),
+        ("sqlite3.connect(':memory:').cursor()", "a connection is bound to this process"),
+        ("subprocess.Popen(['true'])", "is of type subprocess.Popen"),
+        ("queue.Queue()", "pass list(queue.queue)"),
+    ],
+)
+def test_what_cannot_travel_says_which_part_of_which_name_and_what_to_do(kernel: Any, made: str, said: str) -> None:
+    kernel.run(f"import queue, sqlite3, subprocess, threading\nv = {made}")
+    ran = kernel.remote("print(v)")
+    assert ran.error["ename"] == "PayloadError"
+    assert said in ran.traceback
+    assert ran.stream() == ""
+
+
+def test_a_dry_run_is_a_table_of_all_names_and_runs_nothing(kernel: Any) -> None:
+    kernel.run("one = [1] * 100\ntwo = np.ones(1000)\nbad = threading.Lock()\n'<b>' and None")
+    kernel.remote("len(one)")
+    ran = kernel.remote("print(one, two, bad, np, mapped)", "--dry-run")
+    text = ran.shown
+    assert ran.stream() == ""
+    rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    assert "list of 100" in rows["one"]
+    assert "already there" in rows["one"]
+    assert "will travel" in rows["two"]
+    assert "7.9 KiB" in rows["two"]
+    assert "cannot travel" in rows["bad"]
+    assert "_thread.lock" in rows["bad"]
+    assert "the cell would be refused because of bad; nothing was run" in text
+    assert "Python 3" in text
+    assert "it has numpy" in text
+    pages = [c["data"].get("text/html", "") for _, kind, c in ran.outputs if kind == "display_data"]
+    assert "<table>" in pages[0]
+
+
+def test_names_in_a_dry_run_are_text_for_the_browser(kernel: Any) -> None:
+    kernel.run("Evil = type('<img src=x onerror=alert(1)>', (), {})\nevil = Evil()")
+    ran = kernel.remote("evil", "--dry-run")
+    pages = "".join(c["data"].get("text/html", "") for _, kind, c in ran.outputs if kind == "display_data")
+    assert "<img" not in pages
+    assert "&lt;img" in pages
+
+
+def test_a_package_that_is_missing_there_is_named_before_anything_runs(kernel: Any, stack: Path) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="e", dir=stack)) / "site-packages"
+    (folder / "fxi_absent").mkdir(parents=True)
+    (folder / "fxi_absent" / "__init__.py").write_text("class Model:\n    pass\n")
+    kernel.run(f"import sys\nsys.path.append({str(folder)!r})\nimport fxi_absent\nfitted = fxi_absent.Model()")
+    ran = kernel.remote("print('ran')\nfitted")
+    assert ran.error["ename"] == "PayloadError"
+    assert "fitted needs fxi_absent, which is not installed on local (Python 3." in ran.traceback
+    assert "-m pip install fxi_absent`" in ran.traceback
+    assert ran.stream() == ""
+    ran = kernel.remote("print('ran')\nimport fxi_absent.sub")
+    assert "`import fxi_absent` needs fxi_absent" in ran.traceback
+    assert ran.stream() == ""
+    # What may be missing on purpose, or is about to be installed, is nobody's business before it runs.
+    assert (
+        kernel.remote("try:\n    import fxi_absent\nexcept ImportError:\n    print('without')").stream() == "without\n"
+    )
+    assert kernel.remote("print('ran')\n# pip\nimport fxi_absent").stream() == "ran\n"
+    assert "fxi_absent is missing there and needed by fitted" in kernel.remote("fitted", "--dry-run").shown
+
+
+def test_names_that_do_not_exist_are_answered_with_the_nearest(kernel: Any) -> None:
+    kernel.run("training_data = 1")
+    assert "(nearest: training_data)" in kernel.remote("1", "-i traning_data").traceback
+    ran = kernel.remote("1", "-o traning_data")
+    assert "-o traning_data: the cell left no variable of this name (nearest: training_data)" in ran.shown
