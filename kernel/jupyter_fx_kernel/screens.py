@@ -99,6 +99,8 @@ class PinnedShell:
 
     def __init__(self, shell: Any, parent: Any) -> None:
         self._fx_shell, self._fx_parent = shell, parent
+        # The shell's own, for a cell that captures its output puts another in its place for as long as it runs.
+        self._fx_publisher = shell.display_pub
         self.fx_streams = (_Stream(self, "stdout"), _Stream(self, "stderr"))
         self.display_pub = _Publisher(self)
 
@@ -107,7 +109,7 @@ class PinnedShell:
 
     def send(self, kind: str, content: dict[str, Any], topic: str = "") -> None:
         """Send an output message that belongs to the cell."""
-        publisher = self._fx_shell.display_pub
+        publisher = self._fx_publisher
         name = topic.encode() if topic else publisher.topic
         try:
             publisher.session.send(publisher.pub_socket, kind, _clean(content), parent=self._fx_parent, ident=name)
