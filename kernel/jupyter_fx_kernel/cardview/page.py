@@ -149,9 +149,9 @@ def _more(shot: Shot) -> str:
         rows.append(("task", str(shot["task_id"])))
     if not rows:
         return ""
-    head = f'<th scope="row" style="{_CELL};font-weight:normal;{_FAINT}">'
     cells = "".join(
-        f'<tr style="background:none">{head}{_said(name)}</th><td style="{_CELL}">{_said(value)}</td></tr>'
+        f'<dt style="opacity:.7;font-weight:normal">{_said(name)}</dt><dd style="margin:0">{_said(value)}</dd>'
         for name, value in rows
     )
-    return f'<table style="border:0;margin:2px 0 2px 1.4em">{cells}</table>'
+    grid = "display:grid;grid-template-columns:max-content 1fr;gap:0 1.2em;margin:2px 0 2px 1.4em"
+    return f'<dl style="{grid}">{cells}</dl>'
