@@ -47,7 +47,7 @@ def parts(value: Any, limit: int = _WALK_MAX) -> set[int]:
             if isinstance(part, (list, set)):
                 found.add(id(part))
             todo += islice(part, left)
-        elif type(part).__module__.startswith("pandas."):
+        elif type(part).__module__.partition(".")[0] == "pandas":
             # Frames copy on write; what they share inside nobody can change.
             found.add(id(part))
         else:

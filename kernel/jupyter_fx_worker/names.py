@@ -63,7 +63,7 @@ def is_hidden(name: str) -> bool:
 def estimate(value: Any) -> int:
     """Return a cheap lower bound of what pickling `value` would take, in bytes."""
     try:
-        if type(value).__module__.startswith("pandas."):
+        if type(value).__module__.partition(".")[0] == "pandas":
             # Not of others: a lazy frame would compute itself to tell.
             used = value.memory_usage()
             return int(used.sum() if hasattr(used, "sum") else used)

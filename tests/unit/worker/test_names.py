@@ -89,3 +89,10 @@ def test_a_hostile_value_is_described_all_the_same():
     found = run("y = x", {"x": Hostile()})
     assert found.stay["y"]["type"].endswith("Hostile")
     assert len(found.stay["y"]["repr"]) <= 500
+
+
+def test_a_frame_is_as_large_as_its_columns():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": range(100_000), "b": 1.0})
+    assert names.estimate(frame) >= 1_600_000
+    assert names.estimate(frame["a"]) >= 800_000
