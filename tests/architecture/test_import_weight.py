@@ -85,7 +85,7 @@ AS_ON_WINDOWS = f"""
 import importlib, json, os, pkgutil, sys
 
 # What other packages import of these is their affair: they choose by sys.platform, which stays linux here.
-import asyncio, ipykernel.kernelapp, ipywidgets, IPython, jupyter_server.extension.application
+import asyncio, ipykernel.kernelapp, IPython, jupyter_server.extension.application
 import multiprocessing, psutil, subprocess, tornado.ioloop, websockets, zmq
 
 missing = {FORK_ONLY!r}
