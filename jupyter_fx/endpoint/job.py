@@ -47,8 +47,8 @@ class Job:
         self.work = work
         self.key = work.function if work.kind == Kind.CALL else work.function + "+" if work.kind == Kind.MAP else ""
         """What its duration is remembered by."""
-        self.lane = ("" if work.environment == "host" else work.environment, work.cores)
-        """What it waits in line with: tasks of its environment and width."""
+        self.lane = ("" if work.environment == "host" else work.environment, work.cores, work.gpus)
+        """What it waits in line with: tasks of its environment, width and number of GPUs."""
         self.worker: WorkerProc | None = None
         self.handed = 0.0
         self.sample_at = 0.0

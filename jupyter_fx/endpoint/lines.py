@@ -17,7 +17,7 @@ class Lines:
     __slots__ = ("_lines",)
 
     def __init__(self) -> None:
-        self._lines: dict[tuple[str, int], deque[Job]] = {}
+        self._lines: dict[tuple[str, int, int], deque[Job]] = {}
 
     def append(self, job: Job) -> None:
         """It goes to the end of its line."""

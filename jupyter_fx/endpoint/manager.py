@@ -94,6 +94,10 @@ class ManagerSpec(msgspec.Struct, kw_only=True):
     """Bytes that all workers may have together; 0: not known."""
     gpus: list[str] = []
     """Devices of this node, as CUDA_VISIBLE_DEVICES names them."""
+    pin: list[int] = []
+    """Processors that are this manager's alone: each worker is pinned to its share of them. Empty: none is pinned."""
+    pin_cores: bool = False
+    """Whether a node's manager pins workers if the job is bound to as many processors as it has."""
     host: str = ""
     keep_secrets: bool = False
     """Whether workers on nodes get all of the job's environment."""
@@ -116,6 +120,8 @@ class Manager:
         self._ticket = 0
         self._lines = Lines()
         self._session_queues: dict[str, deque[Job]] = {}
+        self._opening: dict[str, OpenWorker] = {}
+        """Sessions that wait for their GPUs."""
         self._functions: dict[str, bytes] = {}
         self._times = Durations()
         self._draining = False
@@ -435,6 +441,8 @@ class Manager:
         self._return(in_hand[took_up:])
         if worker.session:
             self._session_gone(worker, status, rss)
+        for message in list(self._opening.values()):
+            self._begin(message)
         self.schedule()
 
     def _crashed(
@@ -544,7 +552,22 @@ class Manager:
                 self.pool.warm.mix.arrived(environment, self.loop.time())
             if self.spec.sessions_hold_slots:
                 self.pool.slots -= message.cores
-            self.pool.open_session(message.session_id, environment, message.cwd, message.cores)
+            self._begin(message)
+
+    def _begin(self, message: OpenWorker) -> None:
+        """Start a session's worker, or have it wait for its GPUs: their last user is being ended."""
+        begun = self.pool.open_session(
+            message.session_id,
+            self.pool.warm.name(message.environment),
+            message.cwd,
+            message.cores,
+            gpus=message.gpus,
+            memory=message.memory,
+        )
+        if begun:
+            self._opening.pop(message.session_id, None)
+        else:
+            self._opening[message.session_id] = message
 
     def _close_session(self, message: CloseWorker) -> None:
         queue = self._session_queues.get(message.session_id)
@@ -554,6 +577,11 @@ class Manager:
         for job in list(queue):
             self._finish(job, Ended(job.work.task_id, "cancelled", error=ErrorInfo("UsageError", message.reason)))
         queue.clear()
+        if (waits := self._opening.pop(message.session_id, None)) is not None:
+            del self._session_queues[message.session_id]
+            self.pool.slots += waits.cores if self.spec.sessions_hold_slots else 0
+            self.send(SessionGone(message.session_id, message.reason, lost=False))
+            return
         self.pool.close_session(message.session_id, message.reason, kill=message.kill)
 
     def _session_gone(self, worker: WorkerProc, status: int | None, rss: int) -> None:

@@ -188,6 +188,8 @@ def _on_node(spec: ManagerSpec, scratch: str) -> ManagerSpec:
     cores = cores_of(env)
     spec.slots = spec.slots or cores
     spec.worker_cores = max(1, cores // spec.slots)
+    bound = sorted(os.sched_getaffinity(0))
+    spec.pin = bound if spec.pin_cores and len(bound) == cores else []
     spec.memory = memory_of(env)
     spec.gpus = gpus_of(env, spec.gpus)
     spec.env = {**(env if spec.keep_secrets else scrubbed(env)), **spec.env}

@@ -40,7 +40,7 @@ def refusal(resources: Resources, most: NodeSize) -> str:
     """Why no node can ever run it, with the largest that can be had; empty when one can."""
     cores = most.slots * most.worker_cores
     if resources.gpus and most.gpus >= 0 and resources.gpus > most.gpus:
-        has = f"{most.gpus} on a node at most" if most.gpus else "no GPUs"
+        has = f"{most.gpus} GPUs on a node at most" if most.gpus else "no GPUs"
         return f"this endpoint has {has}, {resources.gpus} were asked for"
     if cores and resources.cores > cores:
         return f"this endpoint has {cores} cores on a node at most, {resources.cores} were asked for"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from jupyter_fx.endpoint import reap
 from jupyter_fx.endpoint.containers import Container
+from jupyter_fx.endpoint.share import Share
 from jupyter_fx.endpoint.warm import Warm
 from jupyter_fx.endpoint.worker_proc import WorkerOwner, WorkerProc
 from jupyter_fx.protocol.lifecycle import WorkerState
@@ -65,8 +66,9 @@ class Pool:
         self._pids = reap.PidFile(self._folder / "pids")
         self.warm = Warm(spec, self, self._pids, loop)
         self._workers: dict[str, WorkerProc] = {}
-        self._idle: dict[tuple[str, int], list[WorkerProc]] = {}
+        self._idle: dict[tuple[str, int, int], list[WorkerProc]] = {}
         self._used = 0
+        self._share = Share(spec.gpus, spec.pin)
         self._counter = 0
         self._failures = 0
         self._stillborn = 0
@@ -163,10 +165,14 @@ class Pool:
 
     # Workers begin.
 
-    def _spawn(self, environment: str, width: int, session: str = "", cwd: str = "") -> WorkerProc:
+    def _spawn(
+        self, environment: str, width: int, session: str = "", cwd: str = "", *, gpus: int = 0, memory: int = 0
+    ) -> WorkerProc:
         self._counter += 1
         container = self.warm.want(environment)
-        worker = WorkerProc(f"w{self._counter}", width, session, self._owner, self._loop, container)
+        worker = WorkerProc(
+            f"w{self._counter}", width, session, self._owner, self._loop, container, self._share.take_gpus(gpus), memory
+        )
         container.workers += 1
         self._workers[worker.name] = worker
         if session:
@@ -174,7 +180,7 @@ class Pool:
         told = {
             "worker": worker.name,
             "cores": width * self._spec.worker_cores,
-            "gpus": "",
+            "gpus": ",".join(worker.devices),
             "cwd": cwd,
             "env": {},
             "session": session or None,
@@ -208,6 +214,13 @@ class Pool:
             worker.become(WorkerState.IDLE)
             if not worker.session:
                 self._idle.setdefault(worker.lane, []).append(worker)
+            else:
+                self._pin(worker)
+
+    def _pin(self, worker: WorkerProc) -> None:
+        """To cores of its own, where the node's are ours: a task's while it runs, a session's while it lives."""
+        if self._spec.pin and not worker.cores:
+            worker.cores = self._share.take_cores(worker.width * self._spec.worker_cores, worker.pid)
 
     # Who is free.
 
@@ -216,9 +229,9 @@ class Pool:
         """Whether it may be given something now."""
         return worker.state is WorkerState.IDLE and not worker.gone
 
-    def pick(self, lane: tuple[str, int], refill_below: int, waiting: int) -> WorkerProc | None:
-        """A worker for a task of `lane` (environment, width in slots), one of `waiting` such: an idle one, else (short
-        tasks) the busy one that runs out first.
+    def pick(self, lane: tuple[str, int, int], refill_below: int, waiting: int) -> WorkerProc | None:
+        """A worker for a task of `lane` (environment, width in slots, GPUs), one of `waiting` such: an idle one, else
+        (short tasks) the busy one that runs out first.
         """
         width = lane[1]
         if self._used + width <= self.slots:
@@ -243,11 +256,11 @@ class Pool:
         container = self.warm.get(environment)
         return container is not None and container.up
 
-    def _grow(self, lane: tuple[str, int], waiting: int) -> None:
+    def _grow(self, lane: tuple[str, int, int], waiting: int) -> None:
         """Fork a worker if too few of this lane are on their way and there is room; idle ones of another lane make
         it.
         """
-        environment, width = lane
+        environment, width, gpus = lane
         if self._loop.time() < self._patient_until or not (environment or self.ready or self.warm.get("")):
             return
         pool = [worker for worker in self._workers.values() if not worker.session]
@@ -262,8 +275,19 @@ class Pool:
                 self._dismiss(other)
         # A worker that waits for its container is no process yet, and must not keep others from their slots.
         there = sum(1 for worker in pool if worker.pid or worker.lane == lane)
-        if there < most + 2:
-            self._spawn(environment, width)
+        if there < most + 2 and self._have_gpus(gpus):
+            self._spawn(environment, width, gpus=gpus)
+
+    def _have_gpus(self, count: int) -> bool:
+        """Whether so many devices are free; if not, idle workers that have some are asked to leave."""
+        if self._share.gpus >= count:
+            return True
+        missing = count - self._share.gpus
+        for worker in [w for w in self._workers.values() if w.devices and not w.session and self.is_free(w)]:
+            if missing > 0:
+                missing -= len(worker.devices)
+                self._dismiss(worker)
+        return False
 
     def busy(self, worker: WorkerProc) -> None:
         """Work is reserved for it."""
@@ -273,6 +297,7 @@ class Pool:
                 self._idle[worker.lane].remove(worker)
                 self._used += worker.width
                 worker.container.took()
+                self._pin(worker)
 
     def idle(self, worker: WorkerProc) -> None:
         """It has nothing more."""
@@ -283,6 +308,7 @@ class Pool:
                 self._idle.setdefault(worker.lane, []).append(worker)
                 self._used -= worker.width
                 worker.container.gave()
+                self._share.give_cores(worker.cores)
                 if worker.container.single:
                     self._dismiss(worker)
 
@@ -318,6 +344,8 @@ class Pool:
             reap.kill_session(worker.pid)
             self._pids.remove(worker.pid)
         del self._workers[worker.name]
+        self._share.give_cores(worker.cores)
+        self._share.give_gpus(worker.devices)
         container.workers -= 1
         self._owner.worker_gone(worker, status, rss, cpu)
         worker.close()
@@ -327,8 +355,7 @@ class Pool:
 
     def _refill(self, worker: WorkerProc) -> None:
         """One that crashed is replaced, so that the next task need not wait for a fork."""
-        environment, _ = worker.lane
-        if environment or not self._spec.keep_warm or not self.ready or self._closed:
+        if worker.container.environment or worker.devices or not self._spec.keep_warm or not self.ready or self._closed:
             return
         if worker.state is WorkerState.CRASHED and not self._stillborn:
             pool = sum(1 for w in self._workers.values() if not w.session)
@@ -348,11 +375,19 @@ class Pool:
 
     # Sessions.
 
-    def open_session(self, session: str, environment: str, cwd: str, width: int) -> None:
-        """Start a worker for a session. `cwd`: where it starts if that is a directory; else in one of its own."""
+    def open_session(
+        self, session: str, environment: str, cwd: str, width: int, *, gpus: int = 0, memory: int = 0
+    ) -> bool:
+        """Start a worker for a session; False when its GPUs are not free yet: try again when a worker has gone.
+
+        `cwd`: where it starts if that is a directory; else in one of its own.
+        """
+        if not self._have_gpus(gpus):
+            return False
         if environment or (cwd and not Path(cwd).is_dir()):
             cwd = ""
-        self.sessions[session] = self._spawn(environment, width, session, cwd)
+        self.sessions[session] = self._spawn(environment, width, session, cwd, gpus=gpus, memory=memory)
+        return True
 
     def session_info(self, worker: WorkerProc) -> dict[str, Any]:
         """What its user may want to know."""

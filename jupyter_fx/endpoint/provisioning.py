@@ -72,5 +72,7 @@ def on_nodes(spec: ManagerSpec, settings: Endpoint, blocks: Blocks) -> ManagerSp
         sessions_hold_slots=True,
         scratch=blocks.scratch,
         gpus=list(blocks.gpu_devices),
+        # Blocks on one machine would all pin to the same processors.
+        pin_cores=blocks.pin_cores and blocks.provider != "local",
         keep_secrets=settings.keep_secrets,
     )

@@ -92,6 +92,10 @@ class Blocks(Configurable):
     gpu_devices = List(
         Unicode(), help="Names of a node's GPUs. Empty: as the job's environment or the driver says."
     ).tag(config=True)
+    pin_cores = Bool(
+        True,
+        help="Whether each worker is bound to cores of its own, where the job is bound to as many as it asked for.",
+    ).tag(config=True)
     exclusive = Bool(False, help="Whether nodes are not shared with other jobs. Whole nodes are billed then.").tag(
         config=True
     )

@@ -8,6 +8,7 @@ counted.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Watch"]
 
 TICK: Final = 0.25
+OOM: Final = "out of memory"
+SPARE: Final = 0.95
+"""The part of a node's memory that all workers may have together."""
 SAMPLE: Final = 1.0
 _JUMP: Final = 64
 _LOADAVG: Final = Path("/proc/loadavg")
@@ -62,11 +66,13 @@ class Watch:
         if total - self._base > _JUMP:
             self._count(workers)
             self._base = max(self._base, total - _JUMP)
+        self._limit(workers)
         now = time.monotonic()
         if now - self._sampled >= SAMPLE:
             self._sampled = now
             for worker in workers:
                 self._sample(worker, now)
+            self._spare_the_node(workers)
 
     def _count(self, workers: list[WorkerProc]) -> None:
         most = self._manager.spec.max_processes
@@ -78,6 +84,36 @@ class Watch:
                 why = f"it had started {count} processes, {cure}"
                 self._manager.kill_because(job, why)
 
+    def _limit(self, workers: list[WorkerProc]) -> None:
+        """Whoever asked for so much memory gets no more."""
+        for worker in workers:
+            job = worker.current
+            most = worker.memory or (job.work.memory if job is not None else 0)
+            if not most or job is None:
+                continue
+            used = measure(worker.pid).get("rss", 0)
+            if used > most:
+                self._manager.kill_because(
+                    job, f"{OOM}: it used {_gib(used)}, and {_gib(most)} were asked for (memory=)"
+                )
+
+    def _spare_the_node(self, workers: list[WorkerProc]) -> None:
+        """Before a scheduler ends the whole job for the memory of one task, that task is ended."""
+        whole = self._manager.spec.memory
+        if not whole:
+            return
+        total = sum(measure(worker.pid).get("rss", 0) for worker in self._manager.pool.workers() if worker.pid)
+        if total < SPARE * whole:
+            return
+        # What workers share since they were forked is counted for each of them so far.
+        used = {worker.pid: proportional(worker.pid) for worker in self._manager.pool.workers() if worker.pid}
+        if sum(used.values()) < SPARE * whole:
+            return
+        largest = max(workers, key=lambda worker: used.get(worker.pid, 0))
+        if (job := largest.current) is not None:
+            all_of_it = f"all workers of this node used {_gib(sum(used.values()))} of its {_gib(whole)}"
+            self._manager.kill_because(job, f"{OOM}: {all_of_it}, and it most of that ({_gib(used[largest.pid])})")
+
     def _sample(self, worker: WorkerProc, now: float) -> None:
         job = worker.current
         if job is None or now - job.handed < SAMPLE or now < job.sample_at:
@@ -87,6 +123,21 @@ class Watch:
         usage = measure(worker.pid)
         if usage:
             self._manager.stories.usage(job, usage)
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def proportional(pid: int) -> int:
+    """Bytes of a process and its children, of shared pages their part."""
+    total = 0
+    for one in [pid, *reap.descendants(pid)]:
+        with contextlib.suppress(OSError, ValueError):
+            for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) << 10
+    return total
 
 
 def _processes() -> int:

@@ -80,12 +80,20 @@ class WorkerProc:
         owner: WorkerOwner,
         loop: asyncio.AbstractEventLoop,
         container: Container,
+        devices: list[str] | None = None,
+        memory: int = 0,
     ) -> None:
         self.name = name
         self.width = width
         self.container = container
-        self.lane = (container.environment, width)
-        """What it can be given: tasks of one environment and width."""
+        self.devices = devices or []
+        """GPUs that are its alone for as long as it lives."""
+        self.cores: list[int] = []
+        """Processors that it is pinned to now."""
+        self.memory = memory
+        """Bytes that it may have, whatever it runs; 0: its tasks say it."""
+        self.lane = (container.environment, width, len(self.devices))
+        """What it can be given: tasks of one environment, width and number of GPUs."""
         self.session = session
         self.pid = 0
         self.info: dict[str, Any] = {}

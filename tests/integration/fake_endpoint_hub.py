@@ -205,15 +205,15 @@ class Hub:
     def text(self, task_id: str, kind: int = EventKind.STDOUT) -> bytes:
         return b"".join(one.data for one in self.outputs if one.task_id == task_id and one.kind == kind)
 
-    def ask_session(self, cwd: str = "", environment: str = "") -> str:
-        needs = Resources(environment=environment)
+    def ask_session(self, cwd: str = "", environment: str = "", **resources: Any) -> str:
+        needs = Resources(environment=environment, **resources)
         spec = SessionSpec(new_id(), "local", "kernel", "epoch", cwd=cwd, resources=needs)
         self.send(SessionLease(spec, OWNER))
         self.send(Demand([DemandItem("s:" + spec.session_id, 1, needs, spec, OWNER)]))
         return spec.session_id
 
-    async def session(self, cwd: str = "", environment: str = "") -> str:
-        session = self.ask_session(cwd, environment)
+    async def session(self, cwd: str = "", environment: str = "", **resources: Any) -> str:
+        session = self.ask_session(cwd, environment, **resources)
         await self.wait(
             lambda: any(isinstance(s, SessionEvent) and s.state == 3 and s.session_id == session for s in self.sessions)
         )

@@ -410,6 +410,63 @@ async def a_block_of_two_nodes_brings_two_managers() -> None:
         await agent.nothing_left()
 
 
+def has(mib: int, seconds: float = 0.3) -> dict[str, Any]:
+    """What a task sees of its node, after it has used so much memory."""
+    held = bytearray(mib << 20)
+    for at in range(0, len(held), 4096):
+        held[at] = 1
+    time.sleep(seconds)
+    return {
+        "node": os.environ["SLURMD_NODENAME"],
+        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "cores": sorted(os.sched_getaffinity(0)),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+    }
+
+
+@story
+async def tasks_get_the_gpus_cores_and_memory_that_they_ask_for() -> None:
+    cores = len(os.sched_getaffinity(0))
+    extra = (
+        f"c.Blocks.cores_per_node = {cores}\nc.Blocks.memory_per_node = 3\nc.Blocks.max_blocks = 1\n"
+        'c.Blocks.gpu_devices = ["0", "1"]\n'
+    )
+    async with endpoint(extra) as (hub, agent):
+        await agent.wants(1)
+        await agent.blocks(1)
+        function = hub.function(has)
+        plain = unpack((await hub.result(hub.lease(hub.task(function, args(1)))[0])).payload)
+        assert plain["gpus"] == ""
+        assert len(plain["cores"]) == cores // 2, plain
+        one_gpu = {"resources": Resources(gpus=1)}
+        ids = hub.lease(*[hub.task(function, args(1), **one_gpu) for _ in range(4)])
+        seen = [unpack((await hub.result(one)).payload)["gpus"] for one in ids]
+        assert sorted(seen) == ["0", "0", "1", "1"], seen
+        both = await hub.result(hub.lease(hub.task(function, args(1), resources=Resources(gpus=2)))[0])
+        assert unpack(both.payload)["gpus"] in {"0,1", "1,0"}
+        # One device is the session's now, for as long as that lives.
+        session = await hub.session(gpus=1)
+        cell = hub.cell(session, "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])")
+        assert (await hub.result(cell)).state == TaskState.SUCCEEDED
+        held = hub.text(cell).decode().strip()
+        ids = hub.lease(*[hub.task(function, args(1), **one_gpu) for _ in range(2)])
+        assert {unpack((await hub.result(one)).payload)["gpus"] for one in ids} == {"0", "1"} - {held}
+        refused = hub.lease(hub.task(function, args(1), resources=Resources(gpus=3)))[0]
+        nack = await hub.wait(lambda: [n for n in hub.nacks if n.tasks[0][0] == refused])
+        assert nack[0].final
+        print(nack[0].error.message)
+        greedy = await hub.result(
+            hub.lease(hub.task(function, args(300, 5.0), resources=Resources(memory=200 << 20)))[0]
+        )
+        assert greedy.error is not None
+        print(greedy.error.message)
+        assert greedy.error.etype == "WorkerLost"
+        assert "out of memory" in greedy.error.message
+        assert "200 MiB were asked for" in greedy.error.message
+        await agent.stop_for_good()
+        await agent.nothing_left()
+
+
 def notebook_kernel(folder: Path) -> Any:
     """A real kernel with the extension, as in the notebooks' own tests."""
     import importlib.util

@@ -22,6 +22,7 @@ STORIES = [
     "a_job_that_is_refused_is_tried_again_later_and_says_why",
     "why_a_block_waits_is_said",
     "a_block_of_two_nodes_brings_two_managers",
+    "tasks_get_the_gpus_cores_and_memory_that_they_ask_for",
     "remote_cells_of_a_notebook_run_in_a_batch_job",
 ]
 

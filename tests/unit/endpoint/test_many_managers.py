@@ -225,7 +225,7 @@ def test_gpus_memory_and_whole_nodes_are_counted() -> None:
 def test_what_no_node_can_hold_is_refused_with_the_largest_that_can_be_had() -> None:
     one = Many(NodeSize(4, 2, 8 << 30, 2))
     for resources, said in (
-        ({"gpus": 3}, "this endpoint has 2 on a node at most, 3 were asked for"),
+        ({"gpus": 3}, "this endpoint has 2 GPUs on a node at most, 3 were asked for"),
         ({"cores": 9}, "this endpoint has 8 cores on a node at most, 9 were asked for"),
         ({"memory": 9 << 30}, "this endpoint has 8.0 GiB of memory on a node at most, 9.0 GiB were asked for"),
     ):
