@@ -13,7 +13,7 @@ from concurrent.futures import BrokenExecutor
 from typing import Any
 
 from jupyter_fx import payload
-from jupyter_fx.client import exits
+from jupyter_fx.client import exits, interrupts
 from jupyter_fx.client.default import default_client
 from jupyter_fx.client.futures import TaskFuture
 from jupyter_fx.client.hub import HubClient, task_options
@@ -123,6 +123,18 @@ class Executor(concurrent.futures.Executor):
             if pending:
                 self._client.flush()
             concurrent.futures.wait(pending)
+
+    def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: object) -> bool | None:
+        """As every Executor's; after an interrupt what runs there is stopped, too, and nobody waits for it."""
+        if exc_type is None or not issubclass(exc_type, KeyboardInterrupt):
+            self.shutdown(wait=True)
+            return None
+        self.shutdown(wait=False)
+        if interrupts.passes_on("cancel"):
+            for future in list(self._pending):
+                if not future.cancel():
+                    future.cancel_running(reason="interrupted by its caller")
+        return None
 
     # --- inside ---
 

@@ -7,6 +7,7 @@ import queue
 import sys
 from typing import Any
 
+from jupyter_fx.client import interrupts
 from jupyter_fx.client.futures import TaskFuture
 from jupyter_fx.client.listeners import Listener
 from jupyter_fx.errors import FxError
@@ -38,12 +39,13 @@ class Screen:
             else:
                 self._dropped += 1
 
-    def follow(self, future: TaskFuture) -> Any:
+    def follow(self, future: TaskFuture, on_interrupt: str = "cancel") -> Any:
         """Print until the task is done; its value. An interrupt (Ctrl-C) is passed on to the task and raised here."""
         try:
             self._until_done(future)
         except KeyboardInterrupt:
-            future.cancel_running(reason="interrupted by its caller")
+            if interrupts.passes_on(on_interrupt):
+                future.cancel_running(reason="interrupted by its caller")
             raise
         return future.result()
 

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jupyter_fx import payload
-from jupyter_fx.client import watchers
+from jupyter_fx.client import interrupts, watchers
 from jupyter_fx.client.futures import TaskFuture
 from jupyter_fx.client.tally import Tally
 from jupyter_fx.client.watchers import Counts, Failure
@@ -84,7 +84,8 @@ class MapResult:
 
     Iterating raises the error of the first item that failed, with a note that names the others; `results(errors=True)`
     yields exceptions in their places instead; `errors` is {index: exception} of what is here. Items are read as they
-    are needed. Iterating again gives the results again.
+    are needed. Iterating again gives the results again. Who is interrupted while waiting for them cancels what has not
+    finished, unless `on_interrupt` is `leave`.
     """
 
     def __init__(
@@ -98,11 +99,13 @@ class MapResult:
         chunksize: int | None = None,
         ordered: bool = True,
         card: bool = True,
+        on_interrupt: str = "cancel",
     ) -> None:
         if chunksize is not None and not 1 <= chunksize <= MAP_ITEMS_MAX:
             raise UsageError(f"chunksize is {chunksize}: use 1 to {MAP_ITEMS_MAX}, or leave it out")
         self._client, self._function, self._endpoint = client, function, endpoint
         self._options = _grouped(options)
+        self._on_interrupt = interrupts.check(on_interrupt)
         self._star = len(iterables) > 1
         self._total = _length(iterables)
         self._source: Iterator[Any] = zip(*iterables, strict=False) if self._star else iter(iterables[0])
@@ -274,6 +277,10 @@ class MapResult:
                     future = line[at]
                 yield self._open(future)
                 at += 1
+        except KeyboardInterrupt:
+            if interrupts.passes_on(self._on_interrupt):
+                self.cancel()
+            raise
         finally:
             self._show()
         if self._broken is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from jupyter_fx import payload
-from jupyter_fx.client import live
+from jupyter_fx.client import interrupts, live
 from jupyter_fx.client.default import default_client
 from jupyter_fx.client.futures import TaskFuture
 from jupyter_fx.client.hub import HubClient, task_options
@@ -18,6 +18,7 @@ from jupyter_fx.protocol.messages import Resources, TaskOptions, Watch
 __all__ = ["MapResult", "RemoteFunction", "remote"]
 
 _OPTIONS = ("endpoint", "name", "retries", "timeout", "expires", "cores", "memory", "gpus", "environment", "client")
+_LOCAL = ("on_interrupt",)
 
 
 class RemoteFunction:
@@ -34,6 +35,9 @@ class RemoteFunction:
         self.endpoint = endpoint
         self.options = options
         self._given = client
+        self._said: dict[str, Any] = {}
+        """The options as they were given."""
+        self._on_interrupt = "cancel"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call it here, as ever."""
@@ -53,7 +57,7 @@ class RemoteFunction:
             watch=Watch.ALL,
             on_event=screen.take,
         )
-        return screen.follow(future)
+        return screen.follow(future, self._on_interrupt)
 
     def submit(self, *args: Any, **kwargs: Any) -> TaskFuture:
         """Call it there; a TaskFuture at once."""
@@ -79,11 +83,12 @@ class RemoteFunction:
             chunksize=chunksize,
             ordered=ordered,
             card=card,
+            on_interrupt=self._on_interrupt,
         )
 
     def using(self, **changes: Any) -> RemoteFunction:
         """The same function with other options: `f.using(endpoint="polaris", timeout=60).submit(3)`."""
-        return remote(self.function, **{"endpoint": self.endpoint, "client": self._given, **changes})  # type: ignore[no-any-return]
+        return remote(self.function, **{**self._said, **changes})  # type: ignore[no-any-return]
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
@@ -119,17 +124,19 @@ def remote(function: Callable[..., Any] | None = None, /, **options: Any) -> Any
     """Make a function callable at an endpoint: `@fx.remote`, or `@fx.remote(endpoint="polaris", timeout=60)`.
 
     Options: `endpoint`; `name` (shown in lists); `retries` (it may then start more than once); `timeout` (seconds of
-    running) and `expires` (seconds of waiting); `cores`, `memory` (bytes), `gpus`, `environment`; `client`. UsageError
-    for others.
+    running) and `expires` (seconds of waiting); `cores`, `memory` (bytes), `gpus`, `environment`; `client`;
+    `on_interrupt`: `cancel` (who is interrupted while waiting stops the work there too) or `leave`. UsageError for
+    others.
     """
     import difflib
 
+    known = (*_OPTIONS, *_LOCAL)
     for key in options:
-        if key not in _OPTIONS:
-            near = difflib.get_close_matches(key, _OPTIONS, 1)
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
             raise UsageError(
                 f"@fx.remote has no option {key!r}"
-                + (f": did you mean {near[0]!r}?" if near else f"; it has {', '.join(_OPTIONS)}")
+                + (f": did you mean {near[0]!r}?" if near else f"; it has {', '.join(known)}")
             )
     if function is None:
         return functools.partial(remote, **options)
@@ -138,4 +145,7 @@ def remote(function: Callable[..., Any] | None = None, /, **options: Any) -> Any
         resources=Resources(**needs) if needs else None,
         **{key: options[key] for key in ("name", "retries", "timeout", "expires") if key in options},
     )
-    return RemoteFunction(function, options.get("endpoint") or "", chosen, options.get("client"))
+    made = RemoteFunction(function, options.get("endpoint") or "", chosen, options.get("client"))
+    made._said = options  # noqa: SLF001
+    made._on_interrupt = interrupts.check(options.get("on_interrupt") or "cancel")  # noqa: SLF001
+    return made

@@ -15,9 +15,10 @@ def load_ipython_extension(ipython: Any) -> None:
     import atexit
 
     from jupyter_fx.client import default_client
-    from jupyter_fx_kernel import mapcard, tracebacks
+    from jupyter_fx_kernel import leaving, mapcard, tracebacks
     from jupyter_fx_kernel.magics import FxMagics
 
+    leaving.watch(getattr(ipython, "kernel", None))
     magics = FxMagics(ipython, default_client)
     ipython.register_magics(magics)
     ipython.events.register("pre_run_cell", magics.before_cell)

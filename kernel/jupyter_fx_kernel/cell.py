@@ -7,7 +7,7 @@ import concurrent.futures
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -18,7 +18,7 @@ from jupyter_fx.ids import new_id, short_id
 from jupyter_fx.payload.cells import CellHome, Pickled, bind, decode_cell, encode_cell, pickled
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.limits import HOME_LIMIT
-from jupyter_fx.protocol.messages import Outcome, TaskOptions
+from jupyter_fx.protocol.messages import CancelMode, Outcome, TaskOptions
 from jupyter_fx_kernel import failures, tracebacks
 from jupyter_fx_kernel.capture import Capture, Ledger, capture, digest_of, nearest_names
 from jupyter_fx_kernel.card import Card
@@ -189,14 +189,15 @@ class RemoteCell:
     def run(self) -> Any:
         """Run it and wait; returns the value of its last expression. Raises what it raised."""
         future, follower = self.submit()
-        if not follower.follow(future.interrupt):
+        follower.last_resort = self._last_resort()
+        if not follower.follow(self._stopper(future)):
             from jupyter_fx_kernel.background import BackgroundCell
 
             BackgroundCell(self, (future, follower))
             short = short_id(future.task_id)
             said = (
-                f"KeyboardInterrupt: you have your prompt back, and the remote cell goes on with its output here; "
-                f"`%fx attach {short}` shows it again, `%fx cancel {short}` interrupts it, " + self._last_resort()
+                "KeyboardInterrupt: you have your prompt back, and the remote cell goes on with its output here; "
+                f"`%fx attach {short}` shows it again, `%fx cancel {short}` interrupts it; {self._last_resort()}"
             )
             raise tracebacks.show_as(KeyboardInterrupt(), [said])
         return self.conclude(future, follower)
@@ -204,8 +205,15 @@ class RemoteCell:
     def _last_resort(self) -> str:
         """What ends code that takes no notice of interrupts, and what that costs."""
         if self._session is None:
-            return "which in a stateless cell climbs to SIGKILL"
-        return close_line(self._session)
+            return "what takes no notice of it gets SIGTERM after 5 s and SIGKILL after 10 s"
+        return f"then {close_line(self._session)}"
+
+    def _stopper(self, future: Any) -> Callable[[], None]:
+        """What an interrupt does: a session's cell gets SIGINT and keeps its session, pool work is stopped for good."""
+        if self._session is not None:
+            stop: Callable[[], None] = future.interrupt
+            return stop
+        return lambda: future.cancel_running(CancelMode.CANCEL, "interrupted")
 
     def conclude(self, future: Any, follower: Follower, *, background: bool = False) -> Any:
         """Bring home what it assigned; return its value or raise its error."""

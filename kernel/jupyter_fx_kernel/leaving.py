@@ -10,6 +10,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from jupyter_fx.client import interrupts
+
 __all__ = ["ends_now", "watch"]
 
 _WAIT = 0.15
@@ -28,8 +30,9 @@ def watch(kernel: Any) -> None:
         _ending.set()
         return ask(restart)
 
-    do_shutdown._fx_watched = True  # type: ignore[attr-defined]
+    do_shutdown._fx_watched = True  # type: ignore[attr-defined]  # noqa: SLF001 - a mark of ours
     kernel.do_shutdown = do_shutdown
+    interrupts.ends_now = lambda: ends_now(kernel)
 
 
 def ends_now(kernel: Any) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 from jupyter_fx.errors import FxError
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import Event, EventKind, Outcome
+from jupyter_fx_kernel import leaving
 from jupyter_fx_kernel.card import QUIET_FOR, Card, duration
 from jupyter_fx_kernel.outputs import Outputs
 from jupyter_fx_kernel.showing import CardView
@@ -52,6 +53,9 @@ class Follower:
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._began = time.monotonic() - max(0.0, time.time() - card.submitted)
         self.card = card
+        self._kernel = getattr(shell, "kernel", None)
+        self.last_resort = ""
+        """What ends code that takes no notice of interrupts, and what that costs."""
         self.outputs = Outputs(shell)
         self.view = CardView(card, shell.display_pub.publish, rich=rich, outputs=self.outputs, mark=mark)
         self.outputs.before = self.view.clear
@@ -93,7 +97,7 @@ class Follower:
             if word is _DONE:
                 return True
             if word is _INTERRUPT:
-                if interrupt is None:
+                if interrupt is None or leaving.ends_now(self._kernel):
                     return False
                 self.interrupts += 1
                 self.card.interrupts = self.interrupts
@@ -184,7 +188,8 @@ class Follower:
         if self.interrupts < _GIVE_UP_AFTER:
             print(
                 "The remote cell was interrupted again. Code that does not look at signals (a long library call) stops "
-                "when it returns. Interrupt once more to have your prompt back and leave it running.",
+                "when it returns. Interrupt once more to have your prompt back and leave it running"
+                + (f"; {self.last_resort}." if self.last_resort else "."),
                 file=sys.stderr,
             )
             return True
