@@ -1,4 +1,4 @@
-# `make help` lists what there is to do. Needs python3 (>= 3.11), git and make; node only once there is a labextension.
+# `make help` lists what there is to do. Needs python3 (>= 3.11), git and make; node for the labextension.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -10,6 +10,9 @@ BIN := $(VENV)/bin
 READY := .make/venv
 BENCH_VENV := .venv-bench
 BENCH_READY := .make/venv-bench
+LAB_READY := .make/labextension
+LAB_SOURCES := $(shell find labextension/src labextension/style labextension/schema -type f 2>/dev/null) \
+    $(addprefix labextension/,package.json yarn.lock tsconfig.json .yarnrc.yml) kernel/jupyter_fx_kernel/card.schema.json
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 BENCH ?= run
@@ -31,14 +34,17 @@ $(BENCH_READY): pyproject.toml bench/constraints.txt tools/make-venv
 	@PYTHON="$(PYTHON)" tools/make-venv $(BENCH_VENV) bench/constraints.txt -e . --group bench
 	@mkdir -p .make && touch $@
 
+$(LAB_READY): $(LAB_SOURCES) tools/build-labextension | $(READY)
+	@mkdir -p .make && tools/build-labextension && touch $@
+
 demo: $(READY) ## run notebooks/quickstart.ipynb, remote cells and all; say what ran where and how long it took
 	@$(BIN)/python -m jupyter_fx.cli.app demo
 
-test: $(READY) ## every test this machine can run (PYTEST_ARGS="-k name" narrows it)
+test: $(READY) $(LAB_READY) ## every test this machine can run (PYTEST_ARGS="-k name" narrows it)
 	@tests/testbed/system-packages
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: $(READY) ## format, lint, types, layers; the labextension's own checks when there is one
+check: $(READY) $(LAB_READY) ## format, lint, types, layers; the labextension's own
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy $(TYPED)
@@ -49,7 +55,7 @@ format: $(READY) ## let ruff format and fix what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lab: $(READY) ## open notebooks/ in JupyterLab
+lab: $(READY) $(LAB_READY) ## open notebooks/ in JupyterLab, with the labextension as it is now
 	@# Jupyter starts as root only when told so: in a container there may be nobody else.
 	$(BIN)/jupyter lab --notebook-dir notebooks $$([ "$$(id -u)" = 0 ] && echo --allow-root || true) $(LAB_ARGS)
 
@@ -64,5 +70,5 @@ pins: $(READY) ## write constraints.txt anew from what .venv holds
 	$(BIN)/python tools/pin.py $(VENV) constraints.txt
 
 clean: ## remove everything that make and the tests made
-	rm -rf $(VENV) $(BENCH_VENV) .make build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/artefacts bench/results
+	rm -rf $(VENV) $(BENCH_VENV) .make build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/artefacts bench/results labextension/lib labextension/node_modules labextension/.yarn labextension/tsconfig.tsbuildinfo jupyter_fx/labextension
 	find . -name __pycache__ -type d -prune -not -path './node_modules/*' -exec rm -rf {} +

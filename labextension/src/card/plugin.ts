@@ -1,0 +1,42 @@
+/** Draws `application/vnd.jupyter-fx.task+json` wherever JupyterLab shows outputs. */
+
+import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { INotebookTracker } from '@jupyterlab/notebook';
+import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
+import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+
+import { Tasks } from '../tasks';
+import { IFxLive, IFxRequests } from '../tokens';
+import { MIME } from './read';
+import { CardRenderer } from './renderer';
+import { whereIn } from './where';
+
+/** Before the widget view (0), after nothing: lower ranks are preferred. */
+const RANK = -20;
+
+export const cards: JupyterFrontEndPlugin<void> = {
+  id: 'jupyter-fx:cards',
+  description: 'Draws the cards of remote tasks.',
+  autoStart: true,
+  requires: [IRenderMimeRegistry, IFxLive, IFxRequests],
+  optional: [INotebookTracker, ITranslator],
+  activate: (
+    _app: JupyterFrontEnd,
+    registry: IRenderMimeRegistry,
+    live: IFxLive,
+    requests: IFxRequests,
+    tracker: INotebookTracker | null,
+    translator: ITranslator | null
+  ) => {
+    const services = {
+      tasks: new Tasks(live),
+      requests,
+      where: whereIn(tracker),
+      trans: (translator ?? nullTranslator).load('jupyter_fx')
+    };
+    registry.addFactory(
+      { safe: true, mimeTypes: [MIME], createRenderer: () => new CardRenderer(services) },
+      RANK
+    );
+  }
+};

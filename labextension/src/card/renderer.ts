@@ -1,0 +1,285 @@
+/**
+ * The renderer of a card: live through the server, whatever the kernel does.
+ *
+ * While the kernel feeds the cell, the cell's own output is complete and the card follows states alone. When it does not
+ * (the page was reloaded, the kernel restarted, the notebook reopened) the card shows what the task prints, and writes
+ * into the notebook how it ended. A notebook that is not trusted sends nothing before its reader asks for it.
+ */
+
+import { Clipboard, Dialog, showDialog } from '@jupyterlab/apputils';
+import { IRenderMime } from '@jupyterlab/rendermime-interfaces';
+import { TranslationBundle } from '@jupyterlab/translation';
+import { Message } from '@lumino/messaging';
+import { Widget } from '@lumino/widgets';
+
+import { make } from '../dom';
+import { LiveTask, Tasks } from '../tasks';
+import { IFxRequests } from '../tokens';
+import { Card } from '../types/card';
+import { LogPane } from './logpane';
+import { ended, MIME, readCard } from './read';
+import { CardView, ISituation } from './view';
+import { Where } from './where';
+import { bundle, tail } from './write';
+
+/** Milliseconds that a kernel which feeds the card has to write down its end itself. */
+const KERNEL_WRITES = 5000;
+const now = (): number => Date.now() / 1000;
+
+export interface ICardServices {
+  readonly tasks: Tasks;
+  readonly requests: IFxRequests;
+  readonly where: Where;
+  readonly trans: TranslationBundle;
+}
+
+export class CardRenderer extends Widget implements IRenderMime.IRenderer {
+  private _model: IRenderMime.IMimeModel | null = null;
+  private _task: LiveTask | null = null;
+  private _view: CardView | null = null;
+  private readonly _pane: LogPane;
+  private readonly _trans: TranslationBundle;
+  private _asked = false;
+  private _opened: boolean | null = null;
+  private _cancelling = false;
+  private _trouble = '';
+  private _endedAt = 0;
+  private _timer = 0;
+  /** Seconds by which the kernel's clock may differ from ours: elapsed time goes on from what it said. */
+  private _base: { elapsed: number; at: number } = { elapsed: 0, at: 0 };
+
+  constructor(private readonly _services: ICardServices) {
+    super();
+    this.addClass('fx-output');
+    this._trans = _services.trans;
+    this._pane = new LogPane(this._trans, () => void this._download());
+    this._services.tasks.live.statusChanged.connect(this._refresh, this);
+  }
+
+  async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
+    this._model = model;
+    const card = readCard(model.data[MIME]);
+    if (card === null) {
+      const text = model.data['text/plain'];
+      const said = Array.isArray(text) ? text.join('') : typeof text === 'string' ? text : '';
+      this.node.replaceChildren(
+        make('pre', { text: said || this._trans.__('A card that cannot be read') })
+      );
+      return Promise.resolve();
+    }
+    if (this._task === null || this._task.card.task_id !== card.task_id) {
+      this._leave();
+      this._task = this._services.tasks.take(card);
+      this._task.changed.connect(this._refresh, this);
+      this._view = new CardView(
+        this._trans,
+        {
+          cancel: () => void this._cancel(),
+          kill: () => void this._kill(),
+          log: () => this._toggleLog(),
+          look: () => this._ask(),
+          copy: () => Clipboard.copyToSystem(card.task_id)
+        },
+        this._pane.node
+      );
+      this.node.replaceChildren(this._view.node);
+    } else {
+      this._task.offer(card);
+    }
+    // What a saved card says has gone on since, whoever looked.
+    const since = ended(card.state) ? 0 : Math.max(0, now() - card.as_of);
+    this._base = { elapsed: card.elapsed + since, at: now() };
+    this._refresh();
+    return Promise.resolve();
+  }
+
+  override dispose(): void {
+    if (!this.isDisposed) {
+      this._leave();
+      this._pane.dispose();
+      this._services.tasks.live.statusChanged.disconnect(this._refresh, this);
+      super.dispose();
+    }
+  }
+
+  protected override onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    this._refresh();
+  }
+
+  private _leave(): void {
+    window.clearTimeout(this._timer);
+    if (this._task !== null) {
+      this._task.changed.disconnect(this._refresh, this);
+      this._services.tasks.leave(this._task);
+      this._task = null;
+    }
+  }
+
+  private get _fed(): boolean {
+    return this.isAttached && this._services.where(this.node).fed;
+  }
+
+  /** Whether the hub may be asked about it: its notebook is trusted, or its reader has clicked. */
+  private get _may(): boolean {
+    return this._asked || this._model?.trusted === true;
+  }
+
+  private _refresh(): void {
+    const task = this._task;
+    if (task === null || this._view === null || !this.isAttached) {
+      return;
+    }
+    const card = task.card;
+    const over = ended(card.state);
+    const fed = this._fed;
+    const single = card.kind === 'cell' || card.kind === 'call';
+    const open = this._opened ?? (single && !fed && !over && this._may);
+    if (single && this._may && (!over || open)) {
+      task.follow(open);
+    }
+    if (over && this._endedAt === 0) {
+      this._endedAt = now();
+      this._cancelling = false;
+    }
+    if (over && this._opened === null && task.output) {
+      this._opened = true;
+    }
+    this._view.update(card, this._situation(task, fed, open || this._opened === true));
+    this._pane.node.hidden = !(open || this._opened === true);
+    if (!this._pane.node.hidden) {
+      this._pane.update(task.lines, this._emptyWords(task));
+    }
+    this._writeBack(task, fed);
+    this._again(task);
+  }
+
+  private _emptyWords(task: LiveTask): string {
+    if (task.missing !== '') {
+      return '';
+    }
+    const over = task.complete || (ended(task.card.state) && task.heard);
+    return over ? this._trans.__('It printed nothing.') : this._trans.__('Nothing printed yet.');
+  }
+
+  private _situation(task: LiveTask, fed: boolean, open: boolean): ISituation {
+    const card = task.card;
+    const over = ended(card.state);
+    const single = card.kind === 'cell' || card.kind === 'call';
+    const status = this._services.tasks.live.status;
+    const linked = task.following && status?.connected === true;
+    const current = !over && task.missing === '' && (fed || (linked && task.heard));
+    let trouble = this._trouble || task.missing;
+    if (trouble === '' && !over && task.following && status !== null && !status.connected) {
+      trouble = status.problem;
+    }
+    const stubborn = (card.interrupts ?? 0) > 0 || (this._cancelling && this._trouble === '');
+    const may = single && !over && this._may && task.missing === '';
+    const kill = card.session !== undefined && stubborn;
+    return {
+      elapsed: current ? this._base.elapsed + (now() - this._base.at) : card.elapsed,
+      current,
+      trouble,
+      offer: single && !over && !this._may ? 'look' : 'none',
+      cancel: may ? (kill ? 'kill' : 'cancel') : 'none',
+      cancelling: this._cancelling,
+      log:
+        single && (this._may || open) && task.missing === '' ? (open ? 'open' : 'closed') : 'none'
+    };
+  }
+
+  /** Look again in a second while it goes on: time passes, and the kernel may stop feeding it. */
+  private _again(task: LiveTask): void {
+    window.clearTimeout(this._timer);
+    const unwritten = this._endedAt > 0 && this._unwritten(task.card);
+    if (!ended(task.card.state) || unwritten) {
+      this._timer = window.setTimeout(() => this._refresh(), 1000);
+    }
+  }
+
+  private _unwritten(card: Card): boolean {
+    const saved = readCard(this._model?.data[MIME]);
+    return saved !== null && !ended(saved.state) && ended(card.state);
+  }
+
+  /** Let the saved file say how it ended, if the kernel does not. */
+  private _writeBack(task: LiveTask, fed: boolean): void {
+    const model = this._model;
+    if (model === null || !this._may || !this._unwritten(task.card)) {
+      return;
+    }
+    const waited = (now() - this._endedAt) * 1000;
+    if ((fed && waited < KERNEL_WRITES) || this._services.where(this.node).readOnly) {
+      return;
+    }
+    const card: Card = { ...task.card, as_of: now() };
+    if (task.output && task.lines.count > 0) {
+      card.tail = tail(task.lines.all.map(line => line.text));
+    }
+    model.setData({ data: { ...model.data, ...bundle(card, now()) } });
+  }
+
+  // --- what its buttons do ---
+
+  private _ask(): void {
+    this._asked = true;
+    this._refresh();
+  }
+
+  private _toggleLog(): void {
+    this._opened = this._pane.node.hidden;
+    this._refresh();
+  }
+
+  private async _cancel(): Promise<void> {
+    const task = this._task;
+    if (task === null) {
+      return;
+    }
+    this._cancelling = true;
+    await this._try(this._services.requests.cancel(task.card.task_id, 'cancel'));
+  }
+
+  private async _kill(): Promise<void> {
+    const session = this._task?.card.session;
+    if (session === undefined) {
+      return;
+    }
+    const sure = await showDialog({
+      title: this._trans.__('Kill the session?'),
+      body: this._trans.__('Its process is ended at once, and all variables in it are lost.'),
+      buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: this._trans.__('Kill') })]
+    });
+    if (sure.button.accept) {
+      await this._try(this._services.requests.closeSession(session.id, true));
+    }
+  }
+
+  private async _download(): Promise<void> {
+    const task = this._task;
+    if (task === null) {
+      return;
+    }
+    await this._try(
+      this._services.requests.log(task.card.task_id).then(blob => {
+        const link = document.createElement('a');
+        link.href = URL.createObjectURL(blob);
+        link.download = `task-${task.card.task_id.slice(-8)}.log`;
+        link.click();
+        window.setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+      })
+    );
+  }
+
+  private async _try(work: Promise<unknown>): Promise<void> {
+    this._trouble = '';
+    this._refresh();
+    try {
+      await work;
+    } catch (error) {
+      this._cancelling = false;
+      this._trouble = error instanceof Error ? error.message : String(error);
+    }
+    this._refresh();
+  }
+}

@@ -1,0 +1,85 @@
+/** The only module that talks to the server. It never sees a credential: the Jupyter server has them. */
+
+import { URLExt } from '@jupyterlab/coreutils';
+import { ServerConnection } from '@jupyterlab/services';
+
+import { IFxRequests, ITaskInfo } from './tokens';
+
+/** An answer that is none: a sentence for people. */
+export class RequestError extends Error {
+  constructor(
+    message: string,
+    readonly status: number
+  ) {
+    super(message);
+  }
+}
+
+function sentence(found: unknown): string {
+  const message = isRecord(found) ? found.message : undefined;
+  return typeof message === 'string' ? message : '';
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+export class Requests implements IFxRequests {
+  constructor(private readonly _settings: ServerConnection.ISettings) {}
+
+  async cancel(taskId: string, mode: 'cancel' | 'interrupt'): Promise<number> {
+    return this._count(await this._json(`tasks/${taskId}/cancel`, { mode }), 'cancelled');
+  }
+
+  async closeSession(sessionId: string, kill: boolean): Promise<number> {
+    return this._count(await this._json(`sessions/${sessionId}/close`, { kill }), 'closed');
+  }
+
+  async tasks(query: Readonly<Record<string, string>>): Promise<readonly ITaskInfo[]> {
+    const found = await this._json(`tasks${URLExt.objectToQueryString({ ...query })}`);
+    return isRecord(found) && Array.isArray(found.tasks) ? (found.tasks as ITaskInfo[]) : [];
+  }
+
+  async log(taskId: string): Promise<Blob> {
+    const response = await this._ask(`tasks/${taskId}/log/download`, {});
+    return response.blob();
+  }
+
+  /** A socket to the live stories; cookies say who we are. */
+  socket(): WebSocket {
+    return new this._settings.WebSocket(URLExt.join(this._settings.wsUrl, 'jupyter-fx/live'));
+  }
+
+  private _count(found: unknown, name: string): number {
+    const count = isRecord(found) ? found[name] : 0;
+    return typeof count === 'number' ? count : 0;
+  }
+
+  private async _json(path: string, body?: unknown): Promise<unknown> {
+    const init = body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) };
+    return (await this._ask(path, init)).json() as Promise<unknown>;
+  }
+
+  private async _ask(path: string, init: RequestInit): Promise<Response> {
+    const url = URLExt.join(this._settings.baseUrl, 'jupyter-fx', path);
+    let response: Response;
+    try {
+      response = await ServerConnection.makeRequest(url, init, this._settings);
+    } catch {
+      throw new RequestError('the Jupyter server cannot be reached: look whether it runs', 0);
+    }
+    if (!response.ok) {
+      let said = '';
+      try {
+        said = sentence(await response.json());
+      } catch {
+        // No JSON: the status has to do.
+      }
+      throw new RequestError(
+        said || `the Jupyter server answered ${response.status}`,
+        response.status
+      );
+    }
+    return response;
+  }
+}

@@ -1,0 +1,144 @@
+/** What this tab knows of tasks: each is followed once, however many cards and lists show it. */
+
+import { IDisposable } from '@lumino/disposable';
+import { ISignal, Signal } from '@lumino/signaling';
+
+import { informed, newer, told } from './card/reduce';
+import { ended } from './card/read';
+import { Lines } from './lines';
+import { IFxLive, ISink, ITaskInfo, Row } from './tokens';
+import { Card } from './types/card';
+
+const now = (): number => Date.now() / 1000;
+
+/** One task. Made by `Tasks.take`, given back with `Tasks.leave`. */
+export class LiveTask implements ISink {
+  readonly lines = new Lines();
+  /** Why the hub knows nothing of it; empty while it may. */
+  missing = '';
+  /** Whether the hub has said anything of it to this tab. */
+  heard = false;
+  /** Whether everything that it printed is here: its story was told to its end. */
+  complete = false;
+  private _next = 0;
+  private _output = false;
+  private _following: IDisposable | null = null;
+  private readonly _changed = new Signal<this, void>(this);
+
+  constructor(
+    private readonly _live: IFxLive,
+    private _card: Card
+  ) {}
+
+  get card(): Card {
+    return this._card;
+  }
+
+  get changed(): ISignal<this, void> {
+    return this._changed;
+  }
+
+  /** Whether what it prints is told. */
+  get output(): boolean {
+    return this._output;
+  }
+
+  get following(): boolean {
+    return this._following !== null;
+  }
+
+  /** A snapshot from the notebook. */
+  offer(card: Card): void {
+    this._card = newer(this._card, card);
+    this._changed.emit();
+  }
+
+  /** Hear of it; with `output` of everything that it printed, too. */
+  follow(output: boolean): void {
+    if (this._following !== null && (this._output || !output)) {
+      return;
+    }
+    if (output && !this._output) {
+      this._next = 0;
+      this.lines.clear();
+    }
+    this._output = output;
+    this._following?.dispose();
+    this._following = this._live.follow(this._card.task_id, output, () => this._next, this);
+  }
+
+  stop(): void {
+    this._following?.dispose();
+    this._following = null;
+    this._output = false;
+  }
+
+  events(rows: readonly Row[], dropped: number): void {
+    this.heard = true;
+    if (dropped > 0) {
+      this.lines.gap(dropped);
+    }
+    for (const row of rows) {
+      const [n, kind, , data] = row;
+      if (this._output) {
+        this._next = Math.max(this._next, n + 1);
+        if ((kind === 'stdout' || kind === 'stderr') && typeof data === 'string') {
+          this.lines.append(data, kind === 'stderr');
+        } else if (kind === 'note') {
+          this._note(data);
+        }
+      }
+      this._card = told(this._card, row, now());
+    }
+    this._changed.emit();
+  }
+
+  private _note(data: unknown): void {
+    const lines = typeof data === 'object' && data !== null && 'lines' in data ? data.lines : 0;
+    if (typeof lines === 'number' && lines > 0) {
+      this.lines.gap(lines);
+    }
+  }
+
+  info(info: ITaskInfo): void {
+    this.heard = true;
+    this.missing = '';
+    this._card = informed(this._card, info, now());
+    this.complete = this._output && ended(this._card.state);
+    this._changed.emit();
+  }
+
+  unknown(message: string): void {
+    this.heard = true;
+    this.missing = message;
+    this._changed.emit();
+  }
+}
+
+export class Tasks {
+  private readonly _known = new Map<string, { task: LiveTask; count: number }>();
+
+  constructor(readonly live: IFxLive) {}
+
+  /** The task of a card. */
+  take(card: Card): LiveTask {
+    const found = this._known.get(card.task_id);
+    if (found !== undefined) {
+      found.count += 1;
+      found.task.offer(card);
+      return found.task;
+    }
+    const task = new LiveTask(this.live, card);
+    this._known.set(card.task_id, { task, count: 1 });
+    return task;
+  }
+
+  /** Nobody shows it here any more. */
+  leave(task: LiveTask): void {
+    const found = this._known.get(task.card.task_id);
+    if (found !== undefined && --found.count === 0) {
+      this._known.delete(task.card.task_id);
+      task.stop();
+    }
+  }
+}

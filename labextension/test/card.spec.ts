@@ -1,0 +1,149 @@
+import schema from '../../kernel/jupyter_fx_kernel/card.schema.json';
+import { ended, readCard, stateOf } from '../src/card/read';
+import { informed, newer, told } from '../src/card/reduce';
+import { line, stateWords } from '../src/card/words';
+import { bundle, escaped, size, tail, TAIL_MAX } from '../src/card/write';
+import { ITaskInfo } from '../src/tokens';
+import { Card } from '../src/types/card';
+
+const base: Card = {
+  version: 1,
+  kind: 'cell',
+  task_id: 'a'.repeat(32),
+  state: 'running',
+  endpoint: 'polaris',
+  submitted: 100,
+  as_of: 101,
+  elapsed: 1
+};
+const info: ITaskInfo = {
+  task_id: base.task_id,
+  name: '',
+  kind: 'cell',
+  state: 'SUCCEEDED',
+  shown: 'SUCCEEDED',
+  why: '',
+  endpoint: 'polaris',
+  session_id: '',
+  submitted: 100,
+  started: 101,
+  finished: 105,
+  error: null,
+  origin: {},
+  group: '',
+  items: 0
+};
+
+describe('reading a card', () => {
+  it('knows every state of the page, in its order', () => {
+    expect(schema.properties.state.enum.map(state => stateOf(state))).toEqual(
+      schema.properties.state.enum
+    );
+    expect(schema.properties.state.enum.filter(state => ended(state as Card['state']))).toEqual(
+      schema.properties.state.enum.slice(6)
+    );
+  });
+
+  it.each([
+    ['nothing', null],
+    ['a text', 'card'],
+    ['another version', { ...base, version: 2 }],
+    ['a strange state', { ...base, state: 'dancing' }],
+    ['no id', { ...base, task_id: '../../etc' }]
+  ])('takes %s for none', (_what, found) => {
+    expect(readCard(found)).toBeNull();
+  });
+
+  it('leaves out what has not the form', () => {
+    const found = readCard({
+      ...base,
+      why: 7,
+      progress: [{ id: 'a' }, 'x', { id: 'b', done: 2, total: Number.NaN, label: ['x'] }],
+      map: { total: 'many', done: -3, failures: 'none', tasks: ['<script>'] },
+      session: { id: 'short' },
+      times: [{ hop: 'beam', seconds: 1 }],
+      unknown: { field: 1 }
+    });
+    expect(found).not.toHaveProperty('why');
+    expect(found?.progress).toEqual([{ id: 'b', done: 2 }]);
+    expect(found?.map).toMatchObject({ total: null, done: 0, failures: [], tasks: [] });
+    expect(found).not.toHaveProperty('session');
+    expect(found?.times).toEqual([]);
+    expect(found).not.toHaveProperty('unknown');
+  });
+});
+
+describe('what is told of a task', () => {
+  it('moves it on, and nothing moves an end', () => {
+    const queued = { ...base, state: 'queued' as const };
+    const running = told(queued, [3, 'state', 102, { state: 'running', endpoint: 'theta' }], 110);
+    expect(running).toMatchObject({ state: 'running', endpoint: 'theta', event: 4, elapsed: 10 });
+    const over = informed(running, info, 200);
+    expect(over).toMatchObject({ state: 'succeeded', elapsed: 5 });
+    expect(told(over, [9, 'state', 1, { state: 'running' }], 300)).toMatchObject({
+      state: 'succeeded',
+      event: 10
+    });
+    expect(informed(over, { ...info, state: 'LOST' }, 300).state).toBe('succeeded');
+  });
+
+  it('draws bars until they have ended', () => {
+    const bars = [
+      { id: 'a', done: 1, total: 4 },
+      { id: 'b', done: 2 }
+    ];
+    const first = told(base, [0, 'progress', 1, { note: 'n', bars }], 2);
+    expect(first.progress).toEqual(bars);
+    const second = told(
+      first,
+      [1, 'progress', 1, { bars: [{ id: 'a', done: 4, ended: true }] }],
+      3
+    );
+    expect(second.progress).toEqual([{ id: 'b', done: 2 }]);
+    expect(second.note).toBe('n');
+  });
+
+  it('says why it waits, and for how long nobody has known', () => {
+    const waits = informed(
+      { ...base, state: 'queued' },
+      { ...info, state: 'QUEUED', shown: 'QUEUED', why: 'pending (Priority)' },
+      3
+    );
+    expect(waits.why).toBe('pending (Priority)');
+    const silent = informed(base, { ...info, state: 'RUNNING', shown: 'UNREACHABLE' }, 3);
+    expect(stateWords(silent)).toBe('unreachable');
+  });
+
+  it('takes the end over the newer snapshot', () => {
+    const over: Card = { ...base, state: 'failed', as_of: 5 };
+    expect(newer(over, { ...base, as_of: 50 }).state).toBe('failed');
+    expect(newer({ ...base, as_of: 50 }, over).state).toBe('failed');
+  });
+});
+
+describe('writing a card back', () => {
+  it('escapes everything in the page and spells what could deceive', () => {
+    const evil = '<img src=x onerror=alert(1)>';
+    const made = bundle(
+      { ...base, state: 'failed', why: evil, notices: [`\u202e${evil}`], tail: evil },
+      200
+    );
+    expect(made['text/html']).not.toContain('<img');
+    expect(made['text/html']).toContain(escaped(evil));
+    expect(made['text/plain']).toContain('\\u202e');
+  });
+
+  it('keeps the last whole lines', () => {
+    const kept = tail(Array.from({ length: 5000 }, (_, n) => `ä line ${n}`));
+    expect(size(kept)).toBeLessThanOrEqual(TAIL_MAX);
+    expect(kept.split('\n').at(-1)).toBe('ä line 4999');
+    expect(kept.split('\n')[0]).toMatch(/^ä line \d+$/);
+  });
+
+  it('says in one line where it is', () => {
+    expect(line({ ...base, state: 'succeeded', elapsed: 3.21 }, 200)).toBe('✓ polaris · 3.2 s');
+    expect(line({ ...base, state: 'lost', why: 'its node went' }, 200)).toBe(
+      '✗ polaris · lost · 1.0 s · its node went · task aaaaaaaa'
+    );
+  });
+});
