@@ -19,6 +19,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 BUILT = Path("jupyter_fx") / "labextension"
 SHARE = "share/jupyter/labextensions/jupyter-fx"
 
+
 class LabextensionHook(BuildHookInterface):  # type: ignore[type-arg]  # generic over a config that we do not read
     """Found by its place: [tool.hatch.build.hooks.custom]."""
 

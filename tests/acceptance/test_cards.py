@@ -1,0 +1,216 @@
+"""Cards in a real browser: live without the kernel, truthful whatever happened to it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WAIT = 30_000
+MIME = "application/vnd.jupyter-fx.task+json"
+
+COUNTING = """%%remote
+import time
+for n in range({count}):
+    print(f"line {{n}}", flush=True)
+    time.sleep({pause})
+"""
+
+UNTIL_TOLD = """%%remote
+import pathlib, time
+n = 0
+while not pathlib.Path({stop!r}).exists():
+    print(f"line {{n}}", flush=True)
+    n += 1
+    time.sleep(0.1)
+print("the end")
+"""
+
+
+@pytest.fixture
+def expect(driver: Any) -> Any:
+    from playwright.sync_api import expect as wait
+
+    return wait
+
+
+def cards(book: Any, cell: int) -> list[Any]:
+    return [out["data"][MIME] for out in book["cells"][cell]["outputs"] if MIME in out.get("data", {})]
+
+
+def test_output_is_live_and_the_card_is_one_quiet_line_in_the_end(sheets: Any, expect: Any, picture: Any) -> None:
+    sheet = sheets(COUNTING.format(count=8, pause=0.5))
+    sheet.done(0)
+    area = sheet.run(1)
+    expect(area).to_contain_text("line 1", timeout=WAIT)
+    card = sheet.card(1)
+    expect(card).to_have_attribute("data-state", "running", timeout=WAIT)
+    expect(card.get_by_role("button", name="Cancel")).to_be_visible()
+    assert "line 7" not in area.inner_text()
+    picture(sheet.page, "card-running")
+    expect(card).to_have_attribute("data-state", "succeeded", timeout=WAIT)
+    expect(card).to_have_class(re.compile("fx-quiet"))
+    expect(area).to_contain_text("line 7")
+    assert card.bounding_box()["height"] < 40
+    picture(sheet.page, "card-succeeded")
+    # The renderer is ours, not the HTML beside it.
+    assert sheet.cell(1).locator(".fx-output").count() == 1
+
+
+def test_a_blocking_cell_is_cancelled_by_its_cards_button(sheets: Any, expect: Any, picture: Any) -> None:
+    sheet = sheets(COUNTING.format(count=600, pause=0.1), "'free again'")
+    sheet.done(0)
+    area = sheet.run(1)
+    expect(area).to_contain_text("line 5", timeout=WAIT)
+    began = time.monotonic()
+    sheet.card(1).get_by_role("button", name="Cancel").click()
+    expect(sheet.card(1)).to_have_attribute("data-state", "cancelled", timeout=WAIT)
+    assert time.monotonic() - began < 5
+    expect(area).to_contain_text("KeyboardInterrupt", timeout=WAIT)
+    picture(sheet.page, "card-cancelled")
+    expect(sheet.done(2)).to_contain_text("free again")
+
+
+def test_after_a_reload_the_card_shows_what_the_notebook_misses(
+    sheets: Any, expect: Any, picture: Any, tmp_path: Path
+) -> None:
+    stop = tmp_path / "stop"
+    sheet = sheets(UNTIL_TOLD.format(stop=str(stop)))
+    sheet.done(0)
+    area = sheet.run(1)
+    expect(area).to_contain_text("line 3", timeout=WAIT)
+    expect(sheet.card(1)).to_have_attribute("data-state", "running", timeout=WAIT)
+    sheet.save()
+    sheet.reload()
+    card = sheet.card(1)
+    # All of it from its beginning, and on, although no kernel message reaches this page's cell.
+    expect(card.locator(".fx-rows")).to_contain_text("line 0", timeout=WAIT)
+    lines = int(card.locator(".fx-row").last.inner_text().split()[1])
+    expect(card.locator(".fx-rows")).to_contain_text(f"line {lines + 10}", timeout=WAIT)
+    expect(card).to_have_attribute("data-state", "running")
+    picture(sheet.page, "card-reloaded")
+    stop.touch()
+    expect(card).to_have_attribute("data-state", "succeeded", timeout=WAIT)
+    expect(card.locator(".fx-rows")).to_contain_text("the end", timeout=WAIT)
+    sheet.save()
+    saved = cards(sheet.lab.saved(sheet.name), 1)
+    assert [card["state"] for card in saved] == ["succeeded"]
+    assert "the end" in saved[0]["tail"]
+    # Reopened, it says so without asking anybody.
+    sheet.reload()
+    expect(sheet.card(1)).to_have_attribute("data-state", "succeeded", timeout=WAIT)
+    expect(sheet.card(1)).to_contain_text("the end")
+
+
+def test_after_a_kernel_restart_the_card_says_what_became_of_the_task(sheets: Any, expect: Any, picture: Any) -> None:
+    sheet = sheets(COUNTING.format(count=600, pause=0.1))
+    sheet.done(0)
+    area = sheet.run(1)
+    expect(area).to_contain_text("line 3", timeout=WAIT)
+    expect(sheet.card(1)).to_have_attribute("data-state", "running", timeout=WAIT)
+    sheet.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    card = sheet.card(1)
+    expect(card).to_have_attribute("data-state", re.compile("cancelled|lost|failed"), timeout=WAIT)
+    expect(card.locator(".fx-why")).to_be_visible()
+    picture(sheet.page, "card-kernel-restarted")
+    sheet.save()
+    assert cards(sheet.lab.saved(sheet.name), 1)[0]["state"] in {"cancelled", "lost", "failed"}
+
+
+def test_two_notebooks_at_once_are_not_mixed_up(sheets: Any, expect: Any) -> None:
+    first, second = sheets(COUNTING.format(count=20, pause=0.2)), sheets(COUNTING.format(count=20, pause=0.2))
+    for sheet in (first, second):
+        sheet.done(0)
+    first.page.bring_to_front()
+    first.run(1)
+    second.page.bring_to_front()
+    second.run(1)
+    expect(second.card(1)).to_have_attribute("data-state", "running", timeout=WAIT)
+    expect(first.card(1)).to_have_attribute("data-state", "running", timeout=WAIT)
+    ids = {sheet.card(1).get_attribute("data-task") for sheet in (first, second)}
+    assert len(ids) == 2
+    second.card(1).get_by_role("button", name="Cancel").click()
+    expect(second.card(1)).to_have_attribute("data-state", "cancelled", timeout=WAIT)
+    expect(first.card(1)).to_have_attribute("data-state", "succeeded", timeout=WAIT)
+
+
+def test_a_hub_that_is_killed_comes_back_and_nothing_is_missing(
+    sheets: Any, expect: Any, kill_hub: Callable[[], None], tmp_path: Path
+) -> None:
+    stop = tmp_path / "stop"
+    sheet = sheets(UNTIL_TOLD.format(stop=str(stop)))
+    sheet.done(0)
+    area = sheet.run(1)
+    expect(area).to_contain_text("line 3", timeout=WAIT)
+    expect(sheet.card(1)).to_have_attribute("data-state", "running", timeout=WAIT)
+    sheet.save()
+    sheet.reload()
+    card = sheet.card(1)
+    expect(card.locator(".fx-rows")).to_contain_text("line 5", timeout=WAIT)
+    kill_hub()
+    # It is said, and what was seen stands.
+    expect(card.locator(".fx-trouble")).to_contain_text("hub", timeout=WAIT)
+    # Somebody of this user starts it again; the story goes on where it stopped.
+    expect(card.locator(".fx-trouble")).to_be_hidden(timeout=WAIT)
+    before = int(card.locator(".fx-row").last.inner_text().split()[1])
+    expect(card.locator(".fx-rows")).to_contain_text(f"line {before + 10}", timeout=WAIT)
+    stop.touch()
+    expect(card).to_have_attribute("data-state", "succeeded", timeout=WAIT)
+    expect(card.locator(".fx-rows")).to_contain_text("the end", timeout=WAIT)
+    while card.get_by_role("button", name="Show earlier").is_visible():
+        card.get_by_role("button", name="Show earlier").click()
+    rows = [row for row in card.locator(".fx-row").all_inner_texts() if row.startswith("line")]
+    assert rows == [f"line {n}" for n in range(len(rows))]
+
+
+def test_long_output_is_folded_searched_and_downloaded(sheets: Any, expect: Any, picture: Any) -> None:
+    body = "%%remote\nimport time\nfor n in range(1500):\n    print(f'\\x1b[3{n % 8}mrow {n}\\x1b[0m of many')\n"
+    body += "time.sleep(1)"
+    sheet = sheets(body)
+    sheet.done(0)
+    sheet.done(1)
+    card = sheet.card(1)
+    card.hover()
+    card.get_by_role("button", name="Output").click()
+    expect(card.locator(".fx-log-bar")).to_contain_text("1,500 lines", timeout=WAIT)
+    assert card.locator(".fx-row").count() == 200
+    card.get_by_role("button", name="Show earlier").click()
+    expect(card.locator(".fx-row")).to_have_count(1200)
+    card.get_by_role("searchbox").fill("row 77")
+    expect(card.locator(".fx-row")).to_have_count(11)
+    expect(card.locator(".fx-log-bar")).to_contain_text("11 of 1,500 lines")
+    picture(sheet.page, "card-search")
+    with sheet.page.expect_download() as download:
+        card.get_by_role("button", name="Download").click()
+    text = download.value.path().read_text()
+    assert text.count("\n") == 1500
+    assert download.value.suggested_filename.endswith(".log")
+
+
+def test_a_notebook_from_elsewhere_sends_nothing_before_a_click(sheets: Any, expect: Any, labextension: Any) -> None:
+    import nbformat
+
+    shot = {"version": 1, "kind": "cell", "task_id": "0" * 32, "state": "running", "endpoint": "theirs"}
+    shot |= {"submitted": 1.7e9, "as_of": 1.7e9, "elapsed": 5.0}
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%%remote\n1")])
+    book.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    book.cells[0].outputs = [nbformat.v4.new_output("display_data", {MIME: shot, "text/plain": "theirs"})]
+    nbformat.write(book, labextension.folder / "foreign.ipynb")
+    asked: list[str] = []
+    sheet = sheets(name="foreign.ipynb")
+    page = sheet.page
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("websocket", lambda socket: asked.append(socket.url))
+    sheet.reload()
+    card = sheet.card(0)
+    expect(card).to_contain_text("as of", timeout=WAIT)
+    page.wait_for_timeout(1500)
+    assert [url for url in asked if "/jupyter-fx/" in url and "/extensions/" not in url] == []
+    expect(card.get_by_role("button", name="Cancel")).to_be_hidden()
+    card.get_by_role("button", name="Ask the hub").click()
+    expect(card).to_contain_text("no task", timeout=WAIT)
+    assert any("/jupyter-fx/live" in url for url in asked)
