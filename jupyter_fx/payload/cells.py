@@ -19,6 +19,7 @@ from jupyter_fx.protocol.messages import Outcome
 from jupyter_fx_worker import aliases, ambient, binding, envelope, names, usermodules
 
 __all__ = [
+    "CLOSED",
     "Ambient",
     "CellHome",
     "Pickled",
@@ -37,6 +38,10 @@ Ambient = ambient.Ambient
 parts = aliases.parts
 root_of = aliases.root_of
 estimate = names.estimate
+
+
+CLOSED = "what the cell assigned cannot be opened here"
+"""How the reason begins for which names of a cell did not come home."""
 
 
 @dataclass
@@ -164,9 +169,14 @@ def decode_cell(outcome: Outcome) -> CellHome:
             header = envelope.peek(outcome.payload)[0]
             opened = envelope.loads(outcome.payload)[1]
         except Exception as problem:  # noqa: BLE001 unpickling runs the reconstructors of the user's own classes
-            home.problem = f"what the cell assigned cannot be opened here: {type(problem).__name__}: {problem}"
+            home.problem = f"{CLOSED}: {type(problem).__name__}: {problem}"
     home.stay, home.why = dict(header.get("stay") or {}), dict(header.get("why") or {})
     home.deleted, home.bind = list(header.get("deleted") or ()), list(header.get("bind") or ())
+    if home.problem:
+        # They are there all the same.
+        for name, kind in header.get("home") or ():
+            if name != ambient.NAME:
+                home.stay[name], home.why[name] = {"type": kind, "size": 0}, home.problem
     home.modules, home.same = dict(header.get("modules") or {}), list(header.get("same") or ())
     if header.get("k") == "error":
         home.record = header

@@ -59,7 +59,7 @@ def is_own(module: Any) -> bool:
 
 def is_installed(name: str) -> bool:
     """Whether a top-level name is an installed package's here: not of the standard library, not the user's own."""
-    if name in _OURS or name in sys.stdlib_module_names:
+    if name in _OURS or name in sys.stdlib_module_names or name == "cloudpickle":  # which every worker brings along
         return False
     _top(name)
     return name in _installed_tops

@@ -15,7 +15,7 @@ from jupyter_fx import payload
 from jupyter_fx.digest import digest
 from jupyter_fx.errors import FxError, InfrastructureError, PayloadError, RemoteError, UsageError
 from jupyter_fx.ids import new_id, short_id
-from jupyter_fx.payload.cells import CellHome, Pickled, bind, decode_cell, encode_cell, pickled
+from jupyter_fx.payload.cells import CLOSED, CellHome, Pickled, bind, decode_cell, encode_cell, pickled
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.limits import HOME_LIMIT
 from jupyter_fx.protocol.messages import CancelMode, Outcome, TaskOptions
@@ -307,7 +307,7 @@ class RemoteCell:
                 session.ledger.forget([name])
             if name in self.stores or name in self._capture.digests:
                 user_ns.pop(name, None)
-        if home.problem:
+        if home.problem and not home.stay:
             card.notices.append(home.problem)
         for name in self.options.outputs:
             if name in home.why and name not in home.stay:
@@ -356,7 +356,8 @@ class RemoteCell:
             if why.startswith(LARGER):
                 said = f"({_in_units(why)}); {name}.get() brings it here"
             else:
-                said = f"because it cannot be pickled ({why}): use it in remote cells"
+                told = why if why.startswith(CLOSED) else f"it cannot be pickled ({why})"
+                said = f"because {told}: use it in remote cells"
             card.notices.append(f"{name} stays on {session.endpoint} {said}")
 
     def _changed_here(self, name: str) -> bool:

@@ -15,7 +15,7 @@ import typing
 from typing import Any
 
 import cloudpickle
-from cloudpickle.cloudpickle import _class_reduce
+from cloudpickle.cloudpickle import _class_reduce, _make_skeleton_class
 
 from jupyter_fx_worker import codes
 
@@ -40,6 +40,9 @@ def reduced(cls: Any, generated: set[int]) -> Any:
     if type(reduction) is not tuple or len(reduction) != 6:
         return reduction
     make, arguments, (attributes, slots), items, pairs, _setter = reduction
+    if vars(cls).get("__slots__") and make is _make_skeleton_class:
+        # Set afterwards they would be a mere attribute, and its objects would have a __dict__ that they lack elsewhere.
+        arguments = (*arguments[:3], {**arguments[3], "__slots__": cls.__slots__}, *arguments[4:])
     attributes = {name: _named(value) for name, value in attributes.items() if not _of_typing(value)}
     if "__dataclass_params__" in attributes or "_fields" in attributes:
         generated.update(id(code) for name in _GENERATED & set(attributes) for code in _codes(attributes[name]))

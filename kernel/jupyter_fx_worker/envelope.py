@@ -10,11 +10,13 @@ Only worker, client and kernel open envelopes; whoever is between them passes th
 from __future__ import annotations
 
 import dis
+import hashlib
 import json
 import pickle
 import struct
 import sys
 import threading
+import zlib
 from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +41,7 @@ __all__ = [
     "VersionMismatch",
     "collecting_modules",
     "dumps",
+    "fingerprint",
     "loads",
     "peek",
     "pickled",
@@ -381,6 +384,43 @@ def pickled(obj: Any, limit: int | None = None) -> tuple[bytes, list[memoryview]
         # collection.
         pickler.clear_memo()
     return file.getvalue(), buffers, pickler.code
+
+
+class _Hashing(_Limited):
+    """A file that keeps nothing but a hash of what is written to it."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.hash = hashlib.blake2b(digest_size=16)
+
+    def write(self, data: Any) -> int:
+        size = memoryview(data).nbytes
+        self.take(size)
+        self.hash.update(data)
+        return size
+
+
+def fingerprint(obj: Any, limit: int, buffers: int) -> tuple[bytes, int]:
+    """Return what changes when `obj` does, without keeping its pickle.
+
+    Raises TooBig when the pickle passes `limit` bytes or its out-of-band buffers pass `buffers`.
+    """
+    file, left, sums = _Hashing(limit), buffers, 0
+
+    def sum_up(buffer: pickle.PickleBuffer) -> None:
+        nonlocal left, sums
+        raw = buffer.raw()
+        left -= raw.nbytes
+        if left < 0:
+            raise TooBig("larger than its limit")
+        sums = zlib.crc32(raw, sums)
+
+    pickler = _Pickler(file, sum_up)
+    try:
+        pickler.dump(obj)
+    finally:
+        pickler.clear_memo()
+    return file.hash.digest(), sums
 
 
 def dumps(obj: Any, kind: str, **extra: Any) -> list[Buffer]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import builtins
 import dis
-import hashlib
 import reprlib
 import sys
 import types
@@ -44,7 +43,9 @@ _BOOKKEEPING = frozenset(
 )
 _SCALARS = (int, float, complex, str, bytes, bool, type(None))
 _UNCHANGING = (*_SCALARS, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
+# What a cell mentions is looked at before and after it: arrays up to this size (6 GB/s), objects up to the other.
 _DIGEST_BUFFER = 2 << 30
+_DIGEST_OBJECTS = 32 << 20
 _REPR = reprlib.Repr()
 _REPR.maxlist = _REPR.maxtuple = _REPR.maxset = _REPR.maxdict = 6
 _REPR.maxstring = _REPR.maxother = 200
@@ -97,6 +98,11 @@ def describe(value: Any) -> dict[str, Any]:
         "dtype": _safe(lambda: str(value.dtype)),
         "repr": text[:500],
     }
+
+
+def _of_objects(value: Any) -> bool:
+    """Whether its size is that of many objects, each of which would have to be pickled."""
+    return isinstance(value, (list, tuple, dict, set, frozenset))
 
 
 def _safe(read: Any) -> Any:
@@ -155,6 +161,7 @@ class Home:
             "bind": self.bind,
             "modules": self.modules,
             "made": envelope.versions(),
+            "home": [[name, type(value).__qualname__] for name, value in self.values.items()],
             **({"same": self.same} if self.same else {}),
         }
 
@@ -200,13 +207,9 @@ class Snapshot:
                     return None
                 data = value if value.flags.c_contiguous else numpy.ascontiguousarray(value)
                 return value.shape, value.dtype.str, zlib.crc32(data.reshape(-1).view(numpy.uint8)) if value.size else 0
-            if size > self._limit:
+            if size > _DIGEST_BUFFER or (size > _DIGEST_OBJECTS and _of_objects(value)):
                 return None
-            data, buffers, _code = envelope.pickled(value, self._limit)
-            digest = hashlib.blake2b(data, digest_size=16)
-            for buffer in buffers:
-                digest.update(buffer)
-            return digest.digest()
+            return envelope.fingerprint(value, _DIGEST_OBJECTS, _DIGEST_BUFFER)
         except Exception:
             return None
 

@@ -67,9 +67,9 @@ def test_what_cannot_travel_says_which_part_of_which_name_and_what_to_do(kernel:
 
 
 def test_a_dry_run_is_a_table_of_all_names_and_runs_nothing(kernel: Any) -> None:
-    kernel.run("one = [1] * 100\ntwo = np.ones(1000)\nbad = threading.Lock()\n'<b>' and None")
+    kernel.run("import threading\nimport numpy as np\none = [1] * 100\ntwo = np.ones(1000)\nbad = threading.Lock()")
     kernel.remote("len(one)")
-    ran = kernel.remote("print(one, two, bad, np, mapped)", "--dry-run")
+    ran = kernel.remote("print(one, two, bad, np)", "--dry-run")
     text = ran.shown
     assert ran.stream() == ""
     rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
@@ -120,3 +120,47 @@ def test_names_that_do_not_exist_are_answered_with_the_nearest(kernel: Any) -> N
     assert "(nearest: training_data)" in kernel.remote("1", "-i traning_data").traceback
     ran = kernel.remote("1", "-o traning_data")
     assert "-o traning_data: the cell left no variable of this name (nearest: training_data)" in ran.shown
+
+
+def test_objects_of_a_notebooks_classes_are_theirs_on_both_sides_and_after_a_new_session(kernel: Any) -> None:
+    kernel.run(
+        "from dataclasses import dataclass\nfrom enum import Enum\nfrom pathlib import Path\n"
+        "from typing import NamedTuple\n"
+        "@dataclass\nclass D:\n    x: int\nclass E(Enum):\n    A = 1\nclass N(NamedTuple):\n    a: int\n"
+        "class S:\n    __slots__ = ('q',)\nclass C:\n    def m(self):\n        return 1"
+    )
+    made = "d, e, n, s, c, p = D(1), E.A, N(2), S(), C(), Path('x')\ns.q = 4"
+    asked = (
+        "isinstance(d, D), d == D(1), e is E.A, isinstance(n, N), isinstance(s, S), s.q, isinstance(c, C), "
+        "isinstance(p, Path)"
+    )
+    said = "(True, True, True, True, True, 4, True, True)"
+    kernel.remote(made)
+    assert kernel.value(asked) == said
+    assert kernel.remote(asked).result == said
+    kernel.run("class C:\n    def m(self):\n        return 2\nnew = C()")
+    assert (
+        kernel.remote("fresh = type(c)()\nnew.m(), isinstance(new, C), isinstance(c, C)").result == "(2, True, False)"
+    )
+    assert kernel.value("isinstance(fresh, C), type(fresh) is type(c)") == "(False, True)"
+    kernel.run("%fx close")
+    kernel.remote(made)
+    assert kernel.value(asked) == said
+
+
+def test_what_cannot_be_opened_here_stays_there_and_says_why(kernel: Any) -> None:
+    ran = kernel.remote(
+        "class Shy:\n    def __reduce__(self):\n        return _open, (1,)\n"
+        "def _open(n):\n    import os\n    if os.getpid() != there:\n        raise OSError('not here')\n"
+        "    return Shy()\n"
+        "import os\nthere = os.getpid()\nshy, beside = Shy(), 5"
+    )
+    assert "what the cell assigned cannot be opened here" in ran.shown
+    assert kernel.remote("type(shy).__name__, beside").result == "('Shy', 5)"
+
+
+def test_a_frame_that_was_changed_there_is_no_stale_copy_here(kernel: Any) -> None:
+    kernel.run("import pandas as pd\nframe = pd.DataFrame({'x': np.arange(300_000)})")
+    kernel.remote("frame.loc[0, 'x'] = 5")
+    assert "remote frame" in kernel.value("frame")
+    assert kernel.value("int(frame.get().x[0])") == "5"

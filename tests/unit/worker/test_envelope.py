@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 import threading
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,3 +138,27 @@ def test_bound_functions_see_the_namespace_and_unbound_ones_take_nothing_along()
     assert bound(extra=5) == 7
     assert binding.unbound(bound).__globals__.keys() <= {"__name__", "__builtins__"}
     assert binding.bind(len, namespace) is len
+
+
+def test_classes_with_slots_keep_them_on_the_other_side():
+    module = types.ModuleType("__main__")
+    exec(
+        "from dataclasses import dataclass\n"
+        "class Slots:\n    __slots__ = ('q', '__dict__')\n"
+        "class Bare:\n    __slots__ = 'q'\n"
+        "@dataclass(slots=True)\nclass Data:\n    x: int = 3\n",
+        module.__dict__,
+    )
+    data, _buffers, _code = envelope.pickled([module.Bare, module.Slots, module.Data])
+    program = (
+        (
+            "import pickle, sys; sys.path[:0] = [PATH]; from jupyter_fx_worker import envelope\n"
+            "Bare, Slots, Data = pickle.loads(DATA)\n"
+            "bare = Bare(); bare.q = 1\n"
+            "print(hasattr(bare, '__dict__'), hasattr(Slots(), '__dict__'), hasattr(Data(4), '__dict__'), Data().x)\n"
+        )
+        .replace("PATH", repr(str(Path(envelope.__file__).parents[1])))
+        .replace("DATA", repr(data))
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "False True False 3\n", done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jupyter_fx_worker import names
+from jupyter_fx_worker import envelope, names
 
 
 def run(source, ns, want=(), limit=1000, *, whole=True):
@@ -96,3 +96,23 @@ def test_a_frame_is_as_large_as_its_columns():
     frame = pandas.DataFrame({"a": range(100_000), "b": 1.0})
     assert names.estimate(frame) >= 1_600_000
     assert names.estimate(frame["a"]) >= 800_000
+
+
+def test_what_is_larger_than_what_comes_home_is_seen_to_change_in_place():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"x": np.arange(5000), "y": ["a"] * 5000})
+    assert set(run("frame.loc[3, 'x'] = 7", {"frame": frame}).stay) == {"frame"}
+    assert set(run("frame.loc[3, 'y'] = 'b'", {"frame": frame}).stay) == {"frame"}
+    assert set(run("frame.x.sum()", {"frame": frame}).stay) == set()
+    assert set(run("long[77] = 0", {"long": list(range(5000))}).stay) == {"long"}
+    assert set(run("len(long)", {"long": list(range(5000))}).stay) == set()
+
+
+def test_looking_at_a_value_keeps_no_copy_of_it_and_ends_at_the_limit():
+    array = np.arange(10**6)
+    one = envelope.fingerprint({"a": array}, 10_000, 10**8)
+    array[5] = 0
+    assert envelope.fingerprint({"a": array}, 10_000, 10**8) != one
+    for limits in ((10_000, 10**6), (10, 10**8)):
+        with pytest.raises(envelope.TooBig):
+            envelope.fingerprint({"a": array, "b": "text" * 10}, *limits)
