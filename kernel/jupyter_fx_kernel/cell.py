@@ -258,6 +258,7 @@ class RemoteCell:
         else:
             follower.end(outcome, state.name.lower())
         more = self._session.modules.lines_of if self._session is not None else None
+        error = failures.of_other_versions(error, self._capture.values)
         return failures.shown(self.notebook, self.place, error, home, more)
 
     def _value(self, home: CellHome, follower: Follower) -> Any:

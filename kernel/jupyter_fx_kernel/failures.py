@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jupyter_fx.errors import InfrastructureError, RemoteError
+from jupyter_fx.errors import InfrastructureError, PayloadError, RemoteError
 from jupyter_fx.payload.cells import CellHome
 from jupyter_fx_kernel import dryrun, tracebacks
 from jupyter_fx_kernel.capture import summary
 from jupyter_fx_kernel.session import Notebook
 
-__all__ = ["as_said", "shown"]
+__all__ = ["as_said", "of_other_versions", "shown"]
 
 _FILE = re.compile(r'File "(<fx-cell:[^>"]*>)"')
 _UNDEFINED = re.compile(r"name '([^\W\d]\w*)' is not defined")
@@ -48,7 +48,7 @@ def shown(
     if lacks := home.record.get("lacks"):
         return as_said(dryrun.refusal(lacks, place, error))
     said = dict(home.record)
-    if isinstance(error, InfrastructureError):
+    if isinstance(error, InfrastructureError | PayloadError):
         said |= {"etype": type(error).__name__, "message": error.message}
     lines = tracebacks.render(said, source.lines, source.place)
     return tracebacks.show_as(error, lines + _hint(notebook, error))
@@ -107,6 +107,19 @@ def _of_its_type(notebook: Notebook, error: RemoteError) -> BaseException:
     made.args = (error.message.removeprefix(f"{error.etype}: "),)
     found: BaseException = made
     return found
+
+
+def of_other_versions(error: BaseException, values: Mapping[str, Any]) -> BaseException:
+    """`error`, which says that what travelled cannot be opened there, with the names that it can be about."""
+    message = getattr(error, "message", "")
+    if not isinstance(error, PayloadError) or "cannot be opened with" not in message:
+        return error
+    versioned = [name for name in ("numpy", "pandas") if f"{name} " in message]
+    names = [n for n, value in values.items() if type(value).__module__.partition(".")[0] in versioned]
+    if names:
+        error.message = message.replace("what was made with", f"what was sent ({', '.join(names)}) and made with", 1)
+        error.args = (error.message,)
+    return error
 
 
 def _hint(notebook: Notebook, error: BaseException) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from jupyter_fx_worker import cells, errors, introspect
 from jupyter_fx_worker.streams import NO_INPUT
 
-__all__ = ["PlainEngine", "blank_remote_line", "keep_source", "remember_builtins"]
+__all__ = ["PlainEngine", "blank_remote_line", "keep_source", "parsed", "remember_builtins"]
 
 _REMOTE = re.compile(r"\s*%%remote\b[^\n]*")
 _MAGIC = re.compile(r"(?:[A-Za-z_]\w*\s*=\s*)?%%?[A-Za-z]")
@@ -78,7 +78,7 @@ class _Exit:
     __repr__ = object.__repr__
 
 
-def _parsed(code: str, filename: str) -> ast.Module:
+def parsed(code: str, filename: str) -> ast.Module:
     """Parse a cell. UsageError for one that needs IPython; `%matplotlib` is read over, for it only prepares."""
     quiet = "\n".join("" if line.lstrip().startswith("%matplotlib") else line for line in code.split("\n"))
     try:
@@ -127,7 +127,7 @@ class PlainEngine(cells.Engine):
         keep_source(filename, source)
         code = blank_remote_line(source)
         try:
-            tree = _parsed(code, filename)
+            tree = parsed(code, filename)
             last: ast.Expr | None = None
             if tree.body and isinstance(tree.body[-1], ast.Expr) and not silent:
                 last = tree.body.pop()  # type: ignore[assignment]

@@ -28,6 +28,9 @@ from jupyter_fx import embedded, errors
 from jupyter_fx.client import HubClient, core
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import TaskOptions
+from jupyter_fx_kernel import failures
+from jupyter_fx_worker import codes, envelope, plain
+from jupyter_fx_worker import errors as there
 
 pytestmark = pytest.mark.timeout(90)
 ROOT = Path(__file__).resolve().parents[2]
@@ -228,6 +231,38 @@ def test_a_package_that_the_other_side_lacks(
     with pytest.raises(ModuleNotFoundError) as caught:
         client.submit(onlyhere.ask).result(30)
     explained("\n".join(caught.value.__notes__))
+
+
+def test_other_versions_are_named(
+    client: HubClient, farm: str, top: Path, short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other Python is played here; tests/integration/notebook/test_pythons.py has real ones."""
+    settings, old = top / "2" / "endpoints" / farm / "config.py", short / "python"
+    old.write_text("#!/bin/sh\necho 3 8\n")
+    old.chmod(0o700)
+    before = settings.read_text()
+    settings.write_text(f"{before}c.Endpoint.python = {str(old)!r}\n")
+    try:
+        status, said = command("endpoint", "start", farm)
+        assert status == 1
+        assert f"c.Endpoint.python = {str(old)!r} is Python 3.8" in explained(said)
+    finally:
+        settings.write_text(before)
+    made = b"".join(bytes(part) for part in envelope.dumps(eval("lambda: 1"), "result"))
+    monkeypatch.setattr(codes, "PYTHON", [3, 99])
+    monkeypatch.setattr(envelope, "PYTHON", codes.PYTHON)
+    with pytest.raises(envelope.PythonMismatch) as caught:
+        envelope.loads(made)
+    explained(caught.value)
+    parts = envelope.assemble(b"cnumpy\nnone_such\n.", (), "cell", {"made": {"numpy": "1.26.4"}})
+    with pytest.raises(envelope.VersionMismatch) as refused_by:
+        envelope.loads(b"".join(bytes(part) for part in parts))
+    sent = errors.PayloadError(str(refused_by.value))
+    said = explained(failures.of_other_versions(sent, {"a": np.zeros(1), "n": 1}))
+    assert said.startswith("what was sent (a) and made with")
+    with pytest.raises(there.UsageError) as magic:
+        plain.parsed("%timeit 1", "<cell>")
+    explained(magic.value)
 
 
 def test_a_syntax_error_is_found_before_anything_travels(client: HubClient, kernel: Any) -> None:

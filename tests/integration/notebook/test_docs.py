@@ -26,7 +26,7 @@ SHOWN = {
     "docs/user-guide.md": [
         "→local",
         "line 4",
-        "would travel to local; nothing was run",
+        "nothing would travel to local but the cell itself; nothing was run",
         "remote big: bytearray",
         "still counting 2",
         "is interrupted, its session keeps its variables",
