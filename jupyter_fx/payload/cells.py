@@ -29,6 +29,7 @@ __all__ = [
     "encode_keep",
     "estimate",
     "parts",
+    "peek_cell",
     "pickled",
     "root_of",
 ]
@@ -151,6 +152,12 @@ def encode_cell(
     if size > BLOB_MAX:
         raise too_big("what this cell takes along", dict(values), size)
     return Encoded(pieces, size, wanted, [buffers[number] for number in out])
+
+
+def peek_cell(data: bytes) -> tuple[str, str]:
+    """(source, file name) of a `cell` envelope."""
+    header = envelope.peek(data)[0]
+    return str(header.get("source") or ""), str(header.get("filename") or "")
 
 
 def encode_keep(name: str) -> Encoded:

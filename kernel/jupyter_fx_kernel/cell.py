@@ -280,6 +280,12 @@ class RemoteCell:
         last = _last_name(self.source)
         return home.values.get(last, value)
 
+    def settle(self, session: Session, home: CellHome, card: Card, count: int) -> None:
+        """Bind what a cell brought home that ran in this session before, as In[count]."""
+        self._session, self.count = session, count
+        session.ambient.take(home.ambient)
+        self._settle(home, card, background=False)
+
     def _settle(self, home: CellHome, card: Card, *, background: bool) -> None:
         """Bind what came home in the notebook; after a background cell, only what did not change here meanwhile."""
         user_ns = self.shell.user_ns

@@ -86,6 +86,10 @@ class FxMagics(Magics):
     def before_cell(self, info: Any) -> None:
         """A cell of the notebook is about to run: what the session set for a library that it loads is set here too."""
         source = str(getattr(info, "raw_cell", "") or "")
+        if "%remote" not in source:
+            # A remote cell renews its session, or says itself what became of it.
+            for news in self.notebook.news():
+                print(f"jupyter-fx: {news}", file=sys.stderr)
         if source.lstrip().startswith("%%remote"):
             source = ""
         words = set(re.findall(r"\w+", source))

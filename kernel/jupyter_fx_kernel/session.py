@@ -24,6 +24,7 @@ ENDING_SOON = 300.0
 """Seconds before the end of a session's job from which on each cell says so."""
 _SAME_WITHIN = 5.0
 """Seconds that a worker has for finding out whether a value is still the one that was kept."""
+_SAID_ENDED = float("inf")
 _NAMES_KEPT = 10.0
 _NAMES_WITHIN = 0.3
 _CONNECTION_FILE = re.compile(r"kernel-(.+)\.json$")
@@ -75,6 +76,8 @@ class Session:
         self.kept: dict[str, Kept] = {}
         self.cells = 0
         self.lost = ""
+        self.announced = 0.0
+        """Until when it lives, as was said last; infinity: it was said that it has ended."""
 
     def ends_soon(self, now: float) -> str:
         """What its user should know in time: the batch job that it lives in has an end. Empty while that is far off."""
@@ -83,7 +86,7 @@ class Session:
             return ""
         left = max(0.0, ends - now)
         said = f"{left / 60:.0f} min" if left >= 120 else f"{left:.0f} s"
-        return f"the job of this session ends in {said}, and its variables with it: bring home what you need (-o NAME)"
+        return f"the job of this session ends in {said}, and its variables with it: bring home what you need (-o NAME, %fx keep NAME)"
 
     @property
     def session_id(self) -> str:
@@ -191,6 +194,24 @@ class Notebook:
         taken = any(key[1] == name and key[0] != endpoint and s.alive for key, s in self.sessions.items())
         return f"{name}-{endpoint}"[:63].rstrip("-") if taken else name
 
+    def news(self) -> list[str]:
+        """What ought to be said about sessions: one ends soon, or has ended by itself. Each is told once."""
+        told: list[str] = []
+        for session in self.sessions.values():
+            ends_at = float(session.handle.info.get("ends_at") or 0.0)
+            where = f"the session {session.name} on {session.endpoint}"
+            if session.gone:
+                if session.announced < _SAID_ENDED and not session.lost:
+                    told.append(f"{where} ended: {_how(session)}; {_what(session)}")
+                session.announced = _SAID_ENDED
+            elif not ends_at:
+                session.announced = 0.0
+            elif session.announced != ends_at and (left := ends_at - time.time()) > 0:
+                session.announced = ends_at
+                why = session.handle.info.get("ends_why") or "it is idle"
+                told.append(f"{where} ends in {max(1, round(left / 60))} min ({why}): `%fx session renew` keeps it")
+        return told
+
     def keep(self, session: Session, name: str, *, asked: bool = False) -> TaskFuture:
         """Have the session's endpoint keep the variable as it is now; the task whose result it is.
 
@@ -242,14 +263,23 @@ class Notebook:
                     return
 
 
-def _obituary(session: Session) -> str:
+def _what(session: Session) -> str:
     names = sorted(session.names)
     what = f"{len(names)} variables are gone there: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}"
     if not names:
         what = "it held no variables"
-    how = (
+    again = f"; `%fx session restore` runs its {session.cells} cells again" if session.cells else ""
+    return what + again
+
+
+def _how(session: Session) -> str:
+    return (
         session.gone.removeprefix("the worker process died while it ran this task: ")
         .partition("; ")[0]
         .partition(" (")[0]
     )
-    return f"a new session on {session.endpoint}: the one before ended ({how}); {what}"
+
+
+def _obituary(session: Session) -> str:
+    session.announced = _SAID_ENDED
+    return f"a new session on {session.endpoint}: the one before ended ({_how(session)}); {_what(session)}"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from jupyter_fx.errors import UsageError
-from jupyter_fx_kernel import envverbs, sessionverbs, taskverbs
+from jupyter_fx_kernel import envverbs, keeping, sessionverbs, taskverbs
 from jupyter_fx_kernel.attach import attach
 from jupyter_fx_kernel.choosing import known_names
 from jupyter_fx_kernel.session import Notebook
@@ -55,7 +55,7 @@ _VERBS: dict[str, Callable[[Notebook, Sequence[str]], Any]] = {
     "cancel": taskverbs.cancel,
     "close": sessionverbs.close,
     "env": envverbs.env,
-    "keep": sessionverbs.keep,
+    "keep": keeping.keep,
     "logs": taskverbs.logs,
     "session": sessionverbs.session,
     "tasks": taskverbs.tasks,
@@ -70,7 +70,7 @@ _FOLLOWS: dict[str, Callable[[Notebook], Iterable[str]]] = {
     "logs": known_names,
     "tasks": lambda _notebook: taskverbs.WORDS,
     "close": Notebook.session_names,
-    "keep": sessionverbs.keepable,
+    "keep": keeping.keepable,
     "session": lambda _notebook: sessionverbs.WORDS,
     "use": Notebook.endpoint_names,
     "who": Notebook.session_names,

@@ -1,0 +1,158 @@
+"""Sessions as a notebook sees them: shown, renewed, announced to end, made again, and those of dead kernels."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.notebook.conftest import HERE, Kernel
+
+
+@pytest.fixture(scope="module")
+def short_lives() -> Iterator[Path]:
+    """A hub of its own whose sessions live for seconds, with an endpoint of two session slots."""
+    from jupyter_fx import embedded
+
+    top = Path(tempfile.mkdtemp(prefix="fxs"))
+    with pytest.MonkeyPatch.context() as patch:
+        for number, name in enumerate(HERE):
+            place = top / str(number)
+            place.mkdir(mode=0o700)
+            patch.setenv(name, str(place))
+        patch.delenv("JUPYTER_FX_HUB", raising=False)
+        config = top / "2"
+        (config / "hub_config.py").write_text(
+            "c.HubApp.session_idle = 12.0\nc.HubApp.session_warning = 8.0\nc.HubApp.session_lease_local = 3.0\n"
+        )
+        local = config / "endpoints" / "local"
+        local.mkdir(parents=True, mode=0o700)
+        (local / "config.py").write_text("c.Endpoint.max_sessions = 2\n")
+        embedded.find_hub()
+        try:
+            yield top
+        finally:
+            embedded.stop_endpoint()
+            embedded.stop_hub()
+    shutil.rmtree(top, ignore_errors=True)
+
+
+@pytest.fixture
+def kernels(short_lives: Path) -> Iterator[Callable[[], Kernel]]:
+    started: list[Kernel] = []
+
+    def start() -> Kernel:
+        started.append(Kernel(Path(tempfile.mkdtemp(prefix="k", dir=short_lives))))
+        return started[-1]
+
+    yield start
+    for kernel in started:
+        kernel.close()
+
+
+def shown(kernel: Kernel) -> str:
+    return kernel.run("%fx session").stream()
+
+
+def until(true: Callable[[], Any], seconds: float = 20.0) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := true():
+            return found
+        time.sleep(0.2)
+    raise AssertionError("it did not happen")
+
+
+def test_a_session_is_shown_and_renewed(kernels: Any) -> None:
+    kernel = kernels()
+    kernel.remote("x = 1")
+    told = shown(kernel)
+    assert "main on local: open, idle" in told
+    assert "ends in" in told
+    assert "of memory" in told
+    assert "1 cell, 1 variable" in told
+    assert "begins its idle time anew" in kernel.run("%fx session renew").stream()
+    kernel.run("%fx session new")
+    assert "NameError" in kernel.remote("print(x)", "--no-capture").traceback
+
+
+def test_its_end_is_announced_explained_and_undone(kernels: Any) -> None:
+    kernel = kernels()
+    kernel.remote("import os\nbase = [1, 2]\nbig = bytearray(2_000_000)")
+    kernel.remote("def grow():\n    base.append(len(big))\ngrow()")
+    kernel.remote("1 / 0")
+    kernel.remote("total = sum(base)\npid = os.getpid()")
+    before = kernel.value("pid")
+    time.sleep(5)
+    said = until(lambda: kernel.run("1").stream("stderr"))
+    assert "ends in" in said
+    assert "%fx session renew" in said
+    said = until(lambda: kernel.run("1").stream("stderr"))
+    assert "ended: it was idle for 12 s" in said
+    assert "base, big" in said
+    assert "%fx session restore" in said
+    assert "RefLost" in kernel.run("big.get()").traceback
+    plan = kernel.run("%fx session restore --dry-run").stream()
+    assert "import os" in plan
+    assert "left out (failed: ZeroDivisionError)" in plan
+    assert "3 of 4 cells" in plan
+    kernel.run("total = 'mine'")
+    told = kernel.run("%fx session restore").stream()
+    assert "3 cells have run again" in told, told
+    assert kernel.remote("base, len(big)").result == "([1, 2, 2000000], 2000000)"
+    assert kernel.value("len(big.get())") == "2000000"
+    assert kernel.value("total") == "'mine'"
+    assert kernel.remote("__import__('os').getpid() != " + before).result == "True"
+
+
+def test_a_killed_kernel_frees_its_slot_and_who_waits_is_told_who_has_them(kernels: Any) -> None:
+    first, second, third = kernels(), kernels(), kernels()
+    first.remote("held = 1")
+    second.remote("held = 1")
+
+    def kill(ran: Any) -> None:
+        if "all 2 session slots of local are taken" in ran.shown and first.manager.has_kernel:
+            os.kill(first.manager.provisioner.pid, signal.SIGKILL)
+
+    ran = third.run("%%remote\n'ran'", while_running=kill)
+    assert "all 2 session slots of local are taken" in ran.shown
+    assert ran.result == "'ran'"
+
+
+def test_idle_sessions_of_other_notebooks_are_closed_at_once(kernels: Any) -> None:
+    first, second = kernels(), kernels()
+    first.remote("held = 1")
+    second.remote("held = 1")
+    told = second.run("%fx session close --all-idle 0s").stream()
+    assert "closed" in told
+    assert "no variable" not in second.run("%fx who").stream()
+    said = until(lambda: first.run("1").stream("stderr"))
+    assert "closed all idle sessions" in said
+
+
+def test_another_start_of_the_kernel_restores_what_the_last_one_had(
+    short_lives: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JPY_SESSION_NAME", "work/restarted.ipynb")
+    folder = Path(tempfile.mkdtemp(prefix="k", dir=short_lives))
+    kernel = Kernel(folder)
+    try:
+        kernel.remote("def double(x):\n    return 2 * x\nseed = 21")
+        kernel.remote("answer = double(seed)")
+        kernel.manager.restart_kernel(now=True)
+        kernel.client.wait_for_ready(timeout=60)
+        kernel.run("%load_ext jupyter_fx")
+        # The kernel was killed: its session ends a few seconds later.
+        assert "no session of this notebook" in kernel.run("%fx session restore").traceback
+        told = until(lambda: kernel.run("%fx session restore").stream())
+        assert "2 cells have run again" in told, told
+        assert kernel.value("answer, double(2)") == "(42, 4)"
+    finally:
+        kernel.close()
