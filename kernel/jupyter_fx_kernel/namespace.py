@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jupyter_fx_kernel.refs import RemoteValue, size_text
+from jupyter_fx_kernel.refs import KeptValue, RemoteValue, size_text
 from jupyter_fx_kernel.session import Session
 
 __all__ = ["Variables", "look", "table"]
@@ -105,4 +105,4 @@ def _where(name: str, session: Session, namespace: Mapping[str, Any]) -> str:
     value = namespace[name]
     if isinstance(value, RemoteValue):
         return "stays there" if value._fx_place_.session == session.session_id else "another one here"
-    return "here and there"
+    return f"kept by {value.endpoint}" if isinstance(value, KeptValue) else "here and there"

@@ -78,7 +78,9 @@ def plan(notebook: Notebook, word: str, *, everything: bool = False) -> Plan:
 
 def _ended(notebook: Notebook, word: str) -> dict[str, Any]:
     """SessionInfo of the one that is meant: of this kernel, else of this notebook's file, else (by its id) any."""
-    rows: list[dict[str, Any]] = notebook.client.request("sessions.list", {"ended": True})
+    open_ = notebook.client.request("sessions.list", {})
+    rows: list[dict[str, Any]] = [row for row in open_ if row.get("state") == "CLOSING"]
+    rows += notebook.client.request("sessions.list", {"ended": True})
     path = os.environ.get("JPY_SESSION_NAME", "")
     own = [row for row in rows if row.get("kernel_id") == notebook.kernel_id]
     own = own or [row for row in rows if path and row.get("notebook") == path]

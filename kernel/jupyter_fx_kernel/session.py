@@ -86,7 +86,8 @@ class Session:
             return ""
         left = max(0.0, ends - now)
         said = f"{left / 60:.0f} min" if left >= 120 else f"{left:.0f} s"
-        return f"the job of this session ends in {said}, and its variables with it: bring home what you need (-o NAME, %fx keep NAME)"
+        keeps = "`-o NAME` brings home what you need, `%fx keep NAME` has the endpoint keep it"
+        return f"the job of this session ends in {said}, and its variables with it: {keeps}"
 
     @property
     def session_id(self) -> str:

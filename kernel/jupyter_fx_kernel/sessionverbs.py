@@ -94,7 +94,8 @@ def _lines(one: Session, info: dict[str, Any]) -> list[str]:
 
 
 def _other(info: dict[str, Any]) -> str:
-    notebook = str(info.get("notebook") or "") or f"kernel {str(info.get('kernel_id'))[:8]}"
+    kernel = str(info.get("kernel_id"))
+    notebook = str(info.get("notebook") or "") or (kernel if kernel.startswith("process-") else f"kernel {kernel[:8]}")
     clock = "a cell runs" if info.get("busy") else f"idle {span(float(info.get('idle') or 0))}"
     alone = "" if info.get("attended", True) else ", its kernel is gone"
     who = f"{notebook} ({info.get('name')}) on {info.get('endpoint')}"

@@ -26,6 +26,7 @@ NAMES_MAX = 2000
 MATCHES_MAX = 500
 TEXT_MAX = 256 * 1024
 _SAMPLE = 100
+_OF_LINE = "_remote_value_"  # the value of a `%remote` line, on its way home
 # Of these the attributes are known to be cheap; those of a class of the user's may run anything.
 _KNOWN = frozenset(
     (
@@ -80,7 +81,7 @@ def who(namespace: dict[str, Any], hidden: frozenset[str], made: dict[str, str])
     """Return a row for each variable: {name, type, size, shape, dtype, made}."""
     rows = []
     for name, value in list(namespace.items()):
-        if names.is_hidden(name) or name in hidden or not isinstance(name, str):
+        if not isinstance(name, str) or names.is_hidden(name) or name in hidden or name == _OF_LINE:
             continue
         rows.append({"name": name, **_row(value), "made": made.get(name, "")})
     return rows
