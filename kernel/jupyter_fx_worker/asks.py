@@ -81,7 +81,7 @@ def who(namespace: dict[str, Any], hidden: frozenset[str], made: dict[str, str])
     """Return a row for each variable: {name, type, size, shape, dtype, made}."""
     rows = []
     for name, value in list(namespace.items()):
-        if not isinstance(name, str) or names.is_hidden(name) or name in hidden or name == _OF_LINE:
+        if names.is_hidden(name) or name in hidden or name == _OF_LINE:
             continue
         rows.append({"name": name, **_row(value), "made": made.get(name, "")})
     return rows

@@ -29,7 +29,7 @@ SHOWN = {
         "nothing would travel to local but the cell itself; nothing was run",
         "remote big: bytearray",
         "big (2.9 MiB) is kept by local",
-        "stays there",
+        "kept by local",
         "begins its idle time anew",
         "cells are to run again",
         "still counting 2",
