@@ -62,6 +62,11 @@ class _Gone(msgspec.Struct):
     proof: str
 
 
+def _file_of(key: str) -> str:
+    """The name of a key's file: it is looked for by the key, among thousands."""
+    return hashlib.sha256(key.encode()).hexdigest()[:32] + ".json"
+
+
 class Block:
     """One block's directory."""
 
@@ -110,24 +115,30 @@ class Block:
         """A manager, once: say whose public key this is. Its id is the nonce."""
         host, nonce = host or socket.gethostname(), manager or secrets.token_hex(16)
         said = _Enrolment(host, nonce, key, self._proof(host, nonce, key))
-        self._write(self._keys / f"{nonce}.json", msgspec.json.encode(said))
+        self._write(self._keys / _file_of(key), msgspec.json.encode(said))
 
     def admits(self, key: str) -> bool:
         """The agent: whether this public key was enrolled by somebody who knows the secret."""
-        return any(one.key == key for one in self.enrolled())
+        return self.enrolment(key) is not None
+
+    def enrolment(self, key: str) -> Enrolled | None:
+        """The agent: who enrolled this public key, if it was somebody who knows the secret."""
+        path = self._keys / _file_of(key)
+        return self._read(path) if path.exists() else None
 
     def enrolled(self) -> list[Enrolled]:
         """The agent: the managers that somebody enrolled who knows the secret."""
-        found = []
-        for path in self._keys.glob("*.json"):
-            try:
-                said = msgspec.json.decode(path.read_bytes(), type=_Enrolment)
-                proof = self._proof(said.host, said.nonce, said.key)
-            except (OSError, msgspec.MsgspecError):
-                continue
-            if hmac.compare_digest(said.proof, proof) and path.stem == said.nonce:
-                found.append(Enrolled(said.nonce, said.host, said.key))
-        return found
+        found = map(self._read, self._keys.glob("[0-9a-f]*.json"))
+        return [one for one in found if one is not None]
+
+    def _read(self, path: Path) -> Enrolled | None:
+        try:
+            said = msgspec.json.decode(path.read_bytes(), type=_Enrolment)
+            proof = self._proof(said.host, said.nonce, said.key)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        sound = hmac.compare_digest(said.proof, proof) and path.name == _file_of(said.key)
+        return Enrolled(said.nonce, said.host, said.key) if sound else None
 
     def tell_gone(self, manager: str, why: str) -> None:
         """A node's keeper: this manager is dead, and so is all that it started. The secret vouches for it."""

@@ -122,6 +122,11 @@ class Fleet:
         self._free: dict[int, dict[str, None]] = {}
         """Managers by their free slots (negative where short tasks queue)."""
         self._key: dict[str, int] = {}
+        self._largest = 0
+        self.slots = 0
+        """Of all managers that take work."""
+        self.ready = False
+        """Whether any manager takes work."""
         self.changed = False
         """Whether something may have found room since `assign`."""
 
@@ -134,14 +139,14 @@ class Fleet:
             view = self.managers[manager] = ManagerView(block, ends=ends, host=host)
             self._sort(manager)
         view.ends, view.linked = ends, True
-        self.changed = True
+        self._recount()
         return view
 
     def away(self, manager: str) -> None:
         """It is silent."""
         if (view := self.managers.get(manager)) is not None:
             view.linked = False
-            self.changed = True
+            self._recount()
 
     def has(self, manager: str, *, slots: int, memory: int, gpus: int, ready: bool, info: dict[str, Any]) -> None:
         """It says what it has."""
@@ -149,7 +154,7 @@ class Fleet:
         if view is not None:
             view.slots, view.memory, view.gpus, view.ready, view.info = slots, memory, gpus, ready, info
             self._sort(manager)
-            self.changed = True
+            self._recount()
 
     def left(self, manager: str) -> ManagerView | None:
         """It is gone."""
@@ -157,6 +162,7 @@ class Fleet:
         key = self._key.pop(manager, None)
         if key is not None:
             self._unsort(manager, key)
+            self._recount()
         return view
 
     def drain(self, block: str, *, on: bool = True) -> list[str]:
@@ -164,8 +170,15 @@ class Fleet:
         those = [one for one, view in self.managers.items() if view.block == block]
         for one in those:
             self.managers[one].draining = on
-            self.changed = self.changed or not on
+        self._recount()
         return those
+
+    def _recount(self) -> None:
+        """A manager came, went, or is another one than before: seldom, so that nothing need be added up for a task."""
+        serving = [view.slots for view in self.managers.values() if view.serves]
+        self.slots, self.ready = sum(serving), bool(serving)
+        self._largest = max((view.slots for view in self.managers.values()), default=0)
+        self.changed = True
 
     def _sort(self, manager: str) -> None:
         view = self.managers[manager]
@@ -185,16 +198,6 @@ class Fleet:
             del self._free[key]
 
     # What there is.
-
-    @property
-    def slots(self) -> int:
-        """Of all managers that take work."""
-        return sum(view.slots for view in self.managers.values() if view.serves)
-
-    @property
-    def ready(self) -> bool:
-        """Whether any manager takes work."""
-        return any(view.serves for view in self.managers.values())
 
     def waiting(self) -> list[tuple[int, Need]]:
         """What found no room: how many of each need."""
@@ -256,7 +259,7 @@ class Fleet:
     def pick(self, need: Need, depth: int, seconds: float) -> str:
         """Where it may run for so many seconds; empty when nowhere now."""
         for key in sorted(self._free, reverse=True):
-            if depth == 1 and key < need.width:
+            if key < need.width - (depth - 1) * self._largest:
                 break
             for manager in self._free[key]:
                 view = self.managers[manager]

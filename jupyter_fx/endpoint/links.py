@@ -132,15 +132,13 @@ class Links:
 
     def _enrol(self, key: str) -> bool:
         for block in self._blocks.values():
-            gone: dict[str, str] | None = None
-            for one in block.enrolled():
-                if one.key == key:
-                    gone = block.gone() if gone is None else gone
-                    if one.manager in gone:
-                        return False
-                    self._links[one.manager] = _Link(one, block, self.me)
-                    self._by_key[key] = one.manager
-                    return True
+            if (one := block.enrolment(key)) is None:
+                continue
+            if one.manager in block.gone():
+                return False
+            self._links[one.manager] = _Link(one, block, self.me)
+            self._by_key[key] = one.manager
+            return True
         return False
 
     def _channel(self, channel: Any) -> None:

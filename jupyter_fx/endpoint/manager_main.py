@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 0.5
 """Seconds between two tries to reach an agent."""
+_PDEATHSIG: Final = 1
 ALONE_MAX: Final = 24 * 3600.0
 """Seconds without an agent after which the manager ends."""
 LAST_WORDS: Final = 2.0
@@ -203,10 +205,19 @@ async def _serve(folder: Path, name: str, scratch: str) -> None:
     await ManagerProgram(block, _on_node(spec, scratch) if name else spec, name).run()
 
 
+def _die_with_keeper() -> None:
+    """Nobody could attest our end if the keeper died and we did not."""
+    ctypes.CDLL(None).prctl(_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() == 1:
+        os._exit(1)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Be the manager of the block whose directory is named."""
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     folder, name, scratch = [*(argv if argv is not None else sys.argv[1:]), "", ""][:3]
+    if name:
+        _die_with_keeper()
     asyncio.run(_serve(Path(folder), name, scratch))
     return 0
 
