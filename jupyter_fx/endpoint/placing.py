@@ -30,6 +30,8 @@ class Placing:
         self._functions = functions
         self._fetching: dict[str, list[str]] = {}
         self._files: dict[str, str] = {}
+        self._cells: dict[str, list[str]] = {}
+        """By session, its cells that are not placed yet, in order."""
         self._lately: set[str] = set()
         """Files that were used since somebody asked."""
         self._shown: dict[str, set[str]] = {}
@@ -70,6 +72,8 @@ class Placing:
 
     def wait(self, entry: Entry, key: str) -> None:
         """It must not be placed before `key` has arrived."""
+        if entry.task.session:
+            self._turn(entry)
         entry.needs.add(key)
         self._fetching.setdefault(key, []).append(entry.task.task_id)
 
@@ -79,11 +83,19 @@ class Placing:
         work: list[Work] = []
         for entry in entries:
             task = entry.task
-            if task.options is None and not task.inputs and (not task.function or task.function in self._functions):
+            turn = not task.session or self._turn(entry)
+            if (
+                turn
+                and task.options is None
+                and not task.inputs
+                and (not task.function or task.function in self._functions)
+            ):
                 entry.placed = True
                 work.append(
                     Work(task.task_id, task.kind, task.function, task.payload, task.session, attempt=task.attempt)
                 )
+                if task.session:
+                    self._passed(task)
                 continue
             for key, source in dict(self._sources(task)).items():
                 if key not in self._files and key not in entry.files:
@@ -96,13 +108,56 @@ class Placing:
                 entry.needs.add(task.function)
                 self._fetching.setdefault(task.function, []).append(task.task_id)
                 out += self._fetch_function(task.function)
-            if not entry.needs:
-                placed = self._assembled(entry)
-                if isinstance(placed, Work):
-                    work.append(placed)
+            if entry.needs or not turn:
+                continue
+            placed = self._assembled(entry)
+            if isinstance(placed, Work):
+                work.append(placed)
+            else:
+                # Put together at once, and so before what is given only in the end.
+                out += self._given(work) if work else []
+                out.append(placed)
+                work = []
+            if task.session and (isinstance(placed, Work) or self._fleet is None):
+                self._passed(task)
+        out += self._given(work) if work else []
+        return out + self.release() if self._cells else out
+
+    # A session's cells are placed in the order in which they came, whichever of them has to wait for its bytes.
+
+    def _turn(self, entry: Entry) -> bool:
+        """Whether no earlier cell of its session waits; it has its place among them from now on."""
+        waiting = self._cells.setdefault(entry.task.session, [])
+        if entry.task.task_id not in waiting:
+            waiting.append(entry.task.task_id)
+        return waiting[0] == entry.task.task_id
+
+    def _passed(self, task: LeasedTask) -> None:
+        waiting = self._cells[task.session]
+        waiting.remove(task.task_id)
+        if not waiting:
+            del self._cells[task.session]
+
+    @property
+    def held_back(self) -> bool:
+        """Whether a cell waits for its turn or for its bytes."""
+        return bool(self._cells)
+
+    def release(self) -> list[Any]:
+        """Place the cells whose turn has come: what was before them has been placed, or has ended without that."""
+        out: list[Any] = []
+        for session in list(self._cells):
+            while waiting := self._cells.get(session):
+                entry = self._tasks.get(waiting[0])
+                if entry is None or entry.phase != ACCEPTED:
+                    del waiting[0]
+                elif entry.needs or entry.placed:
+                    break
                 else:
-                    out.append(placed)
-        return out + self._given(work) if work else out
+                    out += self.place([entry])
+            else:
+                self._cells.pop(session, None)
+        return out
 
     def _given(self, work: list[Work]) -> list[Any]:
         """To the manager; where there are many, a session's cells to its own, the rest to whoever has room."""
@@ -125,7 +180,12 @@ class Placing:
     def assembled(self, event: Assembled) -> list[Any]:
         """A payload is in its file now."""
         entry = self._tasks.get(event.work.task_id)
-        return self._given([event.work]) if entry is not None and entry.placed and entry.phase == ACCEPTED else []
+        if entry is None or not entry.placed or entry.phase != ACCEPTED:
+            return []
+        out = self._given([event.work])
+        if entry.task.session in self._cells:
+            self._passed(entry.task)
+        return out + self.release()
 
     @staticmethod
     def _sources(task: LeasedTask) -> list[tuple[str, BlobRef | RefInfo]]:

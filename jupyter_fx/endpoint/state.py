@@ -190,6 +190,8 @@ class AgentState:
             self._many.begin(now)
             out = self._handlers[type(event)](event, now)
             out += self._many.settle()
+        if self._held.placing.held_back:
+            out += self._held.placing.release()
         credit = (
             self.books.credit(self.sessions.open_ids(), stopped=bool(self._held.draining or self._held.disk_full))
             if self._held.open

@@ -56,6 +56,7 @@ from jupyter_fx.protocol.messages import (
     Demand,
     DemandItem,
     Dispatch,
+    ErrorInfo,
     EventKind,
     Function,
     Functions,
@@ -647,3 +648,36 @@ def test_every_outcome_has_its_state(outcome: str) -> None:
     expected = {"ok": "SUCCEEDED", "error": "FAILED", "timeout": "FAILED", "cancelled": "CANCELLED", "lost": "LOST"}
     assert TaskState(result.state).name == expected[outcome]
     assert result.lost == (outcome == "lost")
+
+
+def in_a_session(*cells: LeasedTask) -> Shell:
+    shell = Shell()
+    shell.handle(SessionLease(SPEC, "me"))
+    shell.handle(WAITS)
+    shell.handle(SessionUp(SESSION, {"pid": 1}))
+    shell.handle(Dispatch(list(cells)))
+    return shell
+
+
+def placed(shell: Shell) -> list[str]:
+    return [work.task_id[-1] for place in shell.of(Place) for work in place.work]
+
+
+def test_a_cell_whose_bytes_are_on_their_way_is_not_overtaken_by_the_next() -> None:
+    part = BlobRef("d" * 64, 5)
+    shell = in_a_session(task(1, session=SESSION, parts=[part]), task(2, session=SESSION), task(3))
+    shell.handle(Dispatch([task(4, session=SESSION, timeout=5.0)]))
+    assert placed(shell) == ["3"]
+    shell.handle(Fetched(shell.of(Fetch)[0].key, "/file"))
+    assert placed(shell) == ["3", "1", "2", "4"]
+
+
+def test_cells_behind_one_that_ended_without_its_bytes_go_on() -> None:
+    part = BlobRef("d" * 64, 5)
+    cells = [task(1, session=SESSION, parts=[part]), task(2, session=SESSION)]
+    cancelled = in_a_session(*cells)
+    cancelled.handle(CancelTasks([(ONE, 1)]))
+    assert placed(cancelled) == ["2"]
+    failed = in_a_session(*cells)
+    failed.handle(Fetched(failed.of(Fetch)[0].key, error=ErrorInfo("StorageFull", "no room")))
+    assert placed(failed) == ["2"]
