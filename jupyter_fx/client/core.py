@@ -55,11 +55,6 @@ KEEP_EVERY = 2.0  # seconds
 SPEC_OVERHEAD = 160  # bytes of a TaskSpec beside its payload, about
 
 
-def _told(done: asyncio.Future[None]) -> None:
-    if not done.cancelled() and done.exception() is not None:
-        log.warning("the local endpoint could not be looked after: %s", done.exception())
-
-
 class Core:
     """A link to the hub on a thread of its own. Public methods may be called from any thread."""
 
@@ -73,7 +68,7 @@ class Core:
         on_lost: Callable[[FxError], None],
         on_back: Callable[[], None],
         ack: Callable[[], None],
-        keeper: Callable[[], None] | None = None,
+        keeper: Callable[[], str | None] | None = None,
     ) -> None:
         self.address = address
         self.futures: dict[str, TaskFuture | Story] = {}
@@ -87,6 +82,8 @@ class Core:
         self.refused: FxError | None = None
         """Why the hub does not want us, for good."""
         self.welcome: Welcome | None = None
+        self.trouble = ""
+        """Why the endpoint that is looked after here does not come up."""
         self._on_lost, self._on_back, self._ack, self._keeper = on_lost, on_back, ack, keeper
         self._hello = Hello(VERSION, OLDEST_VERSION, "client", new_id(), software, token, info)
         self._blob_hello = Hello(VERSION, OLDEST_VERSION, "blobs", new_id(), software, token)
@@ -203,8 +200,16 @@ class Core:
         """While something is waited for, let whoever keeps the endpoint alive look at it."""
         assert self._keeper is not None
         if self.futures:
-            self.loop.run_in_executor(None, self._keeper).add_done_callback(_told)
+            self.loop.run_in_executor(None, self._keeper).add_done_callback(self._kept)
         self.loop.call_later(KEEP_EVERY, self._keep)
+
+    def _kept(self, done: asyncio.Future[str | None]) -> None:
+        if done.cancelled():
+            return
+        if done.exception() is not None:
+            log.warning("the local endpoint could not be looked after: %s", done.exception())
+        elif (said := done.result()) is not None:
+            self.trouble = said
 
     def _stop(self) -> None:
         self.blobs.close()

@@ -24,7 +24,7 @@ class Address(NamedTuple):
     token: str = ""
     endpoint: str = ""
     revive: Callable[[], None] | None = None
-    keeper: Callable[[], None] | None = None
+    keeper: Callable[[], str | None] | None = None
 
 
 finder: Callable[[], Address] | None = None

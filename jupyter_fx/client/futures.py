@@ -179,7 +179,10 @@ class TaskFuture(concurrent.futures.Future[Any]):
             return error.message if error is not None else TaskState(self.outcome.state).name.lower()
         if not self._sent:
             return "not sent yet: its executor runs as many tasks as it may" if self._bounded else "about to be sent"
-        return str(self._info().get("why", "")) or self._why
+        why = str(self._info().get("why", "")) or self._why
+        # Only for who waits for that endpoint: the hub calls it by its name.
+        trouble = self._client.trouble if why.startswith("endpoint local ") else ""
+        return f"{why}; {trouble}" if trouble else why
 
     @property
     def remote_traceback(self) -> str:

@@ -68,7 +68,7 @@ class HubClient:
         endpoint: str = "",
         timeout: float = 20.0,
         revive: Callable[[], None] | None = None,
-        keeper: Callable[[], None] | None = None,
+        keeper: Callable[[], str | None] | None = None,
     ) -> None:
         self.address = address
         self.endpoint = endpoint
@@ -535,12 +535,18 @@ class HubClient:
         if self._revive is not None and not self._closed and not self._reviving.locked():
             threading.Thread(target=self._do_revive, name="jupyter-fx-revive", daemon=True).start()
 
-    def _look_after(self) -> None:
+    @property
+    def trouble(self) -> str:
+        """Why the endpoint that is started by itself does not come up; empty while it does."""
+        return self._core.trouble if self._core is not None else ""
+
+    def _look_after(self) -> str | None:
         """Now and then, on a thread that may wait, while something is waited for."""
         if self._down:
             self._do_revive()
         elif self._keeper is not None:
-            self._keeper()
+            return self._keeper()
+        return None
 
     def _do_revive(self) -> None:
         if self._revive is None or not self._reviving.acquire(blocking=False):

@@ -86,14 +86,17 @@ def _known(client: HubClient) -> bool:
     return True
 
 
-def keep_endpoint() -> None:
-    """Start the agent again if it died; for who waits for a task."""
+def keep_endpoint() -> str | None:
+    """Start the agent again if it died; for who waits for a task. Why it ended, "" while it runs, None: started."""
     reap()
-    if agent() is not None or _just_started():
-        return
+    if agent() is not None:
+        return ""
+    if _just_started():
+        return f"its agent ended at once: {tail(endpoint_dir(NAME) / 'agent.log', 1)}"
     hub = read_hub_file()
     if hub is not None:
         ensure_endpoint(hub)
+    return None
 
 
 def _just_started() -> bool:

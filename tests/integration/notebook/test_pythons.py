@@ -8,14 +8,17 @@ The kernels of other minor versions are those of virtual environments beside `.v
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import jupyter_fx as fx
 from jupyter_fx import embedded
 from tests.architecture.test_worker_pythons import interpreter
 from tests.integration.notebook.conftest import HERE, Kernel
@@ -232,3 +235,23 @@ def test_a_python_that_is_too_old_is_refused_when_the_endpoint_starts() -> None:
         pytest.skip("no Python 3.8 on this machine")
     with pytest.raises(Exception, match=r"is Python 3\.8, and workers need 3\.9 or newer"), stack(str(old)):
         pass
+
+
+def test_who_waits_hears_that_the_python_is_no_good() -> None:
+    """The endpoint was good before: nobody stands beside it when it starts."""
+    with stack(sys.executable) as top:
+        fx.disconnect()
+        try:
+            assert fx.remote(abs).remote(-1) == 1
+            embedded.stop_endpoint()
+            config = top / "2" / "endpoints" / "local" / "config.py"
+            config.write_text("c = get_config()\nc.Endpoint.python = '/no/such/python'\n")
+            waiting = fx.remote(abs).submit(-2)
+            end = time.monotonic() + 30
+            while "ended at once" not in waiting.why and time.monotonic() < end:
+                time.sleep(0.2)
+            assert re.search(r"endpoint local .*config\.py, line 2: .* there is no such file", waiting.why)
+            config.unlink()
+            assert waiting.result(60) == 2
+        finally:
+            fx.disconnect()
