@@ -407,7 +407,8 @@ class BlockBook:
                     "nodes": record.nodes,
                     "managers": len(block.managers),
                     "reason": record.leaving or record.reason,
-                    "left": round(left) if left != float("inf") else None,
+                    # A time, not what is left: that would be news every second.
+                    "ends": round((now + self._wall + left) / 60) * 60 if left != float("inf") else None,
                 }
             )
         return told

@@ -69,6 +69,10 @@ class Many:
     def capacity(self, message: Capacity) -> list[Any]:
         """The manager that speaks says what it has."""
         info = message.info
+        most = self._held.books.most
+        if not most.slots:
+            # The scheduler could not be asked: this is what a node has.
+            self._held.books.most = most._replace(slots=message.cores, worker_cores=int(info.get("worker_cores") or 1))
         self._fleet.has(
             self._held.speaker,
             slots=message.cores,

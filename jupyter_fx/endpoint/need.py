@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from jupyter_fx.protocol.messages import Resources
 
-__all__ = ["Need", "NodeSize", "need_of", "refusal"]
+__all__ = ["Need", "NodeSize", "need_of", "refusal", "too_long"]
 
 
 class Need(NamedTuple):
@@ -21,13 +21,14 @@ class Need(NamedTuple):
 class NodeSize(NamedTuple):
     """The largest node that can be had. `worker_cores`: cores of one slot; 0: not known, so nothing is refused for it.
 
-    `gpus` -1: not known.
+    `gpus` -1: not known. `seconds`: for how long one can be had, 0.0: for ever.
     """
 
     slots: int
     worker_cores: int = 1
     memory: int = 0
     gpus: int = 0
+    seconds: float = 0.0
 
 
 def need_of(resources: Resources, worker_cores: int) -> Need:
@@ -50,3 +51,13 @@ def refusal(resources: Resources, most: NodeSize) -> str:
             f"{resources.memory / 2**30:.1f} GiB were asked for"
         )
     return ""
+
+
+def too_long(timeout: float, most: NodeSize) -> str:
+    """Why a task that may take so many seconds can never be run to its end; empty when it can."""
+    if not most.seconds or timeout <= most.seconds:
+        return ""
+    return (
+        f"a block of this endpoint can give a task {most.seconds:.0f} s at most (c.Blocks.walltime), "
+        f"and its timeout is {timeout:.0f} s"
+    )

@@ -123,6 +123,8 @@ class Nodes:
 
     def _said(self, manager: str, message: Any) -> None:
         if manager in self._managers:
+            if type(message) is Capacity:
+                self._provisioner.learned(message.cores)
             self._event(From(manager, message))
 
     def _dead(self, manager: str, why: str) -> None:

@@ -137,6 +137,11 @@ class Provisioner:
             self._look()
         self._tell()
 
+    def learned(self, slots: int) -> None:
+        """A manager says how many slots a node has."""
+        if not self._plan.node.slots:
+            self._plan = self._plan._replace(node=self._plan.node._replace(slots=slots))
+
     def scale(self, load: Load | None = None) -> None:
         """See how many blocks there should be."""
         if self._stopped:

@@ -46,6 +46,8 @@ async def provision(home: Path, settings: Endpoint, blocks: Blocks) -> Provision
         # It may answer later; what a node has is not known until a manager says so.
         log.warning("%s cannot be asked what there is: %s", provider.label, error)
         node = NodeSize(blocks.cores_per_node, 1, int(blocks.memory_per_node * 2**30), blocks.gpus_per_node)
+    if blocks.seconds:
+        node = node._replace(seconds=blocks.seconds - min(blocks.drain_lead_seconds, blocks.seconds / 4))
     if blocks.gpu_devices:
         node = node._replace(gpus=len(blocks.gpu_devices))
     if settings.workers:

@@ -46,7 +46,7 @@ from jupyter_fx.endpoint.fleet import Fleet
 from jupyter_fx.endpoint.full_disk import FullDisk
 from jupyter_fx.endpoint.holding import RUN, Holding
 from jupyter_fx.endpoint.many import Many
-from jupyter_fx.endpoint.need import NodeSize
+from jupyter_fx.endpoint.need import NodeSize, too_long
 from jupyter_fx.endpoint.placing import Placing
 from jupyter_fx.endpoint.recovery import Recovery
 from jupyter_fx.endpoint.replay import records_of
@@ -300,7 +300,7 @@ class AgentState:
                 "RefLost", "this session is not open at the endpoint; run the cell again in a new one"
             ), False
         if task.options is not None:
-            why = self.books.refusal(task.options.resources)
+            why = self.books.refusal(task.options.resources) or too_long(task.options.timeout, self.books.most)
             if why:
                 return ErrorInfo("UsageError", why), True
         return None

@@ -179,6 +179,11 @@ class Hub:
             TaskOptions(**options) if options else None,
         )
 
+    def again(self, task: LeasedTask, attempt: int) -> None:
+        """Lease it once more."""
+        self._fence += 1
+        self.lease(msgspec.structs.replace(task, attempt=attempt, fence=(1, self._fence)))
+
     def lease(self, *tasks: LeasedTask) -> list[str]:
         self.send(Dispatch(list(tasks)))
         return [task.task_id for task in tasks]

@@ -139,7 +139,10 @@ class ParslProvider:
         self.script_settings()
         found = slurm.check(self._settings) if self._kind == "slurm" else None
         self._made()
-        return slurm.size_of(self._settings, found)
+        if self._kind == "slurm":
+            return slurm.size_of(self._settings, found)
+        wanted = self._settings
+        return NodeSize(wanted.cores_per_node, 1, int(wanted.memory_per_node * 2**30), wanted.gpus_per_node or -1)
 
     def submit(self, spec: JobSpec) -> str:
         """Parsl writes the script into the block's directory and submits it."""

@@ -467,6 +467,155 @@ async def tasks_get_the_gpus_cores_and_memory_that_they_ask_for() -> None:
         await agent.nothing_left()
 
 
+def once(folder: str, n: int, seconds: float) -> tuple[int, str]:
+    """Leaves a mark that it ran."""
+    with open(f"{folder}/{n}", "a") as file:
+        file.write("x")
+    time.sleep(seconds)
+    return n, os.environ["SLURMD_NODENAME"]
+
+
+@story
+async def a_thousand_tasks_over_four_nodes_each_once() -> None:
+    async with endpoint() as (hub, agent):
+        folder = PLACE / "marks"
+        folder.mkdir()
+        await agent.wants(100)
+        await agent.blocks(4)
+        function = hub.function(once)
+        ids: list[str] = []
+        begun = time.monotonic()
+        for at in range(0, 1000, 100):
+            ids += hub.lease(*[hub.task(function, args(str(folder), n, 0.01)) for n in range(at, at + 100)])
+        answers = [unpack((await hub.result(one, 60)).payload) for one in ids]
+        print("1,000 tasks of 10 ms on 8 workers:", time.monotonic() - begun, "s")
+        assert [n for n, _ in answers] == list(range(1000))
+        assert {path.read_text() for path in folder.iterdir()} == {"x"}
+        counts = {node: sum(1 for _, at in answers if at == node) for node in ("n1", "n2", "n3", "n4")}
+        print(counts)
+        assert min(counts.values()) > 100
+        await agent.stop_for_good()
+        await agent.nothing_left()
+
+
+@story
+async def whatever_is_killed_each_task_has_one_outcome_and_starts_at_most_once() -> None:
+    """200 tasks while agent, managers and jobs are killed; what comes back unstarted is leased again, as a hub does."""
+    async with endpoint() as (hub, agent):
+        folder = PLACE / "marks"
+        folder.mkdir()
+        await agent.wants(100)
+        await agent.blocks(4)
+        function = hub.function(once)
+        tasks = [hub.task(function, args(str(folder), n, 0.5)) for n in range(200)]
+        ids = [task.task_id for task in tasks]
+        by_id = {task.task_id: task for task in tasks}
+        hub.lease(*tasks)
+        attempts = dict.fromkeys(ids, 1)
+        told = 0
+        end = time.monotonic() + 150
+        faults = [
+            agent.kill,
+            lambda: os.kill(int(next(one for one in ours() if "manager_main" in one).split()[0]), 9),
+            lambda: run("scancel", jobs()[0]),
+            agent.kill,
+        ]
+        next_fault = time.monotonic() + 1.5
+        while not hub.results.keys() >= set(ids):
+            assert time.monotonic() < end, len(hub.results)
+            await agent.wants(50)
+            if faults and time.monotonic() > next_fault:
+                fault: Any = faults.pop(0)
+                if fault == agent.kill:
+                    await agent.kill()
+                    await agent.start()
+                else:
+                    fault()
+                next_fault = time.monotonic() + 3
+            while told < len(hub.updates):
+                update = hub.updates[told]
+                told += 1
+                if update.phase == "requeue" and update.task_id not in hub.results:
+                    task = by_id[update.task_id]
+                    attempts[task.task_id] += 1
+                    hub.again(task, attempts[task.task_id])
+            await asyncio.sleep(0.05)
+        assert not faults
+        marks = {int(path.name): path.read_text() for path in folder.iterdir()}
+        assert set(marks.values()) == {"x"}, marks
+        for n, one in enumerate(ids):
+            result = hub.results[one]
+            assert result.lost or (result.state == TaskState.SUCCEEDED and n in marks)
+        lost = [n for n, one in enumerate(ids) if hub.results[one].lost]
+        print("lost, attested:", len(lost), "of 200")
+        assert len(lost) <= 8, "no more than ran where something was killed"
+        await agent.stop_for_good()
+        await agent.nothing_left()
+
+
+@story
+async def three_waves_of_work_are_followed_up_and_back_to_zero() -> None:
+    """funcX's trace (1 task of 1 s, 5 of 10 s, 20 of 20 s, 120 s apart), ten times as fast, on real jobs."""
+    extra = "c.Blocks.idle_seconds = 2\nc.Blocks.poll_seconds = 0.5\n"
+    async with endpoint(extra) as (hub, agent):
+        await agent.wants(0)
+        function = hub.function(where)
+        begun = time.monotonic()
+        trace: list[tuple[float, int, int]] = []
+        ids: list[str] = []
+        waiting: list[Any] = []
+        for count, seconds in ((1, 0.1), (5, 1.0), (20, 2.0)):
+            waiting += [hub.task(function, args(n, seconds)) for n in range(count)]
+            ids += [task.task_id for task in waiting]
+            end = time.monotonic() + 12
+            while time.monotonic() < end:
+                await agent.wants(len(waiting))
+                room = dict(hub.credits[-1].shapes).get("", 0) if hub.credits else 0
+                held = sum(1 for one in ids if one not in hub.results) - len(waiting)
+                if waiting and room and held < agent.info().get("slots", 0):
+                    hub.lease(waiting.pop(0))
+                trace.append((time.monotonic() - begun, sum(1 for i in ids if i not in hub.results), len(jobs("R"))))
+                await asyncio.sleep(0.1)
+            assert not waiting
+        for one in ids:
+            assert (await hub.result(one, 20)).state == TaskState.SUCCEEDED
+        await agent.wants(0)
+        while jobs():
+            assert time.monotonic() < begun + 60
+            await asyncio.sleep(0.2)
+        peaks = [max(blocks for at, _, blocks in trace if w * 12 <= at < (w + 1) * 12) for w in range(3)]
+        print("blocks at the most in each wave:", peaks)
+        assert peaks[0] == 1
+        assert 2 <= peaks[1] <= 3
+        assert peaks[2] == 4
+        for w in (1, 2):
+            assert min(blocks for at, _, blocks in trace if w * 12 - 2 <= at < w * 12) == 0, trace
+        await agent.stop_for_good()
+        await agent.nothing_left()
+
+
+@story
+async def a_scheduler_that_hangs_or_answers_garbage_ends_nothing() -> None:
+    shims = PLACE / "shims"
+    shims.mkdir()
+    os.environ["PATH"] = f"{shims}:{os.environ['PATH']}"
+    async with endpoint("c.Blocks.max_blocks = 1\n") as (hub, agent):
+        await agent.wants(1)
+        await agent.blocks(1)
+        function = hub.function(where)
+        for script, said in (("echo 'Oh dear'", "cannot be understood"), ("exit 7", "squeue: it said nothing")):
+            (shims / "squeue").write_text(f"#!/bin/sh\n{script}\n")
+            (shims / "squeue").chmod(0o755)
+            print(await agent.why(said))
+            result = await hub.result(hub.lease(hub.task(function, args(1)))[0])
+            assert result.state == TaskState.SUCCEEDED
+        (shims / "squeue").unlink()
+        await hub.wait(lambda: agent.info()["why"] == "", 20)
+        assert len(jobs()) == 1
+        await agent.stop_for_good()
+        await agent.nothing_left()
+
+
 def notebook_kernel(folder: Path) -> Any:
     """A real kernel with the extension, as in the notebooks' own tests."""
     import importlib.util

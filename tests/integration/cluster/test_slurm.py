@@ -23,6 +23,10 @@ STORIES = [
     "why_a_block_waits_is_said",
     "a_block_of_two_nodes_brings_two_managers",
     "tasks_get_the_gpus_cores_and_memory_that_they_ask_for",
+    "a_thousand_tasks_over_four_nodes_each_once",
+    "whatever_is_killed_each_task_has_one_outcome_and_starts_at_most_once",
+    "three_waves_of_work_are_followed_up_and_back_to_zero",
+    "a_scheduler_that_hangs_or_answers_garbage_ends_nothing",
     "remote_cells_of_a_notebook_run_in_a_batch_job",
 ]
 

@@ -240,6 +240,26 @@ def test_what_no_node_can_hold_is_refused_with_the_largest_that_can_be_had() -> 
     assert (closed.session_id, closed.lost) == (session, True)
 
 
+def test_a_task_that_no_block_can_hold_to_its_end_is_refused() -> None:
+    one = Many(NodeSize(4, 1, seconds=600.0))
+    one.tasks(1, timeout=601.0)
+    (nack,) = [m for m in one.sent if isinstance(m, Nack)]
+    assert nack.error.message == (
+        "a block of this endpoint can give a task 600 s at most (c.Blocks.walltime), and its timeout is 601 s"
+    )
+    one.tasks(1, timeout=600.0)
+    assert one.state.load().slots == 1
+
+
+def test_what_a_node_has_is_learned_from_the_first_manager_if_nobody_else_says_it() -> None:
+    one = Many(NodeSize(0, 1))
+    one.tasks(1, cores=8)
+    one.manager("a", 4, worker_cores=1)
+    one.tasks(1, cores=8)
+    (nack,) = [m for m in one.sent if isinstance(m, Nack)]
+    assert "has 4 cores on a node at most, 8 were asked for" in nack.error.message
+
+
 def test_a_session_waits_for_room_takes_it_and_gives_it_back() -> None:
     one = Many()
     first = one.session()
