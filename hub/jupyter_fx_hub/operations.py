@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from jupyter_fx import __version__
-from jupyter_fx.errors import AuthError, FxError, HubUnavailable, InfrastructureError, UsageError
+from jupyter_fx.errors import AuthError, FxError, HubUnavailable, InfrastructureError, RefLost, UsageError
 from jupyter_fx.protocol.lifecycle import EndpointState, TaskState
 from jupyter_fx.protocol.messages import Cancel, EventKind, Kind
 from jupyter_fx_hub import auth, infos
@@ -335,15 +335,19 @@ class Operations(SessionOperations):
     async def _ask_agents(self, caller: Caller, op: str, ref_id: str) -> tuple[str, Any]:
         """Ask the caller's endpoints that are online for a reference; the first that has it answers: (its id, what)."""
         last: FxError | None = None
+        away = ""
         for endpoint in self._core.owned.get(caller.user, []):
             port = self.service.agents.get(endpoint.endpoint_id)
             if port is None:
+                away = endpoint.name
                 continue
             try:
                 return endpoint.endpoint_id, await port.request(op, {"ref_id": ref_id, "owner": caller.user}, 600.0)
             except FxError as error:
                 last = error
-        raise last or HubUnavailable("no endpoint that could hold this reference is online: it waits there")
+        if away:
+            raise HubUnavailable(f"endpoint {away}, which may hold this value, is not online: it waits there")
+        raise last or RefLost("there is no endpoint any more that could hold this value")
 
     @operation("refs.fetch", "read", "POST /api/v1/refs/{ref_id}/fetch", ref_id=_REF)
     async def refs_fetch(self, caller: Caller, args: dict[str, Any]) -> Any:

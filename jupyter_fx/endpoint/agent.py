@@ -63,7 +63,7 @@ from jupyter_fx.endpoint.settings import Endpoint
 from jupyter_fx.endpoint.state import AgentState
 from jupyter_fx.endpoint.store import Store, free_space
 from jupyter_fx.endpoint.talk import Answer, Ask, Code, Halt, Place
-from jupyter_fx.errors import FxError, UsageError
+from jupyter_fx.errors import FxError, RefLost, UsageError
 from jupyter_fx.ids import new_id
 from jupyter_fx.protocol.faults import error_info
 from jupyter_fx.protocol.messages import (
@@ -527,7 +527,7 @@ class Agent:
         if request.op == "ref.upload":
             path = self.store.ref_path(str(args.get("ref_id")))
             if path is None:
-                raise UsageError("this endpoint has no such ref")
+                raise RefLost("its endpoint has this value no more: it was dropped, or kept for its time (14 days)")
             return self._put_ref(path)
         if request.op == "ref.drop":
             self.store.drop_ref(str(args.get("ref_id")))

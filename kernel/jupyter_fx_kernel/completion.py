@@ -21,6 +21,7 @@ WITHIN = 0.3
 _CELL = re.compile(r"\s*%%remote\b(?P<line>[^\n]*)")
 _LINE = re.compile(r"\s*(?:[\w\s,.\[\]'\"]+=\s*)?%remote\b(?P<rest>.*)")
 _FX = re.compile(r"\s*%fx\s+(?P<words>[^\n]*)$")
+_BLANK_LINE = re.compile(r"^[ \t]+$", re.MULTILINE)
 _PLAIN_NAME = re.compile(r"(?:^|[^\w.\"'\])}])[^\W\d]?\w*$")
 """The cursor is behind (the beginning of) a name by itself: not behind a dot, nor inside of a key."""
 
@@ -41,8 +42,9 @@ def place_of(text: str, at: int) -> Place | None:
     if cell is not None:
         if at <= cell.end():
             return None
-        blank = text[: cell.start()] + re.sub(r"[^\n]", " ", cell.group()) + text[cell.end() :]
-        return Place(_options(cell["line"]), blank, at)
+        blank = text[: cell.start()] + re.sub(r"[^\n]", "#", cell.group()) + text[cell.end() :]
+        # A comment of the same length, for IPython's completer stumbles over lines of nothing but blanks.
+        return Place(_options(cell["line"]), _BLANK_LINE.sub(lambda line: "#" * len(line.group()), blank), at)
     begin = text.rfind("\n", 0, at) + 1
     end = text.find("\n", at)
     line = text[begin : len(text) if end < 0 else end]

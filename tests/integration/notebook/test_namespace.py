@@ -61,11 +61,23 @@ def test_completion_offers_what_the_session_has_and_a_local_cell_does_not(kernel
     kernel.remote(MADE)
     kernel.run("del only_there, table, Thing")
     assert "only_there" in completed(kernel, "%%remote\nonly_")
+    found = completed(kernel, "%%remote\nonly_there.al")
+    assert [match.rpartition(".")[2] for match in found] == ["alpha_one", "alpha_two"]
     found = completed(kernel, "%%remote\nx = 1\nonly_there.al")
     assert [match.rpartition(".")[2] for match in found] == ["alpha_one", "alpha_two"]
     assert any("first_key" in match for match in completed(kernel, "%%remote\ntable['fi"))
     assert any(match.endswith("alpha_one") for match in completed(kernel, "y = %remote only_there.alpha_o"))
     assert not completed(kernel, "only_there.al")
+
+
+def test_completion_knows_the_columns_of_frames(kernel: Any) -> None:
+    pytest.importorskip("pandas")
+    kernel.remote("import pandas\nframe = pandas.DataFrame({'column_one': range(300_000), 'other': 1.5})")
+    kernel.run("del frame")
+    assert any("column_one" in match for match in completed(kernel, "%%remote\nframe['col"))
+    assert any("column_one" in match for match in completed(kernel, "%%remote\nframe.column_o"))
+    assert any("median" in match for match in completed(kernel, "%%remote\nframe.column_one.med"))
+    assert "DataFrame (300000, 2)" in kernel.run("%fx who").stream()
 
 
 def test_completion_merges_what_is_here_and_would_travel(kernel: Any) -> None:

@@ -88,6 +88,9 @@ def test_keep_outlives_the_session(kernels: Any) -> None:
     shown = kernel.run("lost.get()").traceback
     assert "RefLost" in shown
     assert "In[2]" in shown
+    kernel.run("dropped = little")
+    kernel.run("dropped.drop()")
+    assert "RefLost" in kernel.run("dropped.get()").traceback
     # Another kernel finds it by its name.
     other = kernels()
     assert "model" in other.run("%fx keep").stream()

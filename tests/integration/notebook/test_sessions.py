@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -124,6 +125,16 @@ def test_a_killed_kernel_frees_its_slot_and_who_waits_is_told_who_has_them(kerne
     ran = third.run("%%remote\n'ran'", while_running=kill)
     assert "all 2 session slots of local are taken" in ran.shown
     assert ran.result == "'ran'"
+
+
+def test_a_hub_that_was_killed_finds_the_kernels_sessions_again(kernels: Any, short_lives: Path) -> None:
+    kernel = kernels()
+    kernel.remote("held = [1]")
+    (told,) = short_lives.rglob("hub.json")
+    os.kill(json.loads(told.read_text())["pid"], signal.SIGKILL)
+    assert kernel.remote("held.append(2)\nheld").result == "[1, 2]"
+    time.sleep(5)  # longer than a session outlives its kernel
+    assert kernel.remote("held.append(3)\nheld").result == "[1, 2, 3]"
 
 
 def test_idle_sessions_of_other_notebooks_are_closed_at_once(kernels: Any) -> None:

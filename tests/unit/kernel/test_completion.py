@@ -21,10 +21,10 @@ def test_no_remote_code(text: str) -> None:
 
 
 def test_the_magics_line_of_a_cell_is_blanked_and_its_options_read() -> None:
-    place = _at("%%remote polaris --session two\nx = 1\ndf.he|\ny = 2")
+    place = _at("%%remote polaris --session two\nx = 1\n  \ndf.he|\ny = 2")
     assert place is not None
     assert (place.options.endpoint, place.options.session) == ("polaris", "two")
-    assert place.code == " " * 30 + "\nx = 1\ndf.he\ny = 2"
+    assert place.code == "#" * 30 + "\nx = 1\n##\ndf.he\ny = 2"
     assert place.code[: place.at].endswith("\ndf.he")
 
 
