@@ -67,6 +67,7 @@ class CellHome:
     record: Mapping[str, Any] | None = None
     error: BaseException | None = None
     problem: str = ""
+    task_id: str = ""
 
 
 _VALUE_MAX = BLOB_MAX + (1 << 20)
@@ -129,11 +130,13 @@ def encode_cell(
     around: Mapping[str, Any] | None = None,
     modules: Sequence[own.Entry] = (),
     needs: Mapping[str, str] | None = None,
+    reprs: bool = False,
 ) -> Encoded:
     """A `cell` envelope; large buffers are not copied. Names that share objects go on sharing them there.
 
     `around` is what `Ambient.changed` told; `modules` are those of the user's own that have to be there first. A Ref
     anywhere in the values stands for its value. `needs`: top-level packages that have to be there, and for what.
+    `reprs`: if it fails, its frames come with the reprs of their values.
     """
     first = {usermodules.NAME: own.Bringing(modules)} if modules else {}
     try:
@@ -146,6 +149,7 @@ def encode_cell(
     header |= {"silent": silent, "bind": [], "made": envelope.versions(), **({"code": True} if code else {})}
     header |= {"refs": len(wanted)} if wanted else {}
     header |= {"needs": dict(needs)} if needs else {}
+    header |= {"reprs": True} if reprs else {}
     out = apart(buffers)
     pieces = envelope.assemble(data, buffers, "cell", header, out)
     size = envelope.size_of(pieces)
@@ -168,7 +172,7 @@ def encode_keep(name: str) -> Encoded:
 
 def decode_cell(outcome: Outcome) -> CellHome:
     """What a cell's outcome brings home. Never raises: what went wrong is in `error` or `problem`."""
-    home = CellHome()
+    home = CellHome(task_id=outcome.task_id)
     header: dict[str, Any] = {}
     opened: Any = None
     if outcome.payload:

@@ -15,7 +15,7 @@ def load_ipython_extension(ipython: Any) -> None:
     import atexit
 
     from jupyter_fx.client import default_client
-    from jupyter_fx_kernel import leaving, mapcard, tracebacks
+    from jupyter_fx_kernel import leaving, mapcard, standins, tracebacks
     from jupyter_fx_kernel.magics import FxMagics
 
     leaving.watch(getattr(ipython, "kernel", None))
@@ -26,7 +26,8 @@ def load_ipython_extension(ipython: Any) -> None:
     mapcard.install(ipython)
     if not ipython.custom_exceptions:
         # IPython shows the frames of whoever raised a SyntaxError; the cell's own line is all that matters here.
-        ipython.set_custom_exc((tracebacks.CellSyntaxError,), tracebacks.show_syntax_error)
+        ipython.set_custom_exc((tracebacks.CellSyntaxError, BaseExceptionGroup), tracebacks.show_custom)
+    standins.install(ipython)
     atexit.register(magics.leave)
 
 

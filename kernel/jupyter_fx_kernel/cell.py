@@ -143,6 +143,7 @@ class RemoteCell:
                 around=self._session.ambient.changed() if self._session is not None else None,
                 modules=modules,
                 needs=plan.needs,
+                reprs=notebook.wants_values(),
             )
         lines = [f"%remote {options.name}"] if self._value_only else self.source.rstrip().split("\n")
         notebook.cells[self.filename] = (self.count, lines)

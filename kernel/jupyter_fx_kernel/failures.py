@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jupyter_fx.errors import InfrastructureError, PayloadError, RemoteError
+from jupyter_fx.ids import short_id
 from jupyter_fx.payload.cells import CellHome
-from jupyter_fx_kernel import dryrun, tracebacks
+from jupyter_fx_kernel import dryrun, standins, tracebacks
 from jupyter_fx_kernel.capture import summary
 from jupyter_fx_kernel.session import Notebook
 
 __all__ = ["as_said", "of_other_versions", "shown"]
+
+log = logging.getLogger(__name__)
 
 _FILE = re.compile(r'File "(<fx-cell:[^>"]*>)"')
 _UNDEFINED = re.compile(r"name '([^\W\d]\w*)' is not defined")
@@ -50,8 +55,46 @@ def shown(
     said = dict(home.record)
     if isinstance(error, InfrastructureError | PayloadError):
         said |= {"etype": type(error).__name__, "message": error.message}
-    lines = tracebacks.render(said, source.lines, source.place)
-    return tracebacks.show_as(error, lines + _hint(notebook, error))
+    task = home.task_id
+    tail = [*_hint(notebook, error), f"(remote: {place}{f', task {short_id(task)}' if task else ''})"]
+    plain = [*tracebacks.render(said, source.lines, source.place), *tail]
+    if isinstance(error, PayloadError):
+        return tracebacks.show_as(error, plain)
+    try:
+        made = _Made(notebook, source, place)
+        standins.chained(error, home.record, made.error)
+        return tracebacks.draw(notebook.shell, error, made.frames(home.record), plain, tail)
+    except Exception as problem:  # noqa: BLE001 - an error that cannot be dressed up is shown as it came
+        log.debug("no stand-in frames for %s: %s", type(error).__name__, problem)
+        return tracebacks.show_as(error, plain)
+
+
+class _Made:
+    """Makes what records tell of: frames that stand for those there, and the exceptions behind an exception."""
+
+    def __init__(self, notebook: Notebook, source: Source, endpoint: str) -> None:
+        self._notebook, self._source, self._endpoint = notebook, source, endpoint
+
+    def frames(self, record: Mapping[str, Any]) -> types.TracebackType | None:
+        """The traceback of a record."""
+        told = record.get("frames") or ()
+        return standins.traceback_of(told, self._source.lines, self._source.place, self._endpoint)
+
+    def error(self, record: Mapping[str, Any]) -> BaseException:
+        """An exception of the type that a record names, or one that is called so, with its traceback."""
+        name, message = str(record.get("etype", "Exception")), str(record.get("message", ""))
+        kind = _kind(self._notebook, str(record.get("module", "builtins")), name) or Exception
+        own = {"__module__": record.get("module"), "__qualname__": name, "__str__": lambda _self: message}
+        made: Any
+        try:
+            named: Any = type(name, (kind,), own)
+            made = named.__new__(named)
+        except TypeError:  # a class that wants more of who makes one, such as a group
+            made = type(name, (Exception,), own)(message)
+        made.__notes__ = [str(note) for note in record.get("notes") or ()]
+        made.__traceback__ = self.frames(record)
+        found: BaseException = made
+        return found
 
 
 class Source:
@@ -97,11 +140,8 @@ class Source:
 
 def _of_its_type(notebook: Notebook, error: RemoteError) -> BaseException:
     """An exception whose pickle does not open, as one of its class all the same, where that is known here."""
-    if error.module == "__main__":
-        kind = notebook.shell.user_ns.get(error.etype)
-    else:
-        kind = getattr(sys.modules.get(error.module), error.etype, None)
-    if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+    kind = _kind(notebook, error.module, error.etype)
+    if kind is None:
         return error
     made: Any = kind.__new__(kind)
     made.args = (error.message.removeprefix(f"{error.etype}: "),)
@@ -120,6 +160,12 @@ def of_other_versions(error: BaseException, values: Mapping[str, Any]) -> BaseEx
         error.message = message.replace("what was made with", f"what was sent ({', '.join(names)}) and made with", 1)
         error.args = (error.message,)
     return error
+
+
+def _kind(notebook: Notebook, module: str, name: str) -> type[BaseException] | None:
+    """The class of that name, as far as it is known here without importing anything."""
+    known = notebook.shell.user_ns.get(name) if module == "__main__" else getattr(sys.modules.get(module), name, None)
+    return known if isinstance(known, type) and issubclass(known, BaseException) else None
 
 
 def _hint(notebook: Notebook, error: BaseException) -> list[str]:

@@ -126,11 +126,18 @@ class Notebook:
         self.cells: dict[str, tuple[int, list[str]]] = {}
         """Cells that ran remotely: filename -> (execution count, lines), for tracebacks."""
         self.notices: list[str] = []
+        self.debug = False
+        """Whether remote cells send the reprs of their values when they fail: `%fx debug on`."""
         self.environments: dict[Any, dict[str, Any]] = {}
         """What environments of endpoints were found to be like, for `%fx env`."""
         self._connect = connect
         self._client: HubClient | None = None
         self._endpoints: tuple[float, list[str]] = (0.0, [])
+
+    def wants_values(self) -> bool:
+        """Whether a failing cell shall send the reprs in its frames: somebody means to look at them."""
+        drawer = getattr(self.shell, "InteractiveTB", None)
+        return self.debug or getattr(drawer, "mode", "") == "Verbose" or bool(getattr(self.shell, "call_pdb", False))
 
     @property
     def client(self) -> HubClient:

@@ -54,6 +54,7 @@ _VERBS: dict[str, Callable[[Notebook, Sequence[str]], Any]] = {
     "attach": attach,
     "cancel": taskverbs.cancel,
     "close": sessionverbs.close,
+    "debug": taskverbs.debug,
     "env": envverbs.env,
     "keep": keeping.keep,
     "logs": taskverbs.logs,

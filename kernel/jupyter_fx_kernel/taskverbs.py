@@ -17,7 +17,7 @@ from jupyter_fx_kernel.endings import close_line
 from jupyter_fx_kernel.options import Parser
 from jupyter_fx_kernel.session import Notebook
 
-__all__ = ["WORDS", "cancel", "logs", "tasks"]
+__all__ = ["WORDS", "cancel", "debug", "logs", "tasks"]
 
 WORDS = (*STATES, "--mine", "--limit")
 """What may follow `%fx tasks`."""
@@ -146,6 +146,20 @@ def cancel(notebook: Notebook, words: Sequence[str]) -> None:
     for word in asked.tasks or [""]:
         info = choose(notebook, word, "cancel")
         _cancel(notebook, tasks_of(notebook, info["group"]) if _is_map(info) else [info])
+
+
+def debug(notebook: Notebook, words: Sequence[str]) -> None:
+    """Have remote cells that fail send the reprs of their values, for `%debug`: `%fx debug [on|off]`."""
+    if len(words) > 1 or any(word not in {"on", "off"} for word in words):
+        raise UsageError("%fx debug takes `on`, `off` or nothing")
+    if words:
+        notebook.debug = words[0] == "on"
+    print(
+        "remote cells that fail send the reprs of the values in their frames (short, secrets by name left out), which "
+        "are kept with the task; %debug shows them"
+        if notebook.wants_values()
+        else "remote cells that fail send no values; `%fx debug on` or `%xmode Verbose` changes that"
+    )
 
 
 def _is_map(info: Mapping[str, Any]) -> bool:

@@ -7,15 +7,33 @@ IPython lets an exception render itself (`_render_traceback_`); so the exception
 from __future__ import annotations
 
 import linecache
+import re
+import sys
+import traceback
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["CellSyntaxError", "Shown", "plain", "render", "show_as", "syntax_error"]
+__all__ = [
+    "CellSyntaxError",
+    "Drawn",
+    "Shown",
+    "draw",
+    "plain",
+    "render",
+    "show_as",
+    "show_custom",
+    "show_group",
+    "syntax_error",
+]
 
 _RED, _GREEN, _CYAN, _BOLD, _END = "\x1b[31m", "\x1b[32m", "\x1b[36m", "\x1b[1m", "\x1b[0m"
 _CONTEXT = 2
 """Lines shown above and below the line of a frame."""
 _CONTROL = {code: f"\\x{code:02x}" for code in [*range(9), *range(11, 27), *range(28, 32), 127]}
+
+_STANDIN = re.compile(r'File "<remote <fx-cell:[0-9a-f]+-(\d+)> on ([^>]*)>"')
+_STANDIN_FILE = re.compile(r'File "<remote ([^<>]*) on ([^ >]*)>"')
 
 Source = Callable[[str], Sequence[str] | None]
 Place = Callable[[str], str | None]
@@ -34,6 +52,63 @@ class Shown:
     def __call__(self) -> list[str]:
         """The lines that IPython shows."""
         return self._lines
+
+
+class Drawn:
+    """Renders an exception as IPython would if it had been raised here, in the `%xmode` and the colours of now."""
+
+    def __init__(
+        self, shell: Any, error: BaseException, tb: types.TracebackType, plain: Sequence[str], tail: Sequence[str]
+    ) -> None:
+        self._shell, self._error, self._tb = shell, error, tb
+        self._plain, self._tail = list(plain), list(tail)
+
+    def __call__(self) -> list[str]:
+        """The lines that IPython shows. What `%debug` and `%tb` look at is these frames from now on."""
+        drawer, error = self._shell.InteractiveTB, self._error
+        error.__traceback__ = sys.last_traceback = self._tb
+        try:
+            lines = list(drawer.structured_traceback(type(error), error, self._tb, tb_offset=0))
+        except Exception:  # noqa: BLE001 - a drawer that fails must not hide what is to be drawn
+            return self._plain
+        drawer.tb = self._tb
+        return lines if drawer.mode == "Minimal" else [*lines, *self._tail]
+
+    def group(self) -> str:
+        """An exception group as Python draws it, for IPython does not."""
+        told = "".join(traceback.format_exception(type(self._error), self._error, self._tb))
+        told = _STANDIN_FILE.sub(r'File "\2:\1"', _STANDIN.sub(r"Cell In[\1] on \2", told))
+        return told + "\n".join(self._tail)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Shown, (self._plain,)
+
+
+def draw(
+    shell: Any, error: BaseException, tb: types.TracebackType | None, plain: Sequence[str], tail: Sequence[str]
+) -> BaseException:
+    """Return `error`, to be drawn by IPython with these frames, and as `plain` where it cannot."""
+    if tb is None:
+        return show_as(error, plain)
+    try:
+        error._render_traceback_ = Drawn(shell, error, tb, plain, tail)  # type: ignore[attr-defined]
+    except AttributeError:  # a class with __slots__ keeps the traceback that Python gives it
+        error.__traceback__ = tb
+    return error
+
+
+def show_group(shell: Any, etype: type, value: BaseException, tb: Any, tb_offset: int | None = None) -> list[str]:
+    """IPython's handler for exception groups: ours with the frames of the other side, others as IPython does it."""
+    drawn = getattr(value, "_render_traceback_", None)
+    if not isinstance(drawn, Drawn):
+        # What IPython itself does with groups.
+        traceback.print_exception(etype, value, tb)
+        return []
+    del tb_offset
+    drawn()
+    lines = drawn.group().splitlines()
+    shell._showtraceback(etype, value, lines)  # noqa: SLF001 - what IPython's own showtraceback calls
+    return lines
 
 
 def show_as(error: BaseException, lines: Sequence[str]) -> BaseException:
@@ -160,6 +235,12 @@ def syntax_error(error: SyntaxError, lines_before: int, filename: str, cell: str
     end = None if error.end_lineno is None else error.end_lineno + lines_before
     details = (filename, number, error.offset, text, end, error.end_offset)
     return CellSyntaxError(error.msg, details)
+
+
+def show_custom(shell: Any, etype: type, value: Any, tb: Any, tb_offset: int | None = None) -> list[str]:
+    """IPython's handler for what it would not draw as it should."""
+    show = show_syntax_error if isinstance(value, CellSyntaxError) else show_group
+    return show(shell, etype, value, tb, tb_offset)
 
 
 def show_syntax_error(

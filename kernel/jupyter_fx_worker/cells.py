@@ -18,7 +18,19 @@ import types
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jupyter_fx_worker import ambient, asks, binding, calls, envelope, errors, inputs, inventory, names, usermodules
+from jupyter_fx_worker import (
+    ambient,
+    asks,
+    binding,
+    calls,
+    envelope,
+    errors,
+    inputs,
+    inventory,
+    names,
+    usermodules,
+    warned,
+)
 from jupyter_fx_worker.channel import Channel
 
 if TYPE_CHECKING:
@@ -161,6 +173,7 @@ class Session:
             self._engine = prepare_engine(self._scratch)
         if not self._attached:
             self._attached = True
+            warned.install()
             self._engine.attach(self)
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
@@ -202,6 +215,7 @@ class Session:
         worker.interrupts.install()
         with envelope.sharing(ns):
             before = names.Snapshot(ns, header["source"], int(header.get("home_limit") or _HOME_LIMIT), engine.hidden)
+        errors.values_wanted = bool(header.get("reprs"))
         error = self._execute(engine, header)
         calls.leave_if_forked(worker.pid, 0 if error is None else 1)
         worker.interrupts.install()

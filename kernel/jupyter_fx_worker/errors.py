@@ -14,7 +14,7 @@ import traceback
 from types import TracebackType
 from typing import Any
 
-from jupyter_fx_worker import envelope
+from jupyter_fx_worker import envelope, frames_told
 
 __all__ = ["PayloadError", "Record", "UsageError", "dumps_error", "record", "travelling"]
 
@@ -26,6 +26,10 @@ _PICKLES = os.sep + "cloudpickle" + os.sep
 _MAX_FRAMES = 60
 _MAX_TEXT = 64 * 1024
 _MAX_CAUSES = 8
+_MAX_MEMBERS = 8
+
+values_wanted = False
+"""Whether records tell the values in frames: what the cell in hand asked for."""
 
 
 class PayloadError(Exception):
@@ -91,7 +95,10 @@ def _own(error: BaseException) -> Record:
         "module": kind.__module__,
         "message": message_of(error),
         "traceback": _text(error, summary),
-        "frames": [[f.filename, f.lineno, f.name, _short(f.line or "", 500)] for f in summary],
+        "frames": [
+            [f.filename, f.lineno, f.name, _short(f.line or "", 500), more]
+            for f, more in zip(summary, frames_told.more_of(frames, values_wanted))
+        ],
         "notes": _notes(error),
         "cause": None,
     }
@@ -124,7 +131,12 @@ def record(error: BaseException, _depth: int = 0) -> Record:
     Causes are nested under `cause`, and their text stands in front of the error's own.
     """
     own = _own(error)
+    members = getattr(error, "exceptions", None)
+    if isinstance(members, tuple) and _depth < _MAX_CAUSES:
+        # An exception group: what it holds has frames of its own.
+        own["members"] = [record(one, _depth + 1) for one in members[:_MAX_MEMBERS] if isinstance(one, BaseException)]
     explicit = error.__cause__
+    own["explicit"] = explicit is not None
     cause = explicit or (None if error.__suppress_context__ else error.__context__)
     if cause is not None and cause is not error and _depth < _MAX_CAUSES:
         own["cause"] = record(cause, _depth + 1)

@@ -21,6 +21,7 @@ from jupyter_fx.ids import new_id
 from jupyter_fx.payload.values import join
 from jupyter_fx.protocol.lifecycle import SessionState, TaskState
 from jupyter_fx.protocol.messages import Event, EventKind, Kind, Outcome, SessionSpec, TaskOptions
+from jupyter_fx_kernel import standins
 from jupyter_fx_kernel.magics import FxMagics
 from jupyter_fx_worker import ambient, envelope, errors, names, plain
 
@@ -137,6 +138,7 @@ class Notebook:
         self.shell = InteractiveShell(config=config)
         self.displays: list[dict[str, Any]] = []
         self.shell.display_pub.publish = self._publish
+        standins.install(self.shell)
         self.magics = FxMagics(self.shell, lambda: self.hub)
         self.shell.register_magics(self.magics)
         self.ns: dict[str, Any] = self.shell.user_ns
