@@ -179,7 +179,7 @@ class Operations(SessionOperations):
 
     @operation("tasks.payload", "run", "", task_id=_TASK)
     async def tasks_payload(self, caller: Caller, args: dict[str, Any]) -> Any:
-        """What was submitted as a task, for submitting it again: {payload} or {blob, size}, kind, inputs."""
+        """What was submitted as a task, for submitting it again: {payload} or {blob, size}, kind, inputs, parts."""
         row = await self.row(caller, args["task_id"])
         data = await self.service.store.read("task_spec", caller.user, row.task_id)
         spec = infos.spec_of(data) if data else None
@@ -187,6 +187,7 @@ class Operations(SessionOperations):
             raise UsageError(f"what was submitted as task {row.task_id[-8:]} is not kept any more")
         options = spec.options
         told: dict[str, Any] = {"kind": int(spec.kind), "inputs": list(options.inputs) if options is not None else []}
+        told["parts"] = [[part.digest, part.size] for part in options.parts] if options is not None else []
         if options is not None and options.blob is not None:
             return {**told, "blob": options.blob.digest, "size": options.blob.size}
         return {**told, "payload": bytes(spec.payload)}

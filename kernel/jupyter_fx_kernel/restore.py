@@ -182,6 +182,7 @@ def _run(notebook: Notebook, session: Session, cell: Again) -> str:
     options = TaskOptions(
         name=cell.name[:200], origin={"kernel_id": notebook.kernel_id, "cell": cell.count, "again": cell.task_id}
     )
+    options.parts = [BlobRef(str(name), int(size)) for name, size in found.get("parts") or ()]
     pieces: Sequence[Any] = [b""]
     if found.get("blob"):
         options.blob = BlobRef(str(found["blob"]), int(found["size"]))

@@ -46,6 +46,10 @@ def test_it_is_known_in_other_sessions_and_in_stateless_cells(big: Any) -> None:
     assert big.remote("len(big)", "--stateless").result == "3000000"
     assert big.remote("big[:2], len(big)", "--session other").result == "(bytearray(b'ab'), 3000000)"
     assert big.remote("pair = [big, 1]\nlen(pair[0])", "--session other").result == "3000000"
+    big.run("import numpy as np\nlocal = np.ones(300_000)\nheavy = 'x' * 600_000")
+    assert big.remote("len(big), len(numbers), local.sum(), len(heavy)", "--session other").result == (
+        "(3000000, 700000, np.float64(300000.0), 600000)"
+    )
     big.run("held = {'inner': big}")
     assert big.remote("len(held['inner']), held['inner'] is big").result == "(3000000, True)"
     assert big.remote("len(held['inner'])", "--stateless").result == "3000000"

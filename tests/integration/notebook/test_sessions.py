@@ -89,6 +89,9 @@ def test_its_end_is_announced_explained_and_undone(kernels: Any) -> None:
     kernel.remote("import os\nbase = [1, 2]\nbig = bytearray(2_000_000)")
     kernel.remote("def grow():\n    base.append(len(big))\ngrow()")
     kernel.remote("1 / 0")
+    kernel.run("import numpy as np\nlocal = np.arange(300_000.0)\nlarge = 'x' * 600_000")
+    kernel.remote("here = float(local.sum()) + len(large)")
+    kernel.run("del local, large")
     kernel.remote("total = sum(base)\npid = os.getpid()")
     before = kernel.value("pid")
     time.sleep(5)
@@ -103,10 +106,11 @@ def test_its_end_is_announced_explained_and_undone(kernels: Any) -> None:
     plan = kernel.run("%fx session restore --dry-run").stream()
     assert "import os" in plan
     assert "left out (failed: ZeroDivisionError)" in plan
-    assert "3 of 4 cells" in plan
+    assert "4 of 5 cells" in plan
     kernel.run("total = 'mine'")
     told = kernel.run("%fx session restore").stream()
-    assert "3 cells have run again" in told, told
+    assert "4 cells have run again" in told, told
+    assert kernel.remote("len(local), len(large), here").result == "(300000, 600000, 45000450000.0)"
     assert kernel.remote("base, len(big)").result == "([1, 2, 2000000], 2000000)"
     assert kernel.value("len(big.get())") == "2000000"
     assert kernel.value("total") == "'mine'"
