@@ -93,6 +93,8 @@ class ClientLink(_Link):
         self.identity = identity
         self.sent = hello.sent
         self.local = "uid" in served.peer
+        self.silent = False
+        """Whether it ended because nothing was heard: its process may live."""
         self.outbox = Outbox(served)
 
     def send(self, message: Any) -> None:
@@ -133,6 +135,7 @@ class ClientLink(_Link):
         """The connection is gone."""
         if not self.gone:
             self.gone = True
+            self.silent = error is not None and bool(error.details.get("silent"))
             self.outbox.close()
             self.door.service.client_down(self)
             self.door.closed(self)

@@ -185,7 +185,7 @@ class Service:
         """It is gone."""
         self.clients.pop(port.number, None)
         self.by_user.get(port.user, {}).pop(port.number, None)
-        self.handle(LinkGone(port.number))
+        self.handle(LinkGone(port.number, getattr(port, "silent", False)))
 
     def agent_up(self, port: AgentPort, incarnation: str) -> None:
         """An agent's link is open."""

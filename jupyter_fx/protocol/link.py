@@ -306,7 +306,9 @@ class Link:
             self._asked = True
             self._ask()
         elif self.state is LinkState.OPEN:
-            self._end(self._unheard(f"nothing was heard for {now - self._heard:.0f} s"), True, goodbye=True)
+            error = self._unheard(f"nothing was heard for {now - self._heard:.0f} s")
+            error.details["silent"] = True  # the other side may live, and be frozen or asleep
+            self._end(error, True, goodbye=True)
         else:
             missing = "Welcome" if self.side == "connects" else "Hello"
             self._end(self._unheard(f"no {missing} came within {self._hello_within:.0f} s"), True, goodbye=True)

@@ -79,9 +79,10 @@ class AgentDown(msgspec.Struct, frozen=True):
 
 
 class LinkGone(msgspec.Struct, frozen=True):
-    """A client's link ended. Its tasks go on."""
+    """A client's link ended. Its tasks go on. `silent`: because nothing was heard, so that its process may live."""
 
     link: int
+    silent: bool = False
 
 
 class Confirmed(msgspec.Struct, frozen=True):

@@ -90,13 +90,16 @@ def attend(core: Core, session: Session, link: int, *, local: bool) -> None:
     used(core, session)
 
 
-def left(core: Core, link: int) -> None:
-    """A client's link is gone."""
+def left(core: Core, link: int, *, silent: bool = False) -> None:
+    """A client's link is gone. `silent`: it was heard of no more, which a kernel does that is stopped, or that runs
+    code which never lets go of the interpreter: it is not taken for dead.
+    """
     for session in core.sessions.values():
         if link in session.links:
             session.links.discard(link)
             if not session.links and session.state not in _ENDED:
                 session.alone_since = core.now
+                session.local = session.local and not silent
                 _arm(core, session)
 
 

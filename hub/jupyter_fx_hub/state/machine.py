@@ -159,7 +159,7 @@ def _link_gone(core: Core, event: LinkGone) -> None:
     """Its number never comes again, so messages for it are dropped by the shell; tasks forget it when they tell
     something.
     """
-    lifespan.left(core, event.link)
+    lifespan.left(core, event.link, silent=event.silent)
 
 
 def _endpoint_known(core: Core, event: EndpointKnown) -> None:

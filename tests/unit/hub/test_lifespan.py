@@ -175,6 +175,18 @@ def test_a_kernel_elsewhere_may_be_asleep() -> None:
     assert story.state_of(session) is SessionState.CLOSING
 
 
+def test_a_kernel_that_is_silent_is_not_taken_for_dead() -> None:
+    story = Story(lease_local=120, idle=8 * HOUR)
+    session = story.open(link=5)
+    story.tell(io.LinkGone(5, silent=True))
+    story.after(HOUR)
+    assert story.state_of(session) is SessionState.OPEN
+    story.again(session, 6)
+    story.tell(io.LinkGone(6))
+    story.after(121)
+    assert story.state_of(session) is SessionState.CLOSING
+
+
 def test_a_cell_of_a_dead_kernel_runs_to_its_end() -> None:
     story = Story(lease_local=120)
     session = story.open(link=5)
