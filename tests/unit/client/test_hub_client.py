@@ -160,6 +160,7 @@ def test_what_was_not_acknowledged_is_sent_again_under_the_same_id(client: HubCl
     hub.acknowledges = False
     hub.held = True
     future = client.submit(square, 6)
+    client.flush()
     client.request("whoami")
     hub.cut()
     hub.acknowledges = True
