@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jupyter_fx_worker import inventory
 
-__all__ = ["describe"]
+__all__ = ["describe", "digest"]
 
 describe = inventory.describe
+digest = inventory.digest

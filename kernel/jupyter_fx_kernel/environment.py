@@ -175,7 +175,9 @@ def table(found: Comparison, *, all_rows: bool = True) -> str:
     same = len(found.rows) - len(rows)
     if same:
         shown.append(f"and {same} that are the same")
-    return "\n".join([*shown, *([""] if notes else []), *notes])
+    if not notes:
+        notes = ["nothing differs" if not found.differing else "no difference matters"]
+    return "\n".join([*shown, "", *notes])
 
 
 # --- what a notebook uses ---

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from jupyter_fx.errors import UsageError
-from jupyter_fx.payload.environments import describe
+from jupyter_fx.payload.environments import describe, digest
 from jupyter_fx.protocol.messages import TaskOptions
 from jupyter_fx_kernel import environment
 from jupyter_fx_kernel.session import Notebook
 
-__all__ = ["env"]
+__all__ = ["WORDS", "env"]
+
+WORDS = ("--all", "freeze")
 
 _USAGE = "`%fx env [PACKAGE …] [--all]` compares, `%fx env freeze [FILE]` writes a requirements file"
 _ours = "# What the notebook uses, as it was with Python"
@@ -39,15 +42,22 @@ def env(notebook: Notebook, words: Sequence[str]) -> None:
     print(environment.table(found, all_rows=not options))
 
 
+@functools.lru_cache(maxsize=1)
+def _distributions(_digest: str) -> Mapping[str, list[str]]:
+    """Import names and what brings them; reading that takes a quarter of a second."""
+    return metadata.packages_distributions()
+
+
 def _named(names: Sequence[str]) -> set[str]:
     """Import names of what was typed: `scikit-learn` and `sklearn` are one."""
-    known = {environment.plain(one): name for name, ones in metadata.packages_distributions().items() for one in ones}
+    found = _distributions(digest())
+    known = {environment.plain(one): name for name, ones in found.items() for one in ones}
     return {known.get(environment.plain(name), name) for name in names}
 
 
 def _asked(names: set[str]) -> list[tuple[str, str]]:
     """Each import name with the distribution that brings it here."""
-    known = metadata.packages_distributions()
+    known = _distributions(digest())
     return [(name, (known.get(name) or [""])[0]) for name in sorted(names)]
 
 

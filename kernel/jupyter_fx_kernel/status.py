@@ -71,6 +71,7 @@ _FOLLOWS: dict[str, Callable[[Notebook], Iterable[str]]] = {
     "logs": known_names,
     "tasks": lambda _notebook: taskverbs.WORDS,
     "close": Notebook.session_names,
+    "env": lambda _notebook: envverbs.WORDS,
     "keep": keeping.keepable,
     "session": lambda _notebook: sessionverbs.WORDS,
     "use": Notebook.endpoint_names,

@@ -52,7 +52,10 @@ def row(found: environment.Comparison, name: str) -> environment.Row:
 
 
 def test_equal_environments_differ_in_nothing() -> None:
-    assert compare(side(numpy="2.4.6"), side(numpy="2.4.6"), "local").differing == []
+    found = compare(side(numpy="2.4.6"), side(numpy="2.4.6"), "local")
+    assert found.differing == []
+    assert table(found).endswith("\n\nnothing differs")
+    assert table(compare(side(numpy="2.4.6"), side(numpy="2.4.1"), "local")).endswith("\n\nno difference matters")
 
 
 def test_another_minor_python_says_what_becomes_of_functions() -> None:
