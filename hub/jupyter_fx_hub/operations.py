@@ -10,7 +10,15 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from jupyter_fx import __version__
-from jupyter_fx.errors import AuthError, FxError, HubUnavailable, InfrastructureError, RefLost, UsageError
+from jupyter_fx.errors import (
+    AuthError,
+    EndpointUnreachable,
+    FxError,
+    HubUnavailable,
+    InfrastructureError,
+    RefLost,
+    UsageError,
+)
 from jupyter_fx.protocol.lifecycle import EndpointState, TaskState
 from jupyter_fx.protocol.messages import Cancel, EventKind, Kind
 from jupyter_fx_hub import auth, infos
@@ -30,6 +38,7 @@ _TASKS: Final = Arg(list, "ids of tasks", needed=True)
 _NAME: Final = Arg(str, "name or id of an endpoint", needed=True)
 _INT_MAX: Final = 2**62
 """What a database and every language can hold."""
+_PIECE: Final = 256 * 1024
 DETAILS_MAX: Final = 200
 """Tasks of one page whose submissions are read."""
 _REF: Final = Arg(str, "id of a reference", needed=True)
@@ -160,6 +169,29 @@ class Operations(SessionOperations):
             "log_text", caller.user, row.task_id, kinds[stream], max(0, args.get("offset") or 0)
         )
         return {**found, "text": found["text"].decode("utf-8", "replace")}
+
+    @operation(
+        "tasks.output",
+        "read",
+        "",
+        task_id=_TASK,
+        stream=Arg(str, "`stdout` or `stderr`", needed=True),
+        offset=Arg(int, "bytes to skip"),
+        length=Arg(int, "at most so many bytes (256 KiB)"),
+    )
+    async def tasks_output(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """A piece of the complete text of a task, from the endpoint that has it: {data: bytes, size: of the whole}."""
+        row = await self.row(caller, args["task_id"])
+        if args["stream"] not in {"stdout", "stderr"}:
+            raise UsageError(f"{args['stream'][:40]!r} is no stream: stdout and stderr are")
+        port = self.service.agents.get(row.endpoint_id)
+        if port is None:
+            raise EndpointUnreachable(
+                "the complete log is at the endpoint, which is not online: start it, or read what the fx hub keeps"
+            )
+        asked = {"task_id": row.task_id, "attempt": row.attempt, "stream": args["stream"]}
+        asked |= {"offset": max(0, args.get("offset") or 0), "length": min(args.get("length") or _PIECE, _PIECE)}
+        return await port.request("log.read", asked, 30.0)
 
     @operation(
         "tasks.cancel",

@@ -9,6 +9,7 @@ from typing import Any
 from traitlets import Bool, CaselessStrEnum, Int, Unicode
 
 from jupyter_fx.cli.base import ClientCommand, json_flag, name_of_task, nearest, table
+from jupyter_fx.client import logs
 from jupyter_fx.errors import UsageError
 from jupyter_fx.ids import short_id
 from jupyter_fx.protocol.lifecycle import TaskState
@@ -79,8 +80,12 @@ class LogsApp(ClientCommand):
     arguments = ("TASK",)
     follow = Bool(False, help="Go on until the task is done.").tag(config=True)
     stream = CaselessStrEnum(["", "stdout", "stderr"], "", help="Only this stream.").tag(config=True)
+    all = Bool(False, help="All of it, from the endpoint, and not what the fx hub keeps.").tag(config=True)
     aliases = {"hub": "LogsApp.hub", "stream": "LogsApp.stream"}
-    flags: dict[Any, Any] = {("f", "follow"): ({"LogsApp": {"follow": True}}, "Go on until the task is done.")}
+    flags: dict[Any, Any] = {
+        ("f", "follow"): ({"LogsApp": {"follow": True}}, "Go on until the task is done."),
+        "all": ({"LogsApp": {"all": True}}, "All of it, from the endpoint, and not what the fx hub keeps."),
+    }
 
     def start(self) -> None:
         """Print it."""
@@ -89,11 +94,10 @@ class LogsApp(ClientCommand):
             if self.follow:
                 self._follow(client)
                 return
-            args = {"task_id": self.argument()} | ({"stream": self.stream} if self.stream else {})
-            found = client.request("tasks.log", args)
-            if found.get("dropped"):
-                sys.stderr.write(f"[{found['dropped']} left out in the middle]\n")
-            sys.stdout.write(found["text"])
+            task_id = str(client.request("tasks.get", {"task_id": self.argument()})["task_id"])
+            read = logs.whole if self.all else logs.kept
+            for piece in read(client, task_id, self.stream):
+                sys.stdout.write(piece)
         finally:
             client.close(timeout=0.0)
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jupyter_fx.client import logs as client_logs
 from jupyter_fx.errors import UsageError
 from jupyter_fx.ids import short_id
 from jupyter_fx.protocol.lifecycle import TaskState
@@ -207,8 +208,10 @@ def logs(notebook: Notebook, words: Sequence[str]) -> None:
     parser.add_argument("--all", action="store_true")
     asked = parser.parse_args(words)
     info = choose(notebook, asked.task, "logs")
-    told = notebook.client.request("tasks.log", {"task_id": info["task_id"]})
-    text = str(told.get("text") or "")
-    print(text, end="" if text.endswith("\n") else "\n")
-    if told.get("dropped"):
-        print(f"[{told['dropped']} bytes were dropped from the middle]")
+    read = client_logs.whole if asked.all else client_logs.kept
+    last = "\n"
+    for piece in read(notebook.client, info["task_id"]):
+        print(piece, end="")
+        last = piece[-1:] or last
+    if last != "\n":
+        print()

@@ -33,6 +33,7 @@ _CONTEXT = 2
 _CONTROL = {code: f"\\x{code:02x}" for code in [*range(9), *range(11, 27), *range(28, 32), 127]}
 
 _STANDIN = re.compile(r'File "<remote <fx-cell:[0-9a-f]+-(\d+)> on ([^>]*)>"')
+_CARETS = re.compile(r"^[ |]*[\^~]+\n", re.MULTILINE)
 _STANDIN_FILE = re.compile(r'File "<remote ([^<>]*) on ([^ >]*)>"')
 
 Source = Callable[[str], Sequence[str] | None]
@@ -77,6 +78,7 @@ class Drawn:
     def group(self) -> str:
         """An exception group as Python draws it, for IPython does not."""
         told = "".join(traceback.format_exception(type(self._error), self._error, self._tb))
+        told = _CARETS.sub("", told)  # where the stand-in's code stands says nothing
         told = _STANDIN_FILE.sub(r'File "\2:\1"', _STANDIN.sub(r"Cell In[\1] on \2", told))
         return told + "\n".join(self._tail)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 SLOWLY = "import time\nfor i in range({n}):\n    print('tick', i)\n    time.sleep(0.3)\n"
@@ -174,3 +175,15 @@ def test_plain_ipython_comes_back_too(kernel: Any) -> None:
     said = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", ran.stdout)
     assert "heard in a terminal" in said
     assert "THERE there" in said
+
+
+def test_a_log_beyond_what_the_hub_keeps_is_read_from_the_endpoint(kernel: Any) -> None:
+    kernel.remote("for i in range(40_000):\n    print(f'{i:08d} ' + 'x' * 60)", "--bg --name wordy")
+    kernel.run("job = _\njob.result(60);")
+    kernel.run("%%capture kept\n%fx logs wordy")
+    kernel.run("%%capture whole\n%fx logs wordy --all")
+    assert kernel.value("'dropped]' in kept.stdout, len(kept.stdout) < 1_600_000") == "(True, True)"
+    assert kernel.value("[int(row[:8]) for row in whole.stdout.splitlines()] == list(range(40_000))") == "True"
+    command = [str(Path(sys.executable).with_name("jupyter-fx")), "logs", "wordy", "--all"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.stdout.count("\n") == 40_000, ran.stderr
