@@ -198,7 +198,7 @@ class RemoteValue:
 
 
 def _refusing(name: str, done: str) -> Callable[..., NoReturn]:
-    def refuse(self: RemoteValue, *_others: Any) -> NoReturn:
+    def refuse(self: RemoteValue, *_others: Any, **_options: Any) -> NoReturn:
         raise TypeError(self._fx_instead(done))
 
     refuse.__name__ = name
