@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jupyter_fx import payload
 from jupyter_fx.client import watchers
+from jupyter_fx.client.displays import Displays, whole_events
 from jupyter_fx.client.turns import Turn
 from jupyter_fx.errors import FxError, PayloadError, notebook_lines
 from jupyter_fx.protocol.lifecycle import TaskState
@@ -80,6 +81,7 @@ class TaskFuture(concurrent.futures.Future[Any]):
     _at = 0  # of a chunk of a map that runs: items that are done
     _next_event = 0
     _on_event: OnEvent | None = None
+    _displays: Displays | None = None
     _bounded = False
     _fetches = True
     """Whether its result is brought here when it is a blob."""
@@ -192,6 +194,9 @@ class TaskFuture(concurrent.futures.Future[Any]):
 
     def events(self) -> Iterator[Event]:
         """Everything that the task tells: what happened so far, then what happens, until it is done."""
+        return whole_events(self._events())
+
+    def _events(self) -> Iterator[Event]:
         number = 0
         while True:
             last = self.done()
@@ -285,8 +290,15 @@ class TaskFuture(concurrent.futures.Future[Any]):
             for bar in event.data.get("bars", ()):
                 if bar.get("id") == "items":
                     self._at = min(self.items, int(bar.get("done", 0)))
-        if self._on_event is not None:
-            self._on_event(event)
+        if self._on_event is None:
+            return
+        if event.kind == EventKind.DISPLAY:
+            self._displays = self._displays or Displays()
+            whole = self._displays.whole(event)
+            if whole is None:
+                return
+            event = whole
+        self._on_event(event)
 
     def _take_items(self, data: dict[str, Any]) -> None:
         run: Any

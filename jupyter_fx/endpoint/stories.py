@@ -14,10 +14,17 @@ from jupyter_fx.endpoint.logs import TaskLogs
 from jupyter_fx.endpoint.talk import Said
 from jupyter_fx.protocol.messages import EventKind
 
-__all__ = ["Stories"]
+__all__ = ["DISPLAYS_MAX", "DISPLAY_MAX", "PART_BYTES", "Stories"]
 
 _KINDS: Final = {"progress": int(EventKind.PROGRESS), "usage": int(EventKind.USAGE)}
-_DISPLAY_MAX: Final = 512 * 1024
+PART_BYTES: Final = 192 * 1024
+"""Bytes of a display in one event: less than what a hub keeps of one (256 KiB)."""
+DISPLAY_MAX: Final = 16 << 20
+"""Bytes of a display that is told whole."""
+DISPLAYS_MAX: Final = 128 << 20
+"""The same of all large displays of a task."""
+_SMALL: Final = 48 * 1024
+"""Characters of a representation that stands beside a large one."""
 _PARSE_MAX: Final = 8 << 20
 """Bytes of JSON: more of it is not read just to keep the small representations beside a large one."""
 
@@ -28,6 +35,8 @@ class Stories:
     def __init__(self, send: Callable[[Any], None], logs: TaskLogs, loop: asyncio.AbstractEventLoop) -> None:
         self._send = send
         self._logs = logs
+        self._shown: dict[str, int] = {}
+        """Bytes of large displays by task."""
         self._loop = loop
         self._pieces: list[tuple[str, int, float, Any, int]] = []
         self._armed = False
@@ -70,10 +79,7 @@ class Stories:
         if job.text is not None:
             self._put_text(job, job.text.take(self._loop.time(), final=True))
         if op == "display":
-            content = header["content"]
-            if header.get("body") == "json" and len(body) <= _PARSE_MAX:
-                content = json.loads(bytes(body))
-            self._put(job, EventKind.DISPLAY, _fitting(header["kind"], content))
+            self._show(job, header, body)
         elif op == "event":
             kind = header.get("kind", "")
             known = _KINDS.get(kind)
@@ -81,6 +87,29 @@ class Stories:
                 self._put(job, known, header.get("data"))
             else:
                 self._put(job, EventKind.NOTE, {"kind": str(kind)[:100], "data": header.get("data")})
+
+    def _show(self, job: Job, header: dict[str, Any], body: memoryview | bytes) -> None:
+        """Tell a display; a large one in parts, each an event of its own, and then what of it is small."""
+        content, whole = header["content"], bytes(body) if header.get("body") == "json" else b""
+        if not whole:
+            whole = json.dumps(content).encode()
+            if len(whole) <= PART_BYTES:
+                self._put(job, EventKind.DISPLAY, {"kind": header["kind"], "content": content})
+                return
+        elif len(whole) <= _PARSE_MAX:
+            content = json.loads(whole)
+        shown = self._shown.get(job.work.task_id, 0) + len(whole)
+        if len(whole) > DISPLAY_MAX or shown > DISPLAYS_MAX:
+            self._put(job, EventKind.DISPLAY, {"kind": header["kind"], "content": _small(content, len(whole))})
+            return
+        self._shown[job.work.task_id] = shown
+        parts = [whole[at : at + PART_BYTES] for at in range(0, len(whole), PART_BYTES)]
+        for part in parts:
+            self._put(job, EventKind.DISPLAY, {"kind": "part", "bytes": part})
+            # No message holds more than one of them.
+            self.flush()
+        stub = {"kind": header["kind"], "content": _small(content, 0), "parts": len(parts)}
+        self._put(job, EventKind.DISPLAY, stub)
 
     def progress(self, job: Job) -> None:
         """How many items of a map chunk are done."""
@@ -97,6 +126,7 @@ class Stories:
 
     def finish(self, job: Job) -> None:
         """The task is over: all of its text goes, before its result."""
+        self._shown.pop(job.work.task_id, None)
         if job.flushing is not None:
             job.flushing.cancel()
             job.flushing = None
@@ -117,16 +147,15 @@ class Stories:
         self._pieces.clear()
 
 
-def _fitting(kind: str, content: dict[str, Any]) -> dict[str, Any]:
-    """A display that fits into a message: representations that do not are left out, and a line says so."""
+def _small(content: dict[str, Any], size: int) -> dict[str, Any]:
+    """What of a large display fits into an event; with `size` its text says what is missing."""
     data = content.get("data")
-    if isinstance(data, dict):
-        large = {mime: len(str(value)) for mime, value in data.items() if len(str(value)) > _DISPLAY_MAX}
-        if large:
-            said = ", ".join(f"{mime} of {size / 2**20:.1f} MiB" for mime, size in large.items())
-            left = {mime: value for mime, value in data.items() if mime not in large}
-            left["text/plain"] = (
-                f"[{said} is too large to be shown: return it or save it there]\n{left.get('text/plain', '')}"
-            )
-            content = {**content, "data": left}
-    return {"kind": kind, "content": content}
+    if not isinstance(data, dict):
+        return content
+    large = {mime: len(str(value)) for mime, value in data.items() if len(str(value)) > _SMALL}
+    left = {mime: value for mime, value in data.items() if mime not in large}
+    text = str(left.get("text/plain", ""))
+    if size and large:
+        said = ", ".join(f"{mime} of {length / 2**20:.1f} MiB" for mime, length in large.items())
+        text = f"[{said} is too large to be shown: return it or save it there]\n{text}"
+    return {**content, "data": {**left, "text/plain": text}}

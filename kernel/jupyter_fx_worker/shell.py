@@ -79,6 +79,9 @@ class _Compiler(CachingCompiler):
         return name
 
 
+_POSIX_SHELLS = ("sh", "bash", "dash", "zsh", "ksh")
+
+
 class _Kernel:
     """Nothing but a sign: pandas and others look for a shell's kernel to know a notebook from a terminal."""
 
@@ -101,8 +104,13 @@ class ZMQLikeShell(InteractiveShell):
         super().init_hooks()  # type: ignore[no-untyped-call]
         self.set_hook("show_in_pager", _page, 99)  # type: ignore[no-untyped-call]
 
-    # Our descriptors are the pipes already: no pseudo terminal, no second copy.
-    system = InteractiveShell.system_raw
+    def system(self, cmd: str) -> None:
+        """Run `!cmd`. Our descriptors are the pipes already: no pseudo terminal, no second copy.
+
+        What it writes to stderr goes where a notebook shows it, among the rest.
+        """
+        shell = os.path.basename(os.environ.get("SHELL") or "sh")
+        self.system_raw(f"exec 2>&1; {cmd}" if shell in _POSIX_SHELLS else cmd)  # type: ignore[no-untyped-call]
 
     def enable_gui(self, gui: str | None = None) -> None:
         """`%matplotlib inline` needs no event loop; windows have no place to open on a remote worker."""

@@ -66,16 +66,19 @@ def read_events(
         note = {"dropped": gap[0], "lines": gap[1], "through": gap[3]}
         made.append((max(start, gap[2]), int(EventKind.NOTE), 0.0, note))
     query = select(_C.n, _C.kind, _C.t, _C.segment, _C.place, _C.length, _C.data)
-    rows = reader.connection.execute(query.where(_C.task == task, _C.n >= start).order_by(_C.n).limit(limit)).all()
+    # Row by row: all of them together may be large.
+    rows = reader.connection.execute(query.where(_C.task == task, _C.n >= start).order_by(_C.n).limit(limit))
     texts = _Texts(reader, task)
     size = 0
-    ends = None if len(rows) < limit else rows[-1].n
-    for row in rows:
+    ends: int | None = None
+    for count, row in enumerate(rows, 1):
+        ends = row.n if count == limit else None
         data: Any = texts.of(row) if row.kind in TEXT_KINDS else msgspec.msgpack.decode(row.data)
         made.append((int(row.n), int(row.kind), float(row[2]), data))
         size += row.length or len(row.data or b"")
         if size >= _BYTES_AT_ONCE:
             ends = row.n
+            rows.close()
             break
     made.sort(key=lambda event: event[0])
     if ends is not None:

@@ -164,3 +164,21 @@ def test_a_frame_that_was_changed_there_is_no_stale_copy_here(kernel: Any) -> No
     kernel.remote("frame.loc[0, 'x'] = 5")
     assert "remote frame" in kernel.value("frame")
     assert kernel.value("int(frame.get().x[0])") == "5"
+
+
+def test_a_large_figure_is_shown(kernel: Any) -> None:
+    ran = kernel.remote(
+        "import matplotlib.pyplot as plt, numpy as np\n"
+        "plt.figure(figsize=(9, 9))\nplt.imshow(np.random.default_rng(0).random((900, 900, 3)))\nplt.show()"
+    )
+    pictures = [c["data"]["image/png"] for _, kind, c in ran.outputs if "image/png" in c.get("data", {})]
+    assert len(pictures) == 1
+    assert len(pictures[0]) > 600_000
+
+
+def test_a_command_writes_all_that_it_says_to_the_cells_output_as_it_does_here(kernel: Any) -> None:
+    line = "!echo one; ls /no/such/place; echo $((1 + 1))"
+    there = kernel.remote(line)
+    assert there.stream() == kernel.run(line).stream().replace("\r\n", "\n")
+    assert "No such file" in there.stream()
+    assert there.stream("stderr") == ""
