@@ -25,6 +25,7 @@ from jupyter_fx_kernel.card import Card
 from jupyter_fx_kernel.choosing import choose
 from jupyter_fx_kernel.endings import ending
 from jupyter_fx_kernel.futures import CellFuture, known, lines_of
+from jupyter_fx_kernel.notify import ended
 from jupyter_fx_kernel.options import Parser, names
 from jupyter_fx_kernel.running import Follower
 from jupyter_fx_kernel.screens import is_rich, pinned, show_error
@@ -70,6 +71,7 @@ def follow_here(
         state=str(info["state"]).lower(),
     )
     follower = Follower(shell, card, rich=is_rich(shell), mark=f"-again{next(_marks)}")
+    follower.on_end = lambda over: ended(over, getattr(shell, "kernel", None))
     if tail > 0:
         first = _show_tail(notebook, follower, task_id, tail)
     listener = notebook.client.attach(task_id, on_event=follower.put, first=first)

@@ -25,6 +25,7 @@ from jupyter_fx_kernel.card import Card
 from jupyter_fx_kernel.endings import close_line, ending
 from jupyter_fx_kernel.mentions import Mentions, mentions
 from jupyter_fx_kernel.modules import Served, come_home
+from jupyter_fx_kernel.notify import ended
 from jupyter_fx_kernel.options import Options
 from jupyter_fx_kernel.outputs import Replay, value_of
 from jupyter_fx_kernel.refs import LARGER, Place, RemoteValue, pickling, size_text
@@ -156,6 +157,7 @@ class RemoteCell:
             origin={"kernel_id": notebook.kernel_id, "cell": self.count},
         )
         follower = Follower(self.screen, card, rich=is_rich(self.shell))
+        follower.on_end = lambda over: ended(over, getattr(self.shell, "kernel", None))
         if self._session is not None and (ending := self._session.ends_soon(time.time())):
             notebook.notices.append(ending)
         card.notices += notebook.notices

@@ -11,7 +11,7 @@ from jupyter_fx.config import nearest
 from jupyter_fx.errors import UsageError
 from jupyter_fx.ids import check_name
 
-__all__ = ["Options", "Parser", "completing", "names", "parse_cell", "parse_line"]
+__all__ = ["Options", "Parser", "completing", "names", "parse_cell", "parse_line", "seconds"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{unknown.split()[0]!r} is one word too many on the line of {self.prog}")
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """Seconds of `90`, `90s`, `5m`, `2h`, `1d`. Raises what argparse wants for something else."""
     units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
     number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
     try:
@@ -80,8 +81,8 @@ def _parser(program: str) -> Parser:
     add("--no-capture", action="store_true")
     add("--bg", action="store_true")
     add("--name", default="")
-    add("--timeout", type=_seconds, default=0.0, metavar="S")
-    add("--expires", type=_seconds, default=0.0, metavar="S")
+    add("--timeout", type=seconds, default=0.0, metavar="S")
+    add("--expires", type=seconds, default=0.0, metavar="S")
     add("--stateless", action="store_true")
     add("--retries", type=int, default=0, metavar="N")
     add("--session", default="main", metavar="NAME")

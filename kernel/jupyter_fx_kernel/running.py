@@ -54,6 +54,8 @@ class Follower:
         self._began = time.monotonic() - max(0.0, time.time() - card.submitted)
         self.card = card
         self._kernel = getattr(shell, "kernel", None)
+        self.on_end: Callable[[Card], None] | None = None
+        """Told when the task is over."""
         self.last_resort = ""
         """What ends code that takes no notice of interrupts, and what that costs."""
         self.outputs = Outputs(shell)
@@ -209,6 +211,8 @@ class Follower:
             if ran is not None and card.elapsed - ran > 1:
                 card.note = f"ran {duration(ran)}"
         self.view.finish(force=bool(card.notices), later=self.outputs.when_result_is_shown)
+        if self.on_end is not None:
+            self.on_end(card)
 
     @contextlib.contextmanager
     def _interrupts_as_words(self) -> Iterator[None]:

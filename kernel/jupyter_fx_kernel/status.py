@@ -10,6 +10,7 @@ from jupyter_fx.errors import UsageError
 from jupyter_fx_kernel import envverbs, keeping, sessionverbs, taskverbs
 from jupyter_fx_kernel.attach import attach
 from jupyter_fx_kernel.choosing import known_names
+from jupyter_fx_kernel.notify import WORDS, notify
 from jupyter_fx_kernel.session import Notebook
 
 __all__ = ["command", "words"]
@@ -58,6 +59,7 @@ _VERBS: dict[str, Callable[[Notebook, Sequence[str]], Any]] = {
     "env": envverbs.env,
     "keep": keeping.keep,
     "logs": taskverbs.logs,
+    "notify": notify,
     "session": sessionverbs.session,
     "tasks": taskverbs.tasks,
     "use": _use,
@@ -69,6 +71,7 @@ _FOLLOWS: dict[str, Callable[[Notebook], Iterable[str]]] = {
     "attach": known_names,
     "cancel": known_names,
     "logs": known_names,
+    "notify": lambda _notebook: WORDS,
     "tasks": lambda _notebook: taskverbs.WORDS,
     "close": Notebook.session_names,
     "env": lambda _notebook: envverbs.WORDS,
