@@ -118,10 +118,10 @@ def _interpreters(here: Side, there: Side) -> list[Row]:
         one, other = str(here.get(key) or ""), str(there.get(key) or "")
         rows.append(Row(key, one, other, SAME if one == other else MINOR))
     if there.get("ipython") is None:
-        why = f"magics and figures need it: {_install('ipython', here.get('ipython'), there)}"
+        why = f"magics need it: {_install('ipython', here.get('ipython'), there)}"
         rows.append(Row("IPython", here.get("ipython") or "–", "–", MISSING, why))
     elif "matplotlib" in there["packages"] and not there.get("inline", True):
-        why = f"figures do not appear without it: {_install('matplotlib-inline', None, there)}"
+        why = f"%matplotlib needs it, figures appear all the same: {_install('matplotlib-inline', None, there)}"
         rows.append(Row("matplotlib-inline", "", "–", MISSING, why))
     return rows
 

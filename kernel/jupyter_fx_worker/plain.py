@@ -12,7 +12,7 @@ import sys
 import types
 from typing import Any, NoReturn
 
-from jupyter_fx_worker import cells, errors, introspect
+from jupyter_fx_worker import cells, errors, figures, introspect
 from jupyter_fx_worker.streams import NO_INPUT
 
 __all__ = ["PlainEngine", "blank_remote_line", "keep_source", "parsed", "remember_builtins"]
@@ -107,6 +107,12 @@ class PlainEngine(cells.Engine):
         self._session: cells.Session | None = None
         self.namespace.update({"display": self._display, "exit": _Exit(), "quit": _Exit()})
         self.hidden = frozenset(self.namespace)
+        figures.prepare()
+
+    def after(self, silent: bool) -> None:
+        """Show the figures that the cell left open."""
+        if self._session is not None and not silent:
+            figures.show_all(self._session.display)
 
     def attach(self, session: cells.Session) -> None:
         """Connect displays to `session`."""

@@ -18,7 +18,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.tokenutil import token_at_cursor
 from traitlets.config import Config
 
-from jupyter_fx_worker import cells
+from jupyter_fx_worker import cells, figures
 from jupyter_fx_worker.plain import blank_remote_line, keep_source, remember_builtins
 from jupyter_fx_worker.streams import NO_INPUT
 
@@ -160,7 +160,10 @@ class IPythonEngine(cells.Engine):
     def __init__(self, module: types.ModuleType, scratch: str | None) -> None:
         if scratch:
             os.environ["IPYTHONDIR"] = os.path.join(scratch, "ipython")
-        if "MPLBACKEND" not in os.environ and _has_inline():
+        self._inline = _has_inline()
+        if not self._inline:
+            figures.prepare()
+        elif "MPLBACKEND" not in os.environ:
             os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
         config = Config()
         config.HistoryManager.enabled = False
@@ -227,6 +230,8 @@ class IPythonEngine(cells.Engine):
         """Let the shell's listeners run: matplotlib's inline backend shows its figures here."""
         shell = self._shell
         shell.events.trigger("post_execute")
+        if not self._inline and not silent and shell.fx_session is not None:
+            figures.show_all(shell.fx_session.display)
         if not silent:
             shell.events.trigger("post_run_cell", shell.last_execution_result)
 
