@@ -26,12 +26,12 @@ def test_a_call_gives_its_value_and_a_failure_its_record(worker):
     assert outcome == "error"
     assert (error["etype"], error["message"]) == ("ZeroDivisionError", "division by zero")
     assert isinstance(error["value"], ZeroDivisionError)
-    assert error["frames"][0][2:] == ["fails", "return 1 / x"]
+    assert error["frames"][0][2:4] == ["fails", "return 1 / x"]
     assert len(error["frames"]) == 1, "only the user's frames"
     assert info["t1"] >= info["t0"]
 
 
-def test_an_exception_that_cannot_be_opened_again_travels_as_its_record(worker):
+def test_an_exception_whose_init_takes_something_else_travels_all_the_same(worker):
     def fails():
         class Picky(Exception):
             def __init__(self, code, place):
@@ -41,7 +41,7 @@ def test_an_exception_that_cannot_be_opened_again_travels_as_its_record(worker):
 
     outcome, error, _ = worker.call(fails)
     assert outcome == "error"
-    assert error["value"] is None
+    assert (type(error["value"]).__name__, str(error["value"])) == ("Picky", "7 at home")
     assert (error["etype"].rpartition(".")[2], error["message"]) == ("Picky", "7 at home")
     assert error["traceback"][-1].endswith("Picky: 7 at home")
 
