@@ -94,10 +94,10 @@ class BlobLink:
 
     async def _get(self, message: BlobGet) -> None:
         at, left = message.offset, message.length
+        # Whether it may be read is asked once for each request: agents ask for 16 MiB at a time.
+        size = await self.blobs.size(self.owner, message.digest, endpoint_id=self.endpoint_id)
         while True:
-            data, size = await self.blobs.get(
-                self.owner, message.digest, at, min(left, BLOB_CHUNK) if left else 0, endpoint_id=self.endpoint_id
-            )
+            data = await self.blobs.chunk(message.digest, size, at, min(left, BLOB_CHUNK) if left else 0)
             await self.served.wait_uncongested()
             self.served.send(BlobData(message.digest, at, size, data))
             at += len(data)

@@ -37,6 +37,8 @@ __all__ = ["RemoteCell"]
 
 VALUE = "_remote_value_"
 """The name under which the value of `%remote expression` comes home."""
+_LONG_WAY = 64 << 20
+"""Bytes of arrays on whose way to the hub something is said: the task is there when they are."""
 _MISSING = object()
 
 
@@ -162,7 +164,10 @@ class RemoteCell:
             notebook.notices.append(ending)
         card.notices += notebook.notices
         notebook.notices.clear()
-        if card.notices:
+        large = sum(part.nbytes for part in encoded.parts)
+        if large > _LONG_WAY:
+            card.why = f"sending up to {size_text(large)} of arrays to the hub: what it has is not sent again"
+        if card.notices or large > _LONG_WAY:
             follower.view.refresh(force=True)
         future = notebook.client.submit_cell(
             self._session.handle if self._session is not None else "",

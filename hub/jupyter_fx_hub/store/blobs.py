@@ -118,18 +118,28 @@ class BlobStore:
 
         With `endpoint_id` an agent asks: it may read what its unfinished tasks need.
         """
-        size = None
+        size = await self.size(owner, digest, endpoint_id=endpoint_id)
+        return await self.chunk(digest, size, offset, length), size
+
+    async def size(self, owner: str, digest: str, *, endpoint_id: str = "") -> int:
+        """The size of a blob for who may read it now; else UsageError. What `chunk` gives is not asked for again."""
+        size: int | None = None
         if _DIGEST.fullmatch(digest):
             question = ("blob_for_endpoint", endpoint_id) if endpoint_id else ("blob_size", owner)
             size = await self._store.read(*question, digest)
-        if size is None or not 0 <= offset <= size:
+        if size is None:
+            raise UsageError(f"there is no blob {digest[:12]}… for you here")
+        return size
+
+    async def chunk(self, digest: str, size: int, offset: int, length: int = 0) -> bytes:
+        """Bytes of a blob of `size`, which somebody may read, from `offset`: at most a chunk. UsageError beyond it."""
+        if not 0 <= offset <= size:
             raise UsageError(f"there is no blob {digest[:12]}… for you here")
         want = min(length or BLOB_CHUNK, BLOB_CHUNK, size - offset)
         try:
-            data = await self._run(self._read, self._path(digest), offset, want)
+            return await self._run(self._read, self._path(digest), offset, want)
         except FileNotFoundError as error:
             raise UsageError(f"there is no blob {digest[:12]}… for you here") from error
-        return data, size
 
     async def collect(self, grace: float = GRACE) -> int:
         """Delete blobs that no task or function reaches and that nobody used for `grace` seconds; how many.
