@@ -94,6 +94,7 @@ class ManagerView:
 
     def add(self, key: str, need: Need, *, session: bool) -> None:
         """This is there now."""
+        self.remove(key, session=session)
         (self.sessions if session else self.tasks)[key] = need
         self.used += need.width
         self.used_memory += need.memory

@@ -131,6 +131,16 @@ class Recovery:
             held.restored -= {entry.task.task_id for entry in found}
         return found
 
+    def claimed(self, entry: Entry) -> bool:
+        """The manager that speaks wants to start what an earlier agent gave to nobody knows whom: to this one, then.
+        (Its report, which comes behind, names it in any case: what it is refused now nobody would ever start.)
+        """
+        mine = not entry.manager and entry.phase == ACCEPTED and not entry.task.session
+        if mine:
+            self._held.restored.discard(entry.task.task_id)
+            self._found(entry)
+        return mine
+
     def _found(self, entry: Entry) -> None:
         """The manager that speaks has it."""
         entry.placed = True

@@ -357,7 +357,7 @@ class AgentState:
             if entry is None or entry.phase == FINISHED or task_id in self._held.trust.strangers:
                 told += self._held.let_go(task_id)
                 continue
-            if entry.manager != speaker:
+            if entry.manager != speaker and not self._recovery.claimed(entry):
                 # It is another manager's by now; this one, told nothing of it, lets go.
                 continue
             go.append(task_id)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from jupyter_fx.endpoint.blocks import JobInfo
 from jupyter_fx.endpoint.need import NodeSize
-from jupyter_fx.endpoint.providers import slurm
+from jupyter_fx.endpoint.providers import pbs, slurm
 from jupyter_fx.endpoint.providers.base import JobSpec, ProviderError, run, said
 from jupyter_fx.errors import UsageError
 
@@ -159,7 +159,9 @@ class ParslProvider:
 
     def jobs(self) -> dict[str, JobInfo]:
         """See Provider."""
-        return slurm.jobs() if self._kind == "slurm" else self._hints()
+        if self._kind == "slurm":
+            return slurm.jobs()
+        return pbs.jobs() if self._kind in {"torque", "pbspro"} else self._hints()
 
     def _hints(self) -> dict[str, JobInfo]:
         """What Parsl believes, for the jobs of this provider."""

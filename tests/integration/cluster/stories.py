@@ -513,7 +513,7 @@ async def whatever_is_killed_each_task_has_one_outcome_and_starts_at_most_once()
         hub.lease(*tasks)
         attempts = dict.fromkeys(ids, 1)
         told = 0
-        end = time.monotonic() + 150
+        end = time.monotonic() + 70
         faults = [
             agent.kill,
             lambda: os.kill(int(next(one for one in ours() if "manager_main" in one).split()[0]), 9),
@@ -522,7 +522,14 @@ async def whatever_is_killed_each_task_has_one_outcome_and_starts_at_most_once()
         ]
         next_fault = time.monotonic() + 1.5
         while not hub.results.keys() >= set(ids):
-            assert time.monotonic() < end, len(hub.results)
+            if time.monotonic() > end:
+                for n, one in enumerate(ids):
+                    if one not in hub.results:
+                        steps = [(u.phase, u.attempt, u.reason) for u in hub.updates if u.task_id == one]
+                        ran = (folder / str(n)).exists()
+                        print("no outcome of", n, one, "ran:", ran, "attempts:", attempts[one], steps)
+                held = [(h.task_id, h.phase) for h in hub.inventories[-1].held if h.task_id not in hub.results]
+                raise AssertionError((held, agent.info(), hub.nacks))
             await agent.wants(50)
             if faults and time.monotonic() > next_fault:
                 fault: Any = faults.pop(0)
@@ -612,6 +619,36 @@ async def a_scheduler_that_hangs_or_answers_garbage_ends_nothing() -> None:
         (shims / "squeue").unlink()
         await hub.wait(lambda: agent.info()["why"] == "", 20)
         assert len(jobs()) == 1
+        await agent.stop_for_good()
+        await agent.nothing_left()
+
+
+@story
+async def the_commands_of_torque_do_as_well() -> None:
+    """The same cluster through qsub, qstat and qdel."""
+    config = """
+c.Blocks.provider = "torque"
+c.Blocks.account = "physics"
+c.Blocks.walltime = "00:10:00"
+c.Blocks.max_blocks = 2
+c.Blocks.poll_seconds = 1
+"""
+    async with endpoint(config=config) as (hub, agent):
+        await agent.wants(4)
+        await agent.blocks(2)
+        function = hub.function(where)
+        ids = hub.lease(*[hub.task(function, args(n, 0.3)) for n in range(8)])
+        for one in ids:
+            assert (await hub.result(one)).state == TaskState.SUCCEEDED
+        before = jobs()
+        await agent.kill()
+        await agent.start()
+        await agent.blocks(2)
+        assert sorted(jobs()) == sorted(before)
+        result = await hub.result(hub.lease(hub.task(function, args(1)))[0])
+        assert result.state == TaskState.SUCCEEDED
+        run("qdel", before[0])
+        await hub.wait(lambda: agent.info()["managers"] == 1, 20)
         await agent.stop_for_good()
         await agent.nothing_left()
 

@@ -27,6 +27,7 @@ STORIES = [
     "whatever_is_killed_each_task_has_one_outcome_and_starts_at_most_once",
     "three_waves_of_work_are_followed_up_and_back_to_zero",
     "a_scheduler_that_hangs_or_answers_garbage_ends_nothing",
+    "the_commands_of_torque_do_as_well",
     "remote_cells_of_a_notebook_run_in_a_batch_job",
 ]
 

@@ -324,6 +324,22 @@ def test_after_a_restart_what_a_dead_blocks_manager_had_is_lost_at_once() -> Non
     assert list(again(one).results()) == sorted([*one.at("a"), *one.at("b")], key=[*one.at("a"), *one.at("b")].index)
 
 
+def test_after_a_restart_a_manager_may_start_what_it_was_given_before_it_has_reported() -> None:
+    one = Many()
+    one.manager("a", 2)
+    ids = one.tasks(2)
+    two = again(one, "a")
+    two(Came("a", "block-a"))
+    # Wants that were open come again before the report, which was made when they still were.
+    assert two.start("a", *ids) == ids
+    two(From("a", Report(ids, [], to="x")))
+    two(From("a", Capacity(2, True, {})))
+    assert two.state.load().used == 2
+    two(From("a", Done([Ended(one, "ok", b"r", 0.0, 1.0) for one in ids])))
+    assert two.state.load().used == 0
+    assert list(two.results()) == ids
+
+
 def test_what_had_not_started_waits_for_reports_but_not_for_ever_and_starts_once() -> None:
     one = Many()
     one.manager("a", 1)
