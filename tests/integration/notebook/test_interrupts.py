@@ -88,7 +88,11 @@ def test_an_interrupted_call_and_map_stop_there_too(kernel: Any) -> None:
     ran = kernel.run("slow.remote(1)", while_running=presser(kernel, "at 1"))
     assert ran.error["ename"] == "KeyboardInterrupt"
     kernel.run("m = slow.map(range(8), chunksize=1)\nprint('mapping', flush=True)")
-    ran = kernel.run("print('waiting', flush=True)\nlist(m)", while_running=presser(kernel, "waiting"))
+    kernel.run(
+        "def late():\n    import os, signal\n    time.sleep(1)\n    os.kill(os.getpid(), signal.SIGINT)\n"
+        "import threading\nthreading.Thread(target=late).start()"
+    )
+    ran = kernel.run("list(m)")
     assert ran.error["ename"] == "KeyboardInterrupt"
     ran = kernel.run(
         "with fx.Executor(name='held') as ex:\n    ex.submit(slow, 2)\n"
