@@ -18,6 +18,7 @@ import linecache
 import sys
 import threading
 import types
+import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,9 +91,18 @@ def recipe_of(code: types.CodeType) -> Any:
         found = _find(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         found = "its source cannot be read"
-    key = id(code)
-    _recipes[key] = (weakref.ref(code, lambda _gone: _recipes.pop(key, None)), found)
+    _remember(code, found)
     return found
+
+
+def _remember(code: types.CodeType, found: Any) -> None:
+    key = id(code)
+
+    def forget(_gone: Any, known: dict[int, Any] = _recipes) -> None:
+        # Bound early: when the interpreter ends, the module's names may be gone before its code objects.
+        known.pop(key, None)
+
+    _recipes[key] = (weakref.ref(code, forget), found)
 
 
 def _find(code: types.CodeType) -> Any:
@@ -140,8 +150,7 @@ def _told_of(name: str, at: int) -> list[str]:
 
 def _keep(code: types.CodeType, recipe: Any) -> None:
     """Remember where code that came from elsewhere is from: it may go on, and what it makes too."""
-    key = id(code)
-    _recipes[key] = (weakref.ref(code, lambda _gone: _recipes.pop(key, None)), recipe)
+    _remember(code, recipe)
     if isinstance(recipe, dict):
         if len(_told) > _MAX_FILES:
             _told.clear()
@@ -178,12 +187,18 @@ def _statements(name: str, lines: list[str]) -> tuple[list[ast.stmt], dict[Any, 
         if len(_files) > 64:
             _files.clear()
         try:
-            tree = ast.parse(text)
+            tree = _parsed(text)
         except SyntaxError:
             # A cell as it was typed, with magics: those are no code, and everything else keeps its line.
-            tree = ast.parse(_without_magics(lines))
+            tree = _parsed(_without_magics(lines))
         known = _files[name] = (key, tree.body, {})
     return known[1], known[2]
+
+
+def _parsed(text: str) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text)
 
 
 def _without_magics(lines: list[str]) -> str:
@@ -195,11 +210,14 @@ def _first(node: ast.stmt) -> int:
     return min([node.lineno, *(one.lineno for one in decorators)])
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def _compiled(text: str, first: int, name: str, flags: int) -> types.CodeType:
-    tree = compile(text, name, "exec", ast.PyCF_ONLY_AST | flags, dont_inherit=True)
-    ast.increment_lineno(tree, first - 1)
-    code: types.CodeType = compile(tree, name, "exec", flags, dont_inherit=True)
+    with warnings.catch_warnings():
+        # Said already, when it was compiled to be run.
+        warnings.simplefilter("ignore")
+        tree = compile(text, name, "exec", ast.PyCF_ONLY_AST | flags, dont_inherit=True)
+        ast.increment_lineno(tree, first - 1)
+        code: types.CodeType = compile(tree, name, "exec", flags, dont_inherit=True)
     return code
 
 

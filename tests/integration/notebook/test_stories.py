@@ -17,6 +17,7 @@ from nbclient import NotebookClient
 from tests.integration.notebook.conftest import Kernel
 from tests.integration.notebook.test_notebooks import ROOT, text_of
 
+pytestmark = pytest.mark.slow
 NOTEBOOKS = ROOT / "notebooks"
 SECONDS = 90
 """On a machine that is busy with other tests; alone each takes 5 to 15 s."""

@@ -292,3 +292,11 @@ def test_what_came_goes_on_and_what_it_makes_too() -> None:
     assert envelope.loads(back)[1](1) == 6
     here = envelope.loads(data)[1]
     assert envelope.pickled(here(3))[2] == envelope.PORTABLE
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_the_compiler_warned_of_is_not_said_again() -> None:
+    text = "def odd():\n    return '\\d', 1 is 1\n"
+    with pytest.warns(Warning):  # noqa: PT030 - of one kind or the other, by version
+        function = defined(text)["odd"]
+    assert abroad(function)() == ("\\d", True)
