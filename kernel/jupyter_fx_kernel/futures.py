@@ -153,6 +153,8 @@ def lines_of(error: BaseException) -> list[str]:
     """How an error is shown: as it renders itself, else in one line."""
     render = getattr(error, "_render_traceback_", None)
     try:
+        if isinstance(render, tracebacks.Drawn):
+            return render.lines()  # what `%debug` looks at is the business of the main thread
         lines = render() if render is not None else None
     except Exception as problem:  # noqa: BLE001 - an error that cannot be drawn is named all the same
         print(f"{type(error).__name__} cannot be drawn: {problem}", file=sys.stderr)

@@ -66,13 +66,20 @@ class Drawn:
 
     def __call__(self) -> list[str]:
         """The lines that IPython shows. What `%debug` and `%tb` look at is these frames from now on."""
+        lines = self.lines()
+        self._error.__traceback__ = sys.last_traceback = self._shell.InteractiveTB.tb = self._tb
+        return lines
+
+    def lines(self) -> list[str]:
+        """The same, and nothing is remembered: for an error that is shown in passing."""
         drawer, error = self._shell.InteractiveTB, self._error
-        error.__traceback__ = sys.last_traceback = self._tb
+        before, error.__traceback__ = getattr(drawer, "tb", None), self._tb
         try:
             lines = list(drawer.structured_traceback(type(error), error, self._tb, tb_offset=0))
         except Exception:  # noqa: BLE001 - a drawer that fails must not hide what is to be drawn
             return self._plain
-        drawer.tb = self._tb
+        finally:
+            drawer.tb = before
         return lines if drawer.mode == "Minimal" else [*lines, *self._tail]
 
     def group(self) -> str:
