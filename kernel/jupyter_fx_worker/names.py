@@ -16,7 +16,7 @@ import types
 import zlib
 from typing import Any
 
-from jupyter_fx_worker import aliases, binding, envelope
+from jupyter_fx_worker import aliases, binding, envelope, pristine
 
 __all__ = ["Home", "Snapshot", "estimate", "is_hidden"]
 
@@ -46,6 +46,8 @@ _UNCHANGING = (*_SCALARS, types.ModuleType, types.FunctionType, types.BuiltinFun
 # What a cell mentions is looked at before and after it: arrays up to this size (6 GB/s), objects up to the other.
 _DIGEST_BUFFER = 2 << 30
 _DIGEST_OBJECTS = 32 << 20
+# From here on it is cheaper to ask whether an array was written to at all than to read it.
+_LARGE = 32 << 20
 _REPR = reprlib.Repr()
 _REPR.maxlist = _REPR.maxtuple = _REPR.maxset = _REPR.maxdict = 6
 _REPR.maxstring = _REPR.maxother = 200
@@ -205,6 +207,8 @@ class Snapshot:
             if numpy is not None and type(value) is numpy.ndarray and not value.dtype.hasobject:
                 if size > _DIGEST_BUFFER:
                     return None
+                if size > _LARGE and pristine.is_pristine(value):
+                    return value.shape, value.dtype.str, "as it came"
                 data = value if value.flags.c_contiguous else numpy.ascontiguousarray(value)
                 return value.shape, value.dtype.str, zlib.crc32(data.reshape(-1).view(numpy.uint8)) if value.size else 0
             if size > _DIGEST_BUFFER or (size > _DIGEST_OBJECTS and _of_objects(value)):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from jupyter_fx_worker import envelope, names
+from jupyter_fx_worker import envelope, names, pristine
 
 
 def run(source, ns, want=(), limit=1000, *, whole=True):
@@ -116,3 +119,28 @@ def test_looking_at_a_value_keeps_no_copy_of_it_and_ends_at_the_limit():
     for limits in ((10_000, 10**6), (10, 10**8)):
         with pytest.raises(envelope.TooBig):
             envelope.fingerprint({"a": array, "b": "text" * 10}, *limits)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells which pages were written to")
+def test_a_mapped_array_is_as_it_came_until_it_is_written_to(tmp_path):
+    path = tmp_path / "part"
+    np.arange(200_000, dtype="f8").tofile(path)
+    with open(path, "rb") as file:
+        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+    array = np.frombuffer(view, "f8")
+    assert array.sum() > 0
+    assert pristine.is_pristine(array)
+    assert pristine.is_pristine(array[1000:5000].reshape(40, 100))
+    assert not pristine.is_pristine(array[::2])
+    assert not pristine.is_pristine(np.arange(200_000.0))
+    array[70_000] = 0
+    assert not pristine.is_pristine(array)
+
+
+def test_a_large_array_that_came_is_not_read_to_see_that_it_is_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(names, "_LARGE", 0)
+    asked = iter([True, True, True, False])
+    monkeypatch.setattr(names.pristine, "is_pristine", lambda _array: next(asked))
+    array = np.zeros(3)
+    assert set(run("x.sum()", {"x": array}).values) == set()
+    assert set(run("x[0] = 1", {"x": array}).values) == {"x"}
