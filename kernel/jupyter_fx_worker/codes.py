@@ -280,7 +280,8 @@ def build(version: tuple[int, int], native: Any, name: str, free: tuple[str, ...
     try:
         made = _cooked(recipe)
     except SyntaxError as error:
-        where = f" (line {error.lineno}: {(error.text or '').strip()[:80]})" if error.text else ""
+        line = (error.lineno or 1) + recipe["line"] - 1
+        where = f" (line {line}: {(error.text or '').strip()[:80]})" if error.text else ""
         return _stub(name, free, f"it is written in a syntax that Python {_dotted(PYTHON)} does not have{where}")
     except (ValueError, RecursionError, MemoryError) as error:
         return _stub(name, free, f"its source cannot be compiled here: {error}")

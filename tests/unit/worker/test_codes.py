@@ -124,13 +124,13 @@ def test_code_without_source_is_refused_by_name_and_opens_at_home() -> None:
 
 
 def test_syntax_that_the_other_side_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = sent(defined("def fine(x):\n    return x\n")["fine"])
+    data = sent(defined("\n\ndef fine(x):\n    return x\n")["fine"])
 
     def older(*_args: Any) -> Any:
         raise SyntaxError("invalid syntax", ("<c>", 2, 1, "    match x:", 2, 9))
 
     monkeypatch.setattr(codes, "_compiled", older)
-    with another_python(), pytest.raises(envelope.PythonMismatch, match=r"fine .*does not have \(line 2: match x:\)"):
+    with another_python(), pytest.raises(envelope.PythonMismatch, match=r"fine .*does not have \(line 4: match x:\)"):
         envelope.loads(data)
 
 
