@@ -78,10 +78,13 @@ def traceback_of(
 ) -> types.TracebackType | None:
     """A traceback of stand-in frames, outermost first, for the frames of an error record."""
     made: types.TracebackType | None = None
+    valued = any(len(frame) > 4 and isinstance(frame[4], Mapping) and "locals" in frame[4] for frame in frames)
     for frame in reversed(frames[-_FRAMES:]):
         file, line, function = str(frame[0]), max(1, int(frame[1] or 1)), str(frame[2])
         more = frame[4] if len(frame) > 4 and isinstance(frame[4], Mapping) else {}
         name = _named(file, line, str(frame[3]), more, lines, place, endpoint)
+        if valued:
+            _as_python(name)
         standin = _frame(name, line, function, more.get("locals"))
         made = types.TracebackType(made, standin, max(0, standin.f_lasti), line)
     return made
@@ -95,9 +98,6 @@ def _named(file: str, line: int, text: str, more: Mapping[str, Any], lines: Line
     _labels[name] = ("File", f"{endpoint}:{file}") if called is None else ("Cell", called.removeprefix("Cell "))
     if known is not None:
         rows = [f"{row.rstrip()}\n" for row in known]
-        if "locals" in more and rows and rows[0].startswith("%%"):
-            # IPython finds the values that a line mentions in lines that are Python.
-            rows[0] = f"# {rows[0]}"
     else:
         first, around = more.get("around") or (line, [text])
         # `inspect` looks for a whole block from the first line on, and must not get as far as the fragment.
@@ -106,6 +106,13 @@ def _named(file: str, line: int, text: str, more: Mapping[str, Any], lines: Line
         rows[int(first) - 1 : int(first) - 1 + len(around)] = [f"{row}\n" for row in around]
     linecache.cache[name] = (sum(map(len, rows)), None, rows, name)
     return name
+
+
+def _as_python(name: str) -> None:
+    """Make a comment of a cell's magic: IPython finds the values that a line mentions in lines that are Python."""
+    size, mtime, rows, full = linecache.cache[name]  # type: ignore[misc]
+    if rows and rows[0].startswith("%%"):
+        linecache.cache[name] = (size + 2, mtime, [f"# {rows[0]}", *rows[1:]], full)
 
 
 def _frame(name: str, line: int, function: str, values: Any) -> types.FrameType:
