@@ -191,6 +191,15 @@ def test_a_stranger_on_the_network_is_not_admitted(tmp_path: Path) -> None:
     told(story)
 
 
+def test_an_address_that_leads_nowhere_is_passed_over() -> None:
+    async def story(hub: Hub, agent: AgentProcess) -> None:
+        await up(hub)
+        assert (await hub.call(abs, -3)).state == TaskState.SUCCEEDED
+
+    # 192.0.2.0/24 is for documentation: nobody has it.
+    told(story, "c.Blocks.addresses = ['192.0.2.1', 'no-such-host.invalid', '127.0.0.1']\n")
+
+
 def test_a_job_that_starts_after_its_block_was_given_up_ends_at_once(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "jupyter_fx.endpoint.node", str(tmp_path / "gone")],

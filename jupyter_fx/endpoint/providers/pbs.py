@@ -15,6 +15,7 @@ __all__ = ["jobs"]
 
 _STATES: Final = {"Q": "pending", "H": "pending", "W": "pending", "T": "pending", "R": "running", "E": "running"}
 _STATES_OVER: Final = {"C": "ended", "F": "ended", "X": "ended"}
+_FIELD: Final = re.compile(r"(?m)^\s+([\w.]+) = (.*)$")
 _ID: Final = re.compile(r"Job Id:\s*(\S+)")
 
 
@@ -30,10 +31,12 @@ def jobs() -> dict[str, JobInfo]:
         if match is None:
             continue
         # A long value goes on in the next line, after a tab.
-        fields = dict(re.findall(r"(?m)^\s+([\w.]+) = (.*)$", part.replace("\n\t", "")))
-        owner = fields.get("Job_Owner", me).partition("@")[0].partition("(")[0]
+        fields = dict(_FIELD.findall(re.sub(r"\n\t(?![\w.]+ = )", "", part)))
         state = fields.get("job_state", "")
-        if owner != me or not state:
+        if not state:
+            # A job that is left out would be taken for one that has ended.
+            raise ProviderError(f"qstat tells no state of job {match[1]}")
+        if fields.get("Job_Owner", me).partition("@")[0].partition("(")[0] != me:
             continue
         word = (_STATES | _STATES_OVER).get(state, "running")
         reason = "held" if state == "H" else fields.get("comment", "") if word == "pending" else ""

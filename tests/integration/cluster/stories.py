@@ -631,6 +631,7 @@ c.Blocks.provider = "torque"
 c.Blocks.account = "physics"
 c.Blocks.walltime = "00:10:00"
 c.Blocks.max_blocks = 2
+c.Blocks.scheduler_options = ["#PBS -l mem=1500mb"]
 c.Blocks.poll_seconds = 1
 """
     async with endpoint(config=config) as (hub, agent):
