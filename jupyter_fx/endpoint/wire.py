@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
+
+import msgspec
 
 from jupyter_fx_worker import frames
 
@@ -14,6 +17,18 @@ __all__ = ["FrameSocket"]
 
 _READ = 1 << 18
 _PIECES = 512
+
+
+_text_of = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+def _header_of(raw: bytearray) -> Any:
+    """A frame's header. What is no strict JSON (half a surrogate pair in a name) is left to who is slower."""
+    try:
+        return _decode(raw)
+    except msgspec.MsgspecError:
+        return json.loads(raw.decode("utf-8"))
 
 
 class FrameSocket:
@@ -31,7 +46,7 @@ class FrameSocket:
         self._loop = loop
         self._on_frame = on_frame
         self._on_closed = on_closed
-        self._reader = frames.Reader()
+        self._reader = frames.Reader(header_of=_header_of)
         self._out: deque[memoryview] = deque()
         self.closed = False
         loop.add_reader(sock.fileno(), self.read)
@@ -62,7 +77,7 @@ class FrameSocket:
         """Send a frame; what the socket does not take now goes when it can."""
         if self.closed:
             return
-        pieces = frames.pack(header, parts)
+        pieces = frames.pack(header, parts, _text_of)
         small = self._out or sum(map(len, pieces)) > 1 << 16
         if not small:
             data = b"".join(pieces)
