@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jupyter_fx_kernel.card import QUIET_FOR, Card, bundle
+from jupyter_fx_kernel.cardview import line
 from jupyter_fx_kernel.outputs import Outputs
 from jupyter_fx_kernel.snapshot import MIME
 
@@ -132,7 +133,7 @@ class CardView:
             if card.elapsed >= QUIET_FOR and not (self._outputs is not None and self._outputs.midline):
                 width = shutil.get_terminal_size().columns
                 sys.stdout.flush()
-                sys.stderr.write(card.line[: max(10, width - 1)])
+                sys.stderr.write(line(card.snapshot(), live=True)[: max(10, width - 1)])
                 sys.stderr.flush()
                 self._drawn = True
         elif card.why and card.why != self._why and card.elapsed >= QUIET_FOR:

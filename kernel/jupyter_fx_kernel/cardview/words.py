@@ -121,14 +121,14 @@ def counts(items: Mapping[str, Any], *, over: bool) -> str:
     return " · ".join([*words, *([] if over else pace(items, ""))])
 
 
-def line(shot: Shot) -> str:
-    """The card in one line."""
+def line(shot: Shot, *, live: bool = False) -> str:
+    """The card in one line; one that is `live`, written again as it changes, need not say as of when it is."""
     over = ended(shot)
     words = [f"{mark(shot)} {title(shot)}"]
     if shot["state"] != "succeeded":
         words.append(said(shot))
     words.append(duration(shot["elapsed"]))
-    if not over:
+    if not over and not live:
         words.append(f"as of {as_of(shot)}")
     if shot.get("map"):
         words.append(counts(shot["map"], over=over))

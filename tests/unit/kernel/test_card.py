@@ -380,6 +380,7 @@ def test_a_terminal_has_one_line_that_is_written_again(monkeypatch: pytest.Monke
     view.refresh()
     assert "\n" not in terminal.text
     assert "pending" in terminal.text
+    assert "as of" not in terminal.text
     printed.midline = True
     view.clear()
     written = terminal.text
