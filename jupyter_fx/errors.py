@@ -33,6 +33,7 @@ The docstring of a class is its default message. ``retry_is_safe`` says whether 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, ClassVar
 
@@ -88,8 +89,15 @@ def _rebuild(cls: type[FxError], message: str, task_id: str | None, details: dic
     return cls(message, task_id=task_id, **details)
 
 
+draw_remote: Callable[[BaseException, TracebackType | None], list[str] | None] | None = None
+"""Draws an error of a task below its caller's frames; the kernel's extension puts its own here. None: it cannot."""
+
+
 def notebook_lines(error: BaseException) -> list[str]:
     """How IPython shows `error`: with the frames of whoever called us, and none of ours."""
+    drawn = draw_remote(error, _callers(error.__traceback__)) if draw_remote is not None else None
+    if drawn is not None:
+        return drawn
     shell = sys.modules["IPython"].get_ipython()
     cause, suppressed = error.__cause__, error.__suppress_context__
     if isinstance(cause, RemoteError):

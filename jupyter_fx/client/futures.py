@@ -48,6 +48,15 @@ class _Shown:
         return _Shown, (self._error,)
 
 
+def draw_for_notebooks(error: BaseException) -> BaseException:
+    """Return `error`, to be shown by IPython as `errors.notebook_lines` says, where there is an IPython."""
+    drawn = isinstance(error, FxError) or getattr(error, "_render_traceback_", None) is not None
+    if not drawn and "IPython" in sys.modules:
+        with contextlib.suppress(AttributeError):
+            error._render_traceback_ = _Shown(error)  # type: ignore[attr-defined]
+    return error
+
+
 OnEvent = Callable[[Event], None]
 _NO_RUNS: Final[Mapping[int, Any]] = MappingProxyType({})
 _AS_KNOWN: Final = vars(concurrent.futures.Future()).keys() == {
@@ -137,10 +146,7 @@ class TaskFuture(concurrent.futures.Future[Any]):
         except concurrent.futures.CancelledError:
             raise self._cancelled() from None
         except BaseException as error:  # noqa: BLE001 it is raised again
-            drawn = isinstance(error, FxError) or getattr(error, "_render_traceback_", None) is not None
-            if not drawn and "IPython" in sys.modules:
-                with contextlib.suppress(AttributeError):
-                    error._render_traceback_ = _Shown(error)  # type: ignore[attr-defined]
+            draw_for_notebooks(error)
             # Where in concurrent.futures it was raised again tells nobody anything.
             raise error.with_traceback(None)  # noqa: B904 it is the error itself
         if type(value) is Outcome and self.kind != Kind.CELL:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jupyter_fx import payload
 from jupyter_fx.client import interrupts, watchers
-from jupyter_fx.client.futures import TaskFuture
+from jupyter_fx.client.futures import TaskFuture, draw_for_notebooks
 from jupyter_fx.client.tally import Tally
 from jupyter_fx.client.watchers import Counts, Failure
 from jupyter_fx.errors import UsageError
@@ -168,7 +168,7 @@ class MapResult:
                 yield value.error
             else:
                 self._show()
-                raise self._noted(value.error)
+                raise draw_for_notebooks(self._noted(value.error))
 
     def wait(self) -> MapResult:
         """Wait until every item has its outcome; itself."""

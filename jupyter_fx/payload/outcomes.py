@@ -172,6 +172,9 @@ def _raised(original: Any, record: dict[str, Any], task_id: str | None) -> BaseE
         module=str(record.get("module", "builtins")),
         remote_traceback=text,
         frames=record.get("frames") or [],
+        cause=record.get("cause"),
+        explicit=record.get("explicit"),
+        members=record.get("members"),
     )
     if isinstance(original, SystemExit):
         # It ended its task; raised here it would end a program that never called sys.exit.

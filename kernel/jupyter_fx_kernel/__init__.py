@@ -15,7 +15,7 @@ def load_ipython_extension(ipython: Any) -> None:
     import atexit
 
     from jupyter_fx.client import default_client
-    from jupyter_fx_kernel import leaving, mapcard, standins, tracebacks
+    from jupyter_fx_kernel import failures, leaving, mapcard, standins, tracebacks
     from jupyter_fx_kernel.magics import FxMagics
 
     leaving.watch(getattr(ipython, "kernel", None))
@@ -28,13 +28,16 @@ def load_ipython_extension(ipython: Any) -> None:
         # IPython shows the frames of whoever raised a SyntaxError; the cell's own line is all that matters here.
         ipython.set_custom_exc((tracebacks.CellSyntaxError, BaseExceptionGroup), tracebacks.show_custom)
     standins.install(ipython)
+    failures.draw_calls(magics.notebook)
     atexit.register(magics.leave)
 
 
 def unload_ipython_extension(ipython: Any) -> None:
     """Close this notebook's sessions and take the magics away."""
+    from jupyter_fx import errors
     from jupyter_fx_kernel import mapcard
 
+    errors.draw_remote = None
     mapcard.uninstall()
     magics = ipython.magics_manager.registry.pop("FxMagics", None)
     for kind, name in (("cell", "remote"), ("line", "remote"), ("line", "fx")):

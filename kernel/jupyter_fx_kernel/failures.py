@@ -9,6 +9,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from jupyter_fx import errors
 from jupyter_fx.errors import InfrastructureError, PayloadError, RemoteError
 from jupyter_fx.ids import short_id
 from jupyter_fx.payload.cells import CellHome
@@ -16,7 +17,7 @@ from jupyter_fx_kernel import dryrun, standins, tracebacks
 from jupyter_fx_kernel.capture import summary
 from jupyter_fx_kernel.session import Notebook
 
-__all__ = ["as_said", "of_other_versions", "shown"]
+__all__ = ["as_said", "draw_calls", "of_other_versions", "shown"]
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,38 @@ def shown(
     except Exception as problem:  # noqa: BLE001 - an error that cannot be dressed up is shown as it came
         log.debug("no stand-in frames for %s: %s", type(error).__name__, problem)
         return tracebacks.show_as(error, plain)
+
+
+def draw_calls(notebook: Notebook) -> None:
+    """Have errors of calls and maps drawn as those of cells are, below the frames of who called."""
+
+    def draw(error: BaseException, callers: types.TracebackType | None) -> list[str] | None:
+        try:
+            return _of_call(notebook, error, callers)
+        except Exception as problem:  # noqa: BLE001 - an error that cannot be dressed up is shown as it came
+            log.debug("no stand-in frames for %s: %s", type(error).__name__, problem)
+            return None
+
+    errors.draw_remote = draw
+
+
+def _of_call(notebook: Notebook, error: BaseException, callers: types.TracebackType | None) -> list[str] | None:
+    remote = error if isinstance(error, RemoteError) else error.__cause__
+    if not isinstance(remote, RemoteError) or not remote.details.get("frames"):
+        return None
+    made = _Made(notebook, Source(notebook, "remote"), "remote")
+    there = made.frames(remote.details)
+    whole = standins.below(callers, there)
+    kept = error.__cause__, error.__context__, error.__suppress_context__, list(getattr(error, "__notes__", ()))
+    try:
+        standins.chained(error, remote.details, made.error)
+        error.__notes__ = [note for note in kept[3] if not note.startswith(_SAID_THERE)]
+        lines = list(notebook.shell.InteractiveTB.structured_traceback(type(error), error, whole))
+    finally:
+        error.__cause__, error.__context__, error.__suppress_context__, error.__notes__ = kept
+    error.__traceback__ = whole
+    task = f": task {short_id(remote.task_id)}" if remote.task_id else ""
+    return lines if notebook.shell.InteractiveTB.mode == "Minimal" else [*lines, f"(remote{task})"]
 
 
 class _Made:

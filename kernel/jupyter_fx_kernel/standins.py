@@ -14,7 +14,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["RemoteText", "chained", "install", "is_standin", "traceback_of"]
+__all__ = ["RemoteText", "below", "chained", "install", "is_standin", "traceback_of"]
 
 _FRAMES = 200
 _MARK = "__remote_frame__"
@@ -87,6 +87,19 @@ def traceback_of(
             _as_python(name)
         standin = _frame(name, line, function, more.get("locals"))
         made = types.TracebackType(made, standin, max(0, standin.f_lasti), line)
+    return made
+
+
+def below(callers: types.TracebackType | None, there: types.TracebackType | None) -> types.TracebackType | None:
+    """One traceback: the frames of who called here, then those of what ran there."""
+    frames = []
+    while callers is not None:
+        if _MARK not in callers.tb_frame.f_globals:
+            frames.append(callers)
+        callers = callers.tb_next
+    made = there
+    for one in reversed(frames):
+        made = types.TracebackType(made, one.tb_frame, one.tb_lasti, one.tb_lineno)
     return made
 
 

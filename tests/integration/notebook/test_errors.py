@@ -161,3 +161,26 @@ def test_an_error_goes_through_a_pickle(kernel: Any) -> None:
     assert "ZeroDivisionError" in kernel.value("again._render_traceback_()[-2]") + kernel.value(
         "'\\n'.join(again._render_traceback_())"
     )
+
+
+def test_errors_of_calls_and_maps_are_drawn_below_the_callers_frames(kernel: Any) -> None:
+    kernel.run(
+        "import jupyter_fx as fx\n@fx.remote\ndef f(x):\n    return helper(x - 3)\n\n"
+        "def helper(y):\n    try:\n        return 1 / y\n    except ZeroDivisionError as e:\n"
+        "        raise ValueError('wrapped') from e"
+    )
+    for call in ("f.remote(3)", "f.submit(3).result()", "list(f.map([1, 3]))"):
+        ran = kernel.run(call)
+        shown = lines(ran)
+        assert ran.error["ename"] == "ValueError"
+        assert f"----> 1 {call}" in shown
+        assert re.search(r"Cell In\[\d+\] on remote, line 10, in helper", shown), shown
+        assert "raise ValueError('wrapped') from e" in shown
+        assert "ZeroDivisionError: division by zero" in shown
+        assert "jupyter_fx" not in shown
+        assert "It was raised there" not in shown
+    assert "Cell In" in kernel.run("%tb Plain").stream() + lines(kernel.run("%tb Plain"))
+    kernel.run("try:\n    f.remote(3)\nexcept ValueError as e:\n    kept = e")
+    assert kernel.value("type(kept.__cause__).__name__, 'It was raised there' in str(kept.__notes__)") == (
+        "('RemoteError', True)"
+    )
