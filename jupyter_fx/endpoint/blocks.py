@@ -34,6 +34,8 @@ FIND_FOR: Final = 20.0
 """Seconds for which a job of an unfinished submission is looked for."""
 PATIENCE: Final = 5.0
 """Seconds after its submission during which a job need not be listed."""
+OVERDUE: Final = 60.0
+"""Seconds after the end of its time when a block that nobody tells of is taken for ended."""
 BACKOFF: Final = 4.0
 BACKOFF_MAX: Final = 300.0
 EARLY: Final = 120.0
@@ -144,6 +146,7 @@ class BlockBook:
         """Those that ended last."""
         self.trouble = ""
         """What is wrong with the scheduler's commands; empty when nothing is."""
+        self._looked = False
         self._failed = ""
         self._failures = 0
         self._try_at = 0.0
@@ -220,6 +223,7 @@ class BlockBook:
     def looked(self, jobs: dict[str, JobInfo], now: float) -> list[Any]:
         """All jobs of this user that the scheduler lists, by id."""
         self.trouble = ""
+        self._looked = True
         out: list[Any] = []
         for block in list(self._blocks.values()):
             record = block.record
@@ -311,6 +315,15 @@ class BlockBook:
         if block is None or not block.record.walltime or not block.record.began:
             return float("inf")
         return block.record.began + block.record.walltime - (now + self._wall)
+
+    def overdue(self, block_id: str, now: float) -> bool:
+        """Whether its time has been over for a minute. A clock that was set while no agent ran may say so of a block
+        that runs: while the scheduler lists its job, or has not been asked for long, it is not.
+        """
+        block = self._blocks.get(block_id)
+        if block is None or self.ends(block_id, now) > -OVERDUE:
+            return False
+        return block.misses > 0 if self._looked else now - block.since > OVERDUE
 
     # Ending.
 

@@ -31,8 +31,6 @@ __all__ = ["Nodes"]
 log = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 1.0
-OVERDUE: Final = 60.0
-"""Seconds after the end of its block's time when a silent manager is taken for dead."""
 PATIENCE: Final = 60.0
 """Seconds that an agent waits for the reports of managers that outlived its predecessor."""
 
@@ -148,7 +146,7 @@ class Nodes:
                 gone[name] = self._live[name].gone() if name in self._live else {}
             if (why := gone[name].get(manager)) is not None:
                 self._dead(manager, why)
-            elif self._provisioner.book.ends(name, now) < -OVERDUE:
+            elif self._provisioner.book.overdue(name, now):
                 self._dead(manager, "its block's time is over")
 
     # Blocks.

@@ -164,3 +164,24 @@ def test_hours_of_nodes_are_counted_while_and_after_a_block_runs() -> None:
     assert one.hours(1800.0) == pytest.approx(1.0)
     one.looked({"7": JobInfo("7", "fx1", "ended", "it ended")}, 3600.0)
     assert one.hours(9999.0) == pytest.approx(2.0)
+
+
+def test_a_clock_that_was_set_between_two_agents_ends_no_block_that_the_scheduler_lists() -> None:
+    one = book(walltime=600.0)
+    record = running(one)
+    later = BlockBook(label="Slurm", wall=1000.0 + 7200.0, walltime=600.0)
+    later.restore([record], 0.0)
+    assert later.ends("b1", 0.0) < -60
+    assert not later.overdue("b1", 1.0)
+    later.looked({"7": JobInfo("7", "fx1", "running", left=300.0)}, 2.0)
+    assert not later.overdue("b1", 3.0)
+    assert later.ends("b1", 2.0) == pytest.approx(300.0)
+
+
+def test_a_block_whose_time_is_long_over_is_ended_although_nobody_can_be_asked() -> None:
+    one = book(walltime=600.0)
+    again = book(walltime=600.0)
+    again.restore([running(one)], 500.0)
+    again.cannot_look("Slurm cannot be asked: squeue did not answer within 20 s")
+    assert not again.overdue("b1", 655.0)
+    assert again.overdue("b1", 661.0)
