@@ -19,13 +19,15 @@ __all__ = ["page"]
 
 Shot = Mapping[str, Any]
 
-_GOOD: Final = "var(--jp-success-color1,var(--vscode-charts-green,#2e7d32))"
-_BAD: Final = "var(--jp-error-color1,var(--vscode-errorForeground,#d32f2f))"
-_HELD: Final = "var(--jp-warn-color1,var(--vscode-charts-orange,#b26a00))"
-_BUSY: Final = "var(--jp-brand-color1,var(--vscode-charts-blue,#1976d2))"
+# The last of each, where no theme says better, can be read on white and on dark grey (contrast 3.7 to 4.5).
+_GOOD: Final = "var(--jp-success-color1,var(--vscode-charts-green,#2c974b))"
+_BAD: Final = "var(--jp-error-color1,var(--vscode-errorForeground,#e04848))"
+_HELD: Final = "var(--jp-warn-color1,var(--vscode-charts-orange,#b8730a))"
+_BUSY: Final = "var(--jp-brand-color1,var(--vscode-charts-blue,#2f80d8))"
 _FAINT: Final = "color:var(--jp-ui-font-color2,var(--vscode-descriptionForeground,inherit))"
 _LINE: Final = "var(--jp-border-color2,var(--vscode-panel-border,rgba(128,128,128,.4)))"
 _CELL: Final = "padding:0 1.2em 0 0;text-align:left;vertical-align:top;border:0;background:none"
+_TABLE: Final = "border:0;margin:2px 0;color:inherit;font-size:inherit"
 _COLOURS: Final = {"succeeded": _GOOD, "cancelled": _HELD}
 
 
@@ -128,7 +130,7 @@ def _failures(shot: Shot) -> list[str]:
     head = "".join(
         f'<th scope="col" style="{_CELL};font-weight:600">{name}</th>' for name in ("item", "input", "error")
     )
-    return [f'<table style="border:0;margin:2px 0"><tr style="background:none">{head}</tr>{rows}</table>{left}']
+    return [f'<table style="{_TABLE}"><tr style="background:none">{head}</tr>{rows}</table>{left}']
 
 
 def _more(shot: Shot) -> str:
