@@ -531,6 +531,15 @@ class HubClient:
     def _back(self) -> None:
         self._down = False
 
+    def bring_back(self) -> None:
+        """Have the hub started again that this client has started or found, if it is gone. Waits; raises why not."""
+        if self._revive is not None:
+            self._revive()
+        core = self._live()
+        if not core.peer.is_open:
+            core.loop.call_soon_threadsafe(core.peer.retry_now)
+            core.call(core.peer.opened(self._timeout))
+
     def _bring_back(self) -> None:
         if self._revive is not None and not self._closed and not self._reviving.locked():
             threading.Thread(target=self._do_revive, name="jupyter-fx-revive", daemon=True).start()

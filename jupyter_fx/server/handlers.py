@@ -250,6 +250,33 @@ class CloseHandler(_Handler):
         self._parts.overview.changed()
 
 
+class RenewHandler(_Handler):
+    """POST sessions/ID/renew: its idle time begins anew."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, session_id: str) -> None:
+        """SessionInfo."""
+        await self.answer("sessions.renew", {"session_id": session_id})
+        self._parts.overview.changed()
+
+
+class StartHandler(_Handler):
+    """POST start: find the hub, or start the embedded one with its local endpoint."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Status, once it is there; 503 with the reason when it cannot be."""
+        try:
+            await self._parts.link.start()
+        except FxError as error:
+            self.fail(error)
+            return
+        self._parts.overview.changed()
+        self.reply({**self._parts.link.status(), "version": __version__})
+
+
 def _as_text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes | bytearray) else str(value)
 
@@ -271,6 +298,8 @@ def handlers(parts: Parts) -> list[tuple[str, type[Any], dict[str, Any]]]:
         ("/jupyter-fx/endpoints", ListHandler, {**settings, "what": "endpoints"}),
         ("/jupyter-fx/sessions", ListHandler, {**settings, "what": "sessions"}),
         ("/jupyter-fx/sessions/([0-9a-f]{32})/close", CloseHandler, settings),
+        ("/jupyter-fx/sessions/([0-9a-f]{32})/renew", RenewHandler, settings),
+        ("/jupyter-fx/start", StartHandler, settings),
         ("/jupyter-fx/tasks", TasksHandler, settings),
         (task, TaskHandler, settings),
         (f"{task}/events", EventsHandler, settings),

@@ -71,6 +71,25 @@ class HubLink:
             self._finding = self._thread.submit(self.find)
         return self._finding
 
+    async def start(self, timeout: float = 60.0) -> None:
+        """Have the hub found or started although a try failed just now, and its local endpoint with it.
+
+        Raises FxError that says why there is none.
+        """
+        self._not_before = self._resting_until = 0.0
+        found = self._thread.submit(self._start)
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(found), timeout)
+        except TimeoutError:
+            raise HubUnavailable("the fx hub is still being started: look again in a moment") from None
+        except OSError as error:
+            raise HubUnavailable(f"the fx hub cannot be started: {error}") from error
+
+    def _start(self) -> None:
+        client = self.find()
+        # One that was there, and may have been stopped since with its endpoint.
+        client.bring_back()
+
     @property
     def connected(self) -> bool:
         """Whether the link is open and the hub answers."""

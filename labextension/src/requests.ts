@@ -35,6 +35,14 @@ export class Requests implements IFxRequests {
     return this._count(await this._json(`sessions/${sessionId}/close`, { kill }), 'closed');
   }
 
+  async renewSession(sessionId: string): Promise<void> {
+    await this._json(`sessions/${sessionId}/renew`, {});
+  }
+
+  async start(): Promise<void> {
+    await this._json('start', {});
+  }
+
   async tasks(query: Readonly<Record<string, string>>): Promise<readonly ITaskInfo[]> {
     const found = await this._json(`tasks${URLExt.objectToQueryString({ ...query })}`);
     return isRecord(found) && Array.isArray(found.tasks) ? (found.tasks as ITaskInfo[]) : [];

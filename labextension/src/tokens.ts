@@ -57,6 +57,12 @@ export interface ISessionInfo {
   readonly notebook: string;
   readonly opened: number;
   readonly reason: string;
+  readonly busy: boolean;
+  /** Seconds. */
+  readonly idle: number;
+  /** When it ends by itself; null: never. */
+  readonly ends_at: number | null;
+  readonly ends_why: string;
   readonly info: Readonly<Record<string, unknown>>;
 }
 
@@ -100,6 +106,9 @@ export const IFxLive = new Token<IFxLive>(
 export interface IFxRequests {
   cancel(taskId: string, mode: 'cancel' | 'interrupt'): Promise<number>;
   closeSession(sessionId: string, kill: boolean): Promise<number>;
+  renewSession(sessionId: string): Promise<void>;
+  /** Find or start the hub and its local endpoint. */
+  start(): Promise<void>;
   tasks(query: Readonly<Record<string, string>>): Promise<readonly ITaskInfo[]>;
   /** The whole log as the hub keeps it. */
   log(taskId: string): Promise<Blob>;

@@ -168,6 +168,12 @@ def driver() -> Iterator[Any]:
         yield found
 
 
+@pytest.fixture
+def expect_in(driver: Any) -> Any:
+    """Playwright's `expect`."""
+    return expect
+
+
 @pytest.fixture(scope="session")
 def chromium(driver: Any) -> Iterator[Any]:
     browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)

@@ -13,6 +13,7 @@ import { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 
 import { make } from '../dom';
+import { save } from '../save';
 import { LiveTask, Tasks } from '../tasks';
 import { IFxRequests } from '../tokens';
 import { Card } from '../types/card';
@@ -260,15 +261,7 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
     if (task === null) {
       return;
     }
-    await this._try(
-      this._services.requests.log(task.card.task_id).then(blob => {
-        const link = document.createElement('a');
-        link.href = URL.createObjectURL(blob);
-        link.download = `task-${task.card.task_id.slice(-8)}.log`;
-        link.click();
-        window.setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-      })
-    );
+    await this._try(save(this._services.requests, task.card.task_id));
   }
 
   private async _try(work: Promise<unknown>): Promise<void> {

@@ -1,0 +1,116 @@
+"""The panel in a real browser: what it shows is how it is, and its buttons do what they say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WAIT = 30_000
+UNTIL_TOLD = """%%remote --bg --name {name}
+import pathlib, time
+n = 0
+while not pathlib.Path({stop!r}).exists():
+    print(f"line {{n}}", flush=True)
+    n += 1
+    time.sleep(0.1)
+"""
+
+
+@pytest.fixture
+def expect(driver: Any) -> Any:
+    from playwright.sync_api import expect as wait
+
+    return wait
+
+
+def panel_of(sheet: Any) -> Any:
+    """The panel, opened."""
+    sheet.command("jupyter-fx:open")
+    return sheet.page.locator("#jupyter-fx-panel")
+
+
+def row(panel: Any, section: str, text: str) -> Any:
+    return panel.get_by_role("region", name=section).locator(".fx-item").filter(has_text=text)
+
+
+def press(item: Any, name: str) -> None:
+    item.get_by_role("button", name=name, exact=True).click()
+
+
+def test_it_shows_what_there_is_and_follows_a_task(sheets: Any, expect: Any, picture: Any, tmp_path: Path) -> None:
+    stop = tmp_path / "stop"
+    sheet = sheets(UNTIL_TOLD.format(name="watched", stop=str(stop)))
+    sheet.done(0)
+    sheet.done(1)
+    panel = panel_of(sheet)
+    expect(panel.locator(".fx-hub")).to_contain_text("Connected to the fx hub", timeout=WAIT)
+    expect(row(panel, "Endpoints", "local")).to_contain_text("ready", timeout=WAIT)
+    expect(row(panel, "Endpoints", "local")).to_contain_text("In use", timeout=WAIT)
+    expect(row(panel, "Sessions", sheet.name)).to_contain_text("busy", timeout=WAIT)
+    task = row(panel, "Tasks", "watched")
+    expect(task).to_contain_text("running", timeout=WAIT)
+    expect(task).to_contain_text(sheet.name)
+    task.get_by_role("button", name=re.compile("watched")).click()
+    expect(task.locator(".fx-rows")).to_contain_text("line 0", timeout=WAIT)
+    lines = int(task.locator(".fx-row").last.inner_text().split()[1])
+    expect(task.locator(".fx-rows")).to_contain_text(f"line {lines + 5}", timeout=WAIT)
+    picture(sheet.page, "panel-running")
+    press(task, "Cancel")
+    expect(task).to_contain_text("cancelled", timeout=WAIT)
+    expect(task.get_by_role("button", name="Cancel", exact=True)).to_be_hidden()
+
+
+def test_a_session_is_closed_after_a_question(sheets: Any, expect: Any) -> None:
+    sheet = sheets("%%remote\nx = 1")
+    sheet.done(0)
+    sheet.done(1)
+    panel = panel_of(sheet)
+    session = row(panel, "Sessions", sheet.name)
+    expect(session).to_contain_text("idle for", timeout=WAIT)
+    press(session, "Close")
+    sheet.page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    expect(session).to_have_count(0, timeout=WAIT)
+
+
+def test_a_task_is_attached_to_the_notebook_in_front(sheets: Any, expect: Any) -> None:
+    sheet = sheets("%%remote --name brought-back\nprint('seen again')\n6 * 7")
+    sheet.done(0)
+    sheet.done(1)
+    panel = panel_of(sheet)
+    task = row(panel, "Tasks", "brought-back")
+    # By the keyboard alone.
+    task.get_by_role("button", name=re.compile("brought-back")).focus()
+    sheet.page.keyboard.press("Enter")
+    sheet.page.keyboard.press("Tab")
+    expect(task.get_by_role("button", name="Attach")).to_be_focused()
+    sheet.page.keyboard.press("Enter")
+    expect(sheet.panel.locator(".jp-OutputArea").filter(has_text="seen again")).to_have_count(2, timeout=WAIT)
+
+
+def test_a_hub_that_is_gone_is_said_so_with_what_was_last_seen(
+    sheets: Any, expect: Any, picture: Any, kill_hub: Callable[[], None]
+) -> None:
+    sheet = sheets("%%remote --name before-it-went\n1")
+    sheet.done(0)
+    sheet.done(1)
+    panel = panel_of(sheet)
+    expect(row(panel, "Tasks", "before-it-went")).to_contain_text("succeeded", timeout=WAIT)
+    kill_hub()
+    expect(panel.locator(".fx-hub")).to_contain_text("as of", timeout=WAIT)
+    expect(row(panel, "Tasks", "before-it-went")).to_be_visible()
+    picture(sheet.page, "panel-without-hub")
+    panel.get_by_role("button", name="Start", exact=True).click()
+    expect(panel.locator(".fx-hub")).to_contain_text("Connected", timeout=WAIT)
+    expect(panel.get_by_role("button", name="Start", exact=True)).to_be_hidden(timeout=WAIT)
+
+
+def test_a_cell_is_run_remotely_from_its_menu(sheets: Any, expect: Any) -> None:
+    sheet = sheets("import socket\nprint('there')")
+    sheet.cell(1).locator(".jp-InputArea-editor").click(button="right")
+    sheet.page.get_by_role("menuitem", name="Run This Cell Remotely").click()
+    expect(sheet.cell(1).locator(".jp-OutputArea").first).to_contain_text("there", timeout=WAIT)
+    expect(sheet.cell(1).locator(".jp-InputArea-editor")).to_contain_text(re.compile(r"%%remote\s*import"))
