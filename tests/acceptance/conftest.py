@@ -201,6 +201,8 @@ def lab() -> Iterator[Lab]:
         shutil.copytree(ROOT / "notebooks", notebooks)
         command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.port=0", "--ServerApp.ip=127.0.0.1"]
         command += ["--IdentityProvider.token=sesame", f"--ServerApp.root_dir={notebooks}", "--allow-root"]
+        # Under a prefix, as below a JupyterHub: whatever forgets it is not found.
+        command += ["--ServerApp.base_url=/user/someone/"]
         command += ["--LabApp.collaborative=False", "--LabApp.news_url=None", "--LabApp.expose_app_in_browser=True"]
         log = top / "lab.log"
         with log.open("wb") as stream:

@@ -13,12 +13,10 @@ import { save } from '../save';
 import { Tasks } from '../tasks';
 import { IEndpointInfo, IFxRequests, ISessionInfo, ITaskInfo } from '../tokens';
 import { Front } from './notebook';
-import { Rows } from './rows';
+import { Section } from './section';
 import { EndpointRow, IContext, IDoes, SessionRow } from './sections';
 import { TaskRow } from './taskrow';
 
-/** Tasks that are drawn at first, and more at each click. */
-const TASKS = 50;
 const now = (): number => Date.now() / 1000;
 
 export interface IPanelServices {
@@ -30,44 +28,17 @@ export interface IPanelServices {
   readonly openPath: (path: string) => void;
 }
 
-class Section {
-  readonly list = make('ul', { class: 'fx-list' });
-  readonly empty = make('p', { class: 'fx-empty' });
-  readonly count = make('span', { class: 'fx-faint' });
-  readonly extra = make('span', { class: 'fx-actions' });
-  readonly node: HTMLElement;
-
-  constructor(title: string) {
-    const head = make(
-      'div',
-      { class: 'fx-section-head' },
-      make('h3', { text: title }),
-      this.count,
-      this.extra
-    );
-    this.node = make('section', { class: 'fx-section', label: title }, head, this.empty, this.list);
-  }
-
-  update(count: number, empty: string): void {
-    say(this.count, count > 0 ? String(count) : '');
-    say(this.empty, count > 0 ? '' : empty);
-    this.empty.hidden = count > 0;
-  }
-}
-
 export class FxPanel extends Widget {
   private readonly _trans: TranslationBundle;
   private readonly _hub = make('div', { class: 'fx-hub', role: 'status' });
   private readonly _start: HTMLButtonElement;
-  private readonly _more: HTMLButtonElement;
   private readonly _only = make('input');
-  private readonly _sections: Record<'endpoints' | 'sessions' | 'tasks', Section>;
-  private readonly _endpoints: Rows<IEndpointInfo>;
-  private readonly _sessions: Rows<ISessionInfo>;
-  private readonly _tasks: Rows<ITaskInfo>;
-  private _most = TASKS;
+  private readonly _endpoints: Section<IEndpointInfo>;
+  private readonly _sessions: Section<ISessionInfo>;
+  private readonly _tasks: Section<ITaskInfo>;
   private _looking: IDisposable | null = null;
   private _timer = 0;
+  private _used = '';
 
   constructor(private readonly _services: IPanelServices) {
     super();
@@ -78,25 +49,37 @@ export class FxPanel extends Widget {
       does: this._does(),
       tasks: _services.tasks,
       now,
-      used: () => _services.front.endpoint(_services.tasks.live.state),
+      used: () => this._used,
       hasNotebook: () => _services.front.panel !== null,
       pathOf: _services.pathOf
     };
-    this._sections = {
-      endpoints: new Section(trans.__('Endpoints')),
-      sessions: new Section(trans.__('Sessions')),
-      tasks: new Section(trans.__('Tasks'))
-    };
+    this._endpoints = new Section<IEndpointInfo>(
+      trans,
+      trans.__('Endpoints'),
+      item => item.endpoint_id,
+      () => new EndpointRow(context)
+    );
+    this._sessions = new Section<ISessionInfo>(
+      trans,
+      trans.__('Sessions'),
+      item => item.session_id,
+      item => new SessionRow(context, item)
+    );
+    this._tasks = new Section<ITaskInfo>(
+      trans,
+      trans.__('Tasks'),
+      item => item.task_id,
+      item => new TaskRow(context, item)
+    );
     this._start = button(trans.__('Start'), () => void this._try(_services.requests.start()), {
       class: 'fx-start',
       title: trans.__(
         'Find the hub, or start one on the Jupyter server’s machine with an endpoint named local'
       )
     });
-    this._more = button(trans.__('Show more'), () => this._showMore(), { class: 'fx-link' });
     this._only.type = 'checkbox';
     this._only.addEventListener('change', () => this._draw());
-    this._sections.tasks.extra.append(
+    this._tasks.extra.append(
       make(
         'label',
         { class: 'fx-faint' },
@@ -104,25 +87,8 @@ export class FxPanel extends Widget {
         document.createTextNode(trans.__('active only'))
       )
     );
-    this._sections.tasks.node.append(this._more);
-    const { endpoints, sessions, tasks } = this._sections;
-    this._endpoints = new Rows(
-      endpoints.list,
-      item => item.endpoint_id,
-      () => new EndpointRow(context)
-    );
-    this._sessions = new Rows(
-      sessions.list,
-      item => item.session_id,
-      item => new SessionRow(context, item)
-    );
-    this._tasks = new Rows(
-      tasks.list,
-      item => item.task_id,
-      item => new TaskRow(context, item)
-    );
     const head = make('div', { class: 'fx-panel-head' }, this._hub, this._start);
-    this.node.append(head, endpoints.node, sessions.node, tasks.node);
+    this.node.append(head, this._endpoints.node, this._sessions.node, this._tasks.node);
     _services.tasks.live.stateChanged.connect(this._draw, this);
     _services.tasks.live.statusChanged.connect(this._draw, this);
     _services.front.changed.connect(this._draw, this);
@@ -136,7 +102,8 @@ export class FxPanel extends Widget {
   protected override onAfterShow(message: Message): void {
     super.onAfterShow(message);
     this._looking ??= this._services.tasks.live.look();
-    this._timer = window.setInterval(() => this._draw(), 1000);
+    window.clearInterval(this._timer);
+    this._timer = window.setInterval(() => this._pass(), 1000);
     this._draw();
   }
 
@@ -151,6 +118,14 @@ export class FxPanel extends Widget {
     this._looking = null;
   }
 
+  /** A second has passed: what tells times tells newer ones. */
+  private _pass(): void {
+    if (this.isVisible && !document.hidden) {
+      this._sessions.refresh();
+      this._tasks.refresh();
+    }
+  }
+
   private _draw(): void {
     if (!this.isVisible) {
       return;
@@ -158,6 +133,7 @@ export class FxPanel extends Widget {
     const { state, status } = this._services.tasks.live;
     const trans = this._trans;
     this._drawHub();
+    this._used = this._services.front.endpoint(state);
     const endpoints = state?.endpoints ?? [];
     const sessions = state?.sessions ?? [];
     const all = state?.tasks ?? [];
@@ -165,25 +141,23 @@ export class FxPanel extends Widget {
       ? all.filter(task => !ended(stateOf(task.state) ?? 'sent'))
       : all;
     const wait = state === null && status?.connected === true ? trans.__('Looking …') : '';
-    this._sections.endpoints.update(
-      endpoints.length,
+    // The one in use stands first.
+    const mine = endpoints.filter(one => one.name === this._used);
+    this._endpoints.update(
+      [...mine, ...endpoints.filter(one => one.name !== this._used)],
       wait ||
         trans.__(
           'No endpoint yet: Start runs one on this machine; `jupyter fx endpoint add` brings a cluster.'
         )
     );
-    this._sections.sessions.update(
-      sessions.length,
+    this._sessions.update(
+      sessions,
       wait || trans.__('No session is open. The first %%remote cell of a notebook opens one.')
     );
-    this._sections.tasks.update(
-      wanted.length,
+    this._tasks.update(
+      wanted,
       wait || trans.__('No tasks. Put %%remote on a cell’s first line and run it.')
     );
-    this._endpoints.update(endpoints);
-    this._sessions.update(sessions);
-    this._tasks.update(wanted.slice(0, this._most));
-    this._more.hidden = wanted.length <= this._most;
     this.node.classList.toggle('fx-stale', state?.stale === true || status?.connected !== true);
   }
 
@@ -205,11 +179,6 @@ export class FxPanel extends Widget {
     this._hub.dataset.state = status?.connected === true ? 'good' : 'held';
     const local = (state?.endpoints ?? []).find(one => one.name === 'local');
     this._start.hidden = status === null || (status.connected && local?.state === 'ONLINE');
-  }
-
-  private _showMore(): void {
-    this._most += TASKS * 4;
-    this._draw();
   }
 
   private _does(): IDoes {
