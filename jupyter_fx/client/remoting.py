@@ -17,7 +17,19 @@ from jupyter_fx.protocol.messages import Resources, TaskOptions, Watch
 
 __all__ = ["MapResult", "RemoteFunction", "remote"]
 
-_OPTIONS = ("endpoint", "name", "retries", "timeout", "expires", "cores", "memory", "gpus", "environment", "client")
+_OPTIONS = (
+    "endpoint",
+    "name",
+    "retries",
+    "timeout",
+    "expires",
+    "cores",
+    "memory",
+    "gpus",
+    "image",
+    "environment",
+    "client",
+)
 _LOCAL = ("on_interrupt",)
 
 
@@ -124,9 +136,9 @@ def remote(function: Callable[..., Any] | None = None, /, **options: Any) -> Any
     """Make a function callable at an endpoint: `@fx.remote`, or `@fx.remote(endpoint="polaris", timeout=60)`.
 
     Options: `endpoint`; `name` (shown in lists); `retries` (it may then start more than once); `timeout` (seconds of
-    running) and `expires` (seconds of waiting); `cores`, `memory` (bytes), `gpus`, `environment`; `client`;
-    `on_interrupt`: `cancel` (who is interrupted while waiting stops the work there too) or `leave`. UsageError for
-    others.
+    running) and `expires` (seconds of waiting); `cores`, `memory` (bytes), `gpus`, `image` (in which it runs);
+    `client`; `on_interrupt`: `cancel` (who is interrupted while waiting stops the work there too) or `leave`.
+    UsageError for others.
     """
     import difflib
 
@@ -140,7 +152,11 @@ def remote(function: Callable[..., Any] | None = None, /, **options: Any) -> Any
             )
     if function is None:
         return functools.partial(remote, **options)
+    if options.get("image") and options.get("environment"):
+        raise UsageError("@fx.remote takes an image or another environment, not both")
     needs = {key: options[key] for key in ("cores", "memory", "gpus", "environment") if options.get(key)}
+    if options.get("image"):
+        needs["environment"] = str(options["image"])
     chosen = task_options(
         resources=Resources(**needs) if needs else None,
         **{key: options[key] for key in ("name", "retries", "timeout", "expires") if key in options},

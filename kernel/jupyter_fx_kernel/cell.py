@@ -18,7 +18,7 @@ from jupyter_fx.ids import new_id, short_id
 from jupyter_fx.payload.cells import CLOSED, CellHome, Pickled, bind, decode_cell, encode_cell, pickled
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.limits import HOME_LIMIT
-from jupyter_fx.protocol.messages import CancelMode, Outcome, TaskOptions
+from jupyter_fx.protocol.messages import CancelMode, Outcome, Resources, TaskOptions
 from jupyter_fx_kernel import failures, tracebacks
 from jupyter_fx_kernel.capture import Capture, Ledger, capture, digest_of, nearest_names
 from jupyter_fx_kernel.card import Card
@@ -180,6 +180,7 @@ class RemoteCell:
                 timeout=options.timeout,
                 expires=options.expires,
                 retries=options.retries,
+                resources=notebook.resources(self.place, "main") if self._session is None else Resources(),
                 origin={"kernel_id": notebook.kernel_id, "cell": self.count},
             ),
         )

@@ -14,7 +14,7 @@ from jupyter_fx.client import HubClient, SessionHandle, TaskFuture
 from jupyter_fx.errors import FxError, UsageError
 from jupyter_fx.ids import new_id
 from jupyter_fx.payload.cells import Ambient, encode_keep
-from jupyter_fx.protocol.messages import SessionSpec, TaskOptions, Watch
+from jupyter_fx.protocol.messages import Resources, SessionSpec, TaskOptions, Watch
 from jupyter_fx_kernel.capture import Ledger
 from jupyter_fx_kernel.modules import Served
 
@@ -64,6 +64,8 @@ class Session:
         self.handle = handle
         self.endpoint = endpoint
         self.name = name
+        self.image = ""
+        """In which it runs; empty: the endpoint's own Python."""
         self.ledger = Ledger(str(handle.session_id))
         self.ambient = Ambient()
         self.modules = Served()
@@ -123,6 +125,8 @@ class Notebook:
         self.epoch = secrets.token_hex(8)
         self.endpoint = os.environ.get("JUPYTER_FX_ENDPOINT", "")
         self.sessions: dict[tuple[str, str], Session] = {}
+        self.images: dict[tuple[str, str], str] = {}
+        """(endpoint, session): the image in which that session opens; one that is not named here as `main` does."""
         self.cells: dict[str, tuple[int, list[str]]] = {}
         """Cells that ran remotely: filename -> (execution count, lines), for tracebacks."""
         self.notices: list[str] = []
@@ -175,6 +179,11 @@ class Notebook:
         session = self.sessions.get((self.endpoint_of(asked), name))
         return session if session is not None and session.alive else None
 
+    def resources(self, endpoint: str, name: str) -> Resources:
+        """What a session that is opened now is to have."""
+        image = self.images.get((endpoint, name), self.images.get((endpoint, "main"), ""))
+        return Resources(environment=image)
+
     def session(self, asked: str, name: str) -> Session:
         """The session of this name at the endpoint, opened if need be; a notice says what went with a lost one."""
         endpoint = self.endpoint_of(asked)
@@ -192,9 +201,11 @@ class Notebook:
             name=self._lease_name(endpoint, name),
             cwd=str(Path.cwd()),
             notebook=os.environ.get("JPY_SESSION_NAME", ""),
+            resources=self.resources(endpoint, name),
         )
         handle = self.client.open_session(spec)
         session = self.sessions[endpoint, name] = Session(handle, endpoint, name)
+        session.image = spec.resources.environment
         return session
 
     def _lease_name(self, endpoint: str, name: str) -> str:

@@ -12,6 +12,7 @@ from jupyter_fx_kernel.attach import attach
 from jupyter_fx_kernel.choosing import known_names
 from jupyter_fx_kernel.notify import WORDS, notify
 from jupyter_fx_kernel.session import Notebook
+from jupyter_fx_kernel.using import OPTIONS, use
 
 __all__ = ["command", "words"]
 
@@ -43,14 +44,6 @@ def _status(notebook: Notebook) -> None:
     sessionverbs.session(notebook, [])
 
 
-def _use(notebook: Notebook, words: Sequence[str]) -> None:
-    if len(words) != 1 or words[0].startswith("-"):
-        raise UsageError("%fx use NAME chooses the endpoint of this notebook's remote cells, as in `%fx use local`")
-    notebook.check_endpoint(words[0])
-    notebook.endpoint = words[0]
-    print(f"remote cells of this notebook run on {words[0]}; its session opens with the first one")
-
-
 _VERBS: dict[str, Callable[[Notebook, Sequence[str]], Any]] = {
     "attach": attach,
     "cancel": taskverbs.cancel,
@@ -62,7 +55,7 @@ _VERBS: dict[str, Callable[[Notebook, Sequence[str]], Any]] = {
     "notify": notify,
     "session": sessionverbs.session,
     "tasks": taskverbs.tasks,
-    "use": _use,
+    "use": use,
     "who": sessionverbs.who,
 }
 
@@ -77,7 +70,7 @@ _FOLLOWS: dict[str, Callable[[Notebook], Iterable[str]]] = {
     "env": lambda _notebook: envverbs.WORDS,
     "keep": keeping.keepable,
     "session": lambda _notebook: sessionverbs.WORDS,
-    "use": Notebook.endpoint_names,
+    "use": lambda notebook: [*notebook.endpoint_names(), *OPTIONS],
     "who": Notebook.session_names,
 }
 
