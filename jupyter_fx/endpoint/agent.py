@@ -12,6 +12,7 @@ import functools
 import logging
 import mmap
 import os
+import random
 import signal
 import socket
 import sys
@@ -59,6 +60,7 @@ from jupyter_fx.endpoint.pool import host_cores
 from jupyter_fx.endpoint.provisioning import Provision, on_nodes
 from jupyter_fx.endpoint.questions import Questions
 from jupyter_fx.endpoint.remote_manager import RemoteManager
+from jupyter_fx.endpoint.routing import Routes
 from jupyter_fx.endpoint.settings import Endpoint
 from jupyter_fx.endpoint.state import AgentState
 from jupyter_fx.endpoint.store import Store, free_space
@@ -131,7 +133,7 @@ class Agent:
             why=self.journal.why,
             use_cwd=settings.use_notebook_directory or identity.name == "local",
             functions=set(functions),
-            fleet=Fleet() if nodes is not None else None,
+            fleet=Fleet(Routes(settings.routing, random.randrange)) if nodes is not None else None,
             most=nodes.node if nodes is not None else None,
             session_floor=nodes.settings.session_floor_seconds if nodes is not None else 0.0,
             refuses=functools.partial(environments.refusal, spec=containers),

@@ -15,6 +15,7 @@ from typing import Any, Final
 from jupyter_fx.endpoint.entry import ACCEPTED, Entry
 from jupyter_fx.endpoint.events import Tell
 from jupyter_fx.endpoint.need import Need
+from jupyter_fx.endpoint.routing import SHARED, Routes
 from jupyter_fx.endpoint.talk import Place, Work
 
 __all__ = ["DEEP", "Fleet", "ManagerView"]
@@ -114,15 +115,15 @@ class ManagerView:
 
 
 class Fleet:
-    """See the module. `now` is monotonic seconds; whoever uses it sets that first."""
+    """See the module. `now` is monotonic seconds; whoever uses it sets that first. `routes`: how managers are
+    chosen.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, routes: Routes | None = None) -> None:
         self.now = 0.0
         self.managers: dict[str, ManagerView] = {}
         self._waiting: dict[str, deque[tuple[Entry, Work, Need]]] = {}
-        self._free: dict[int, dict[str, None]] = {}
-        """Managers by their free slots (negative where short tasks queue)."""
-        self._key: dict[str, int] = {}
+        self._routes = routes or Routes()
         self._largest = 0
         self.slots = 0
         """Of all managers that take work."""
@@ -154,15 +155,16 @@ class Fleet:
         view = self.managers.get(manager)
         if view is not None:
             view.slots, view.memory, view.gpus, view.ready, view.info = slots, memory, gpus, ready, info
-            self._sort(manager)
+            # What is on its way counts as warm: a second start elsewhere would come no sooner.
+            there = {str(one.get("environment")) for one in info.get("containers", ())} - {"host"}
+            self._routes.put(manager, view.slots - view.used, dict.fromkeys(there, SHARED))
             self._recount()
 
     def left(self, manager: str) -> ManagerView | None:
         """It is gone."""
         view = self.managers.pop(manager, None)
-        key = self._key.pop(manager, None)
-        if key is not None:
-            self._unsort(manager, key)
+        if view is not None:
+            self._routes.drop(manager)
             self._recount()
         return view
 
@@ -183,20 +185,10 @@ class Fleet:
 
     def _sort(self, manager: str) -> None:
         view = self.managers[manager]
-        key = view.slots - view.used
-        old = self._key.get(manager)
-        if old == key:
-            return
-        if old is not None:
-            self._unsort(manager, old)
-        self._key[manager] = key
-        self._free.setdefault(key, {})[manager] = None
-
-    def _unsort(self, manager: str, key: int) -> None:
-        bucket = self._free[key]
-        del bucket[manager]
-        if not bucket:
-            del self._free[key]
+        if manager in self._routes:
+            self._routes.free(manager, view.slots - view.used)
+        else:
+            self._routes.put(manager, view.slots - view.used, {})
 
     # What there is.
 
@@ -234,11 +226,17 @@ class Fleet:
                 entry, work, need = item = queue.popleft()
                 if not _waits(entry):
                     continue
-                manager = "" if too_long and work.timeout >= too_long else self.pick(need, depth, work.timeout)
+                manager = (
+                    ""
+                    if too_long and work.timeout >= too_long
+                    else self.pick(need, depth, work.timeout, work.environment)
+                )
                 if manager:
                     need = self.as_given(manager, need)
                     work.cores = need.width
                     self.took(manager, entry, need)
+                    if work.environment:
+                        self._routes.begins(manager, work.environment)
                     placed.setdefault(manager, []).append(work)
                     continue
                 kept.append(item)
@@ -257,15 +255,12 @@ class Fleet:
         """What is wanted, at this manager: who wants the whole node gets all its slots."""
         return need._replace(width=self.managers[manager].slots) if need.whole else need
 
-    def pick(self, need: Need, depth: int, seconds: float) -> str:
-        """Where it may run for so many seconds; empty when nowhere now."""
-        for key in sorted(self._free, reverse=True):
-            if key < need.width - (depth - 1) * self._largest:
-                break
-            for manager in self._free[key]:
-                view = self.managers[manager]
-                if view.takes(need, depth) and (not seconds or self.now + seconds <= view.ends):
-                    return manager
+    def pick(self, need: Need, depth: int, seconds: float, environment: str = "") -> str:
+        """Where it may run for so many seconds; empty when nowhere now. Who has the environment warm comes first."""
+        for manager in self._routes.ranked(environment, need.width - (depth - 1) * self._largest):
+            view = self.managers[manager]
+            if view.takes(need, depth) and (not seconds or self.now + seconds <= view.ends):
+                return manager
         return ""
 
     def took(self, manager: str, entry: Entry, need: Need) -> None:
@@ -286,11 +281,13 @@ class Fleet:
 
     # Sessions.
 
-    def lease(self, session_id: str, need: Need, seconds: float) -> str:
+    def lease(self, session_id: str, need: Need, seconds: float, environment: str = "") -> str:
         """Where a session may live for at least so many seconds, its room taken; empty when nowhere now."""
-        manager = self.pick(need, 1, seconds)
+        manager = self.pick(need, 1, seconds, environment)
         if manager:
             self.leased(manager, session_id, self.as_given(manager, need))
+            if environment:
+                self._routes.begins(manager, environment)
         return manager
 
     def leased(self, manager: str, session_id: str, need: Need) -> None:

@@ -101,7 +101,7 @@ class SessionBook:
         self.why = ""
         need = self._books.need(spec.resources)
         if self._fleet is not None:
-            one.manager = self._fleet.lease(spec.session_id, need, self._floor)
+            one.manager = self._fleet.lease(spec.session_id, need, self._floor, spec.resources.environment)
             if not one.manager:
                 one.waits = True
                 return []

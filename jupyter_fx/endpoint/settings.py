@@ -10,6 +10,7 @@ from traitlets import Bool, Dict, Enum, Float, Instance, Int, List, TraitError, 
 from traitlets.config import Config, Configurable
 
 from jupyter_fx.config import bad_value, check_config, read_config
+from jupyter_fx.endpoint.routing import POLICIES
 from jupyter_fx.endpoint.runtimes.settings import Containers
 from jupyter_fx.errors import UsageError
 from jupyter_fx.paths import config_dir, private_dir
@@ -36,6 +37,12 @@ class Endpoint(Configurable):
         "",
         help="The Python (3.9 or newer) that runs the workers, say the bin/python of a virtual environment; it needs "
         "nothing installed. Empty: the agent's own.",
+    ).tag(config=True)
+    routing = Enum(
+        list(POLICIES),
+        "warm",
+        help="Which manager gets a task, where there are several. warm: one that has its image warm, else the one with "
+        "most free slots; binpack: the fullest that has room; roundrobin; random.",
     ).tag(config=True)
     preload = List(Unicode(), help="Modules that every worker has imported already, say ['numpy', 'scipy'].").tag(
         config=True

@@ -20,7 +20,7 @@ from jupyter_fx.endpoint.events import (
     Write,
 )
 from jupyter_fx.endpoint.fleet import Fleet
-from jupyter_fx.endpoint.need import NodeSize
+from jupyter_fx.endpoint.need import Need, NodeSize
 from jupyter_fx.endpoint.state import AgentState
 from jupyter_fx.endpoint.talk import Back, Capacity, Done, Drain, Ended, Go, OpenWorker, Place, Report, SessionUp, Want
 from jupyter_fx.ids import new_id
@@ -362,3 +362,21 @@ def test_status_adds_up_what_managers_have() -> None:
     told = [m.info for m in one.sent if isinstance(m, AgentStatus)][-1]
     assert (told["slots"], told["managers"], told["workers"]) == (6, 2, {"idle": 3, "busy": 3})
     assert told["python"] == [3, 11, 2]
+
+
+def test_tasks_of_an_image_go_where_it_is_warm_and_the_books_say_so() -> None:
+    fleet = Fleet()
+    for name, containers in (("cold", []), ("warm", [{"environment": "torch.sqfs"}])):
+        fleet.came(name, "block", ends=float("inf"), host="n1")
+        info = {"containers": [{"environment": "host"}, *containers]}
+        fleet.has(name, slots=2, memory=0, gpus=0, ready=True, info=info)
+    need = Need()
+    assert fleet.lease("s1", need, 0.0, "torch.sqfs") == "warm"
+    # The host's own Python is warm everywhere: the most free slots decide.
+    assert fleet.lease("s2", need, 0.0) == "cold"
+    assert fleet.lease("s3", need, 0.0, "torch.sqfs") == "warm"
+    # It is full; where its first task goes it is warm from then on.
+    assert fleet.lease("s4", need, 0.0, "torch.sqfs") == "cold"
+    fleet.unleased("warm", "s1")
+    fleet.left("warm")
+    assert fleet.lease("s5", need, 0.0, "torch.sqfs") == ""
