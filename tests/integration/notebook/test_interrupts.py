@@ -119,10 +119,9 @@ def test_what_is_left_on_an_interrupt_goes_on(kernel: Any) -> None:
 
 
 def test_a_kernel_that_is_shut_down_interrupts_nothing(kernels: Callable[..., Any]) -> None:
-    kernel = kernels()
-    body = "import time\nprint('here', flush=True)\ntime.sleep(4)\noutlived = 'yes'\noutlived"
+    kernel, other = kernels(), kernels()
+    body = "import time\nprint('here', flush=True)\ntime.sleep(8)\noutlived = 'yes'\noutlived"
     asked = kernel.client.execute(f"%%remote --name outliving\n{body}")
-    other = kernels()
     begun = time.monotonic()
     while "outliving" not in other.run("%fx tasks running").stream():
         assert time.monotonic() - begun < 20
