@@ -68,7 +68,7 @@ def plan(notebook: Notebook, word: str, *, everything: bool = False) -> Plan:
         str(info.get("name") or "main"),
         str(info.get("notebook") or ""),
         float(info.get("ended") or 0),
-        str(info.get("reason") or ""),
+        str(info.get("reason") or ("its kernel is gone" if _left(notebook, info) else "")),
     )
     made.cells = [_again(row, everything=everything) for row in _tasks(notebook, made.session_id)]
     if not made.cells:
@@ -79,7 +79,7 @@ def plan(notebook: Notebook, word: str, *, everything: bool = False) -> Plan:
 def _ended(notebook: Notebook, word: str) -> dict[str, Any]:
     """SessionInfo of the one that is meant: of this kernel, else of this notebook's file, else (by its id) any."""
     open_ = notebook.client.request("sessions.list", {})
-    rows: list[dict[str, Any]] = [row for row in open_ if row.get("state") == "CLOSING"]
+    rows: list[dict[str, Any]] = [row for row in open_ if row.get("state") == "CLOSING" or _left(notebook, row)]
     rows += notebook.client.request("sessions.list", {"ended": True})
     path = os.environ.get("JPY_SESSION_NAME", "")
     own = [row for row in rows if row.get("kernel_id") == notebook.kernel_id]
@@ -97,6 +97,11 @@ def _ended(notebook: Notebook, word: str) -> dict[str, Any]:
         f"{short_id(str(row['session_id']))} ({row.get('notebook') or row.get('name')})" for row in rows[:5]
     )
     raise UsageError(f"there is {what}" + (f"; others are {others}: `%fx session restore ID`" if others else ""))
+
+
+def _left(notebook: Notebook, row: dict[str, Any]) -> bool:
+    """Whether it is open still, but of a kernel that is gone: nobody will use it again."""
+    return not row.get("attended", True) and row.get("epoch") != notebook.epoch
 
 
 def _tasks(notebook: Notebook, session_id: str, *, first: bool = False) -> list[dict[str, Any]]:

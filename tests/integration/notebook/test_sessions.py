@@ -164,8 +164,7 @@ def test_another_start_of_the_kernel_restores_what_the_last_one_had(
         kernel.manager.restart_kernel(now=True)
         kernel.client.wait_for_ready(timeout=60)
         kernel.run("%load_ext jupyter_fx")
-        # The kernel was killed: its session ends a few seconds later.
-        assert "no session of this notebook" in kernel.run("%fx session restore").traceback
+        # The kernel was killed: its session ends a few seconds later, and need not be waited for.
         told = until(lambda: kernel.run("%fx session restore").stream())
         assert "2 cells have run again" in told, told
         assert kernel.value("answer, double(2)") == "(42, 4)"
