@@ -113,7 +113,8 @@ def encode_function(function: Callable[..., Any]) -> EncodedFunction:
         encoded, files = cached.encoded, cached.files
     else:
         encoded, files = _encode(function)
-    witnesses = None if by_name else _witnesses(function)
+    # By name: what it reads is no part of its bytes, and need not be looked at.
+    witnesses = [_Witness(None, function.__code__, function.__defaults__, [], [])] if by_name else _witnesses(function)
     _cache[key] = _Cached(weakref.ref(function, _Forget(key)), identity, witnesses, encoded, files)
     return encoded
 
