@@ -22,6 +22,7 @@ __all__ = ["WORDS", "cancel", "debug", "logs", "tasks"]
 
 WORDS = (*STATES, "--mine", "--limit")
 """What may follow `%fx tasks`."""
+_ASKED_MAX = 200
 _WHY = 60
 _NAME = 32
 
@@ -34,12 +35,14 @@ def tasks(notebook: Notebook, words: Sequence[str]) -> None:
     parser.add_argument("--mine", "--here", action="store_true")
     asked = parser.parse_args(words)
     wanted, limit = _filters(asked)
-    args: dict[str, Any] = {"limit": max(1, min(limit, 200)), "details": True}
+    limit = max(1, min(limit, 200))
+    # The chunks of a map are tasks too, and one row here.
+    args: dict[str, Any] = {"limit": _ASKED_MAX, "details": True}
     if wanted:
         args["state"] = wanted
     if asked.mine:
         args["kernel"] = notebook.kernel_id
-    rows = _as_rows(notebook, notebook.client.request("tasks.list", args)["tasks"])
+    rows = _as_rows(notebook, notebook.client.request("tasks.list", args)["tasks"])[:limit]
     print(_table([("task", "state", "submitted", "ran", "cell", "name", ""), *rows]) if rows else "no tasks")
 
 
@@ -72,7 +75,8 @@ def _as_rows(notebook: Notebook, infos: Sequence[Mapping[str, Any]]) -> list[tup
         if group is None:
             rows.append(_row(notebook, info))
         elif group[0] is info:
-            rows.append(_map_row(info, group))
+            whole = notebook.client.request("tasks.list", {"group": info["group"], "limit": 1000})["tasks"]
+            rows.append(_map_row(info, whole or group))
     return rows
 
 
