@@ -409,10 +409,6 @@ class Manager:
             job.progressed = now
             self.stories.progress(job)
 
-    def worker_imported(self, worker: WorkerProc, modules: list[str]) -> None:
-        """See WorkerOwner."""
-        self.pool.warm.learned(worker.container.environment, modules)
-
     def worker_dropped(self, worker: WorkerProc, jobs: list[Job]) -> None:
         """See WorkerOwner."""
         back: list[Job] = []

@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 import psutil
 
 from jupyter_fx.digest import digest
@@ -31,8 +30,6 @@ LOOK_EVERY: Final = 5.0
 """Seconds between two looks at memory and idle times, while there are containers."""
 FAILED_FOR: Final = 10.0
 """Seconds for which an image that did not come up is not tried again: its tasks fail at once, not in turn."""
-LEARNED_MOST: Final = 16
-"""Modules that are learned of one image."""
 _MARKER: Final = "containers-were-here"
 """A file that says that containers which outlive their starter may be there."""
 
@@ -58,7 +55,6 @@ class Warm:
         self._looking: asyncio.TimerHandle | None = None
         self._label = digest(os.path.realpath(spec.folder).encode())[:16]
         self._base: Path | None = None
-        self._learned = _read(Path(spec.folder) / "learned.json")
         self._outliving = False
 
     # Which.
@@ -113,8 +109,6 @@ class Warm:
         key = f"{environment}#{self._count}"
         folder = self._folder() / str(self._count)
         wanted = environments.preload_of(environment, spec.containers)
-        if spec.containers.learn_preload:
-            wanted += [name for name in self._learned.get(environment, ()) if name not in wanted]
         return Boxed(environment, key, spec, self._owner, self._loop, wanted, folder=folder)
 
     def _folder(self) -> Path:
@@ -164,21 +158,6 @@ class Warm:
         self._owner.container_stopping(container)
         self.forget(container)
         container.stop()
-
-    # What they import.
-
-    def learned(self, environment: str, modules: list[str]) -> None:
-        """Tasks of this environment have imported these: the next container of it imports them in advance."""
-        known = self._learned.setdefault(environment, [])
-        fresh = [name for name in modules if name not in known and name.isidentifier()]
-        if not environment or not fresh:
-            return
-        self._learned[environment] = (fresh + known)[:LEARNED_MOST]
-        with contextlib.suppress(OSError):
-            path = Path(self._spec.folder) / "learned.json"
-            newer = path.with_suffix(".new")
-            newer.write_bytes(msgspec.json.encode(self._learned))
-            newer.replace(path)
 
     # Room.
 
@@ -241,10 +220,3 @@ class Warm:
         if self._base is not None:
             with contextlib.suppress(OSError):
                 self._base.rmdir()
-
-
-def _read(path: Path) -> dict[str, list[str]]:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, list[str]])
-    except (OSError, msgspec.MsgspecError):
-        return {}

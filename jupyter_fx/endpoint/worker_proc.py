@@ -53,9 +53,6 @@ class WorkerOwner(Protocol):
     def worker_done(self, worker: WorkerProc, results: list[tuple[Job, str, bytes, dict[str, Any]]]) -> None:
         """Jobs of it ended: (job, outcome, payload, info)."""
 
-    def worker_imported(self, worker: WorkerProc, modules: list[str]) -> None:
-        """Its tasks have imported these packages."""
-
     def worker_text(self, job: Job | None, stream: int, text: bytes) -> None:
         """A job wrote; None when it cannot be said which."""
 
@@ -295,8 +292,6 @@ class WorkerProc:
             self._owner.worker_dropped(self, dropped)
         elif op == "answer":
             self._owner.worker_answered(header["n"], bytes(body))
-        elif op == "imported":
-            self._owner.worker_imported(self, [str(name) for name in header["modules"]])
         else:
             job = next((job for job in self.in_hand if job.no == header.get("no")), None)
             if mark := header.get("mark", 0):

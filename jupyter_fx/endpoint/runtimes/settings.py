@@ -30,7 +30,6 @@ class ContainerSpec(msgspec.Struct, kw_only=True, frozen=True):
     memory_reserve_mb: int = 512
     single_use: list[str] = []
     preload: dict[str, list[str]] = {}
-    learn_preload: bool = True
 
 
 class Containers(Configurable):
@@ -80,9 +79,6 @@ class Containers(Configurable):
         value_trait=List(Unicode()),
         help="Modules imported in advance, by pattern of image: {'*torch*': ['torch']}. "
         "Endpoint.preload is for the host only.",
-    ).tag(config=True)
-    learn_preload = Bool(
-        True, help="Whether what an image's tasks import is imported in advance when it is started the next time."
     ).tag(config=True)
 
     def spec(self) -> ContainerSpec:
