@@ -47,6 +47,13 @@ def home_of_the_run() -> Iterator[Path]:
     shutil.rmtree(top, ignore_errors=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Acceptance tests come last: their browser and JupyterLab stay until the end of the run, and an event loop (the
+    browser's driver) runs in the main thread as long as they do.
+    """
+    items.sort(key=lambda item: "acceptance" in item.path.parts)
+
+
 def left_running(mark: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():

@@ -411,6 +411,9 @@ class HubClient:
                 )
             puts.append((digest_parts(pieces), pieces, size))
 
+        if self._down:
+            self._bring_back()  # it is waited for: nobody else would ask for the hub meanwhile
+
         async def all_of_them() -> list[BlobRef]:
             return list(await asyncio.gather(*(core.blobs.put(*put) for put in puts)))
 

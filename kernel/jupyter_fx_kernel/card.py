@@ -18,7 +18,7 @@ from jupyter_fx_kernel import cardview
 from jupyter_fx_kernel.cardview import duration
 from jupyter_fx_kernel.snapshot import MIME, fit, schema
 
-__all__ = ["QUIET_FOR", "Card", "bundle", "duration"]
+__all__ = ["QUIET_FOR", "Card", "bundle", "duration", "notify_after"]
 
 QUIET_FOR = 0.5
 """Seconds for which a cell that goes well shows no card."""
@@ -27,6 +27,13 @@ _ENDED = frozenset(state.name.lower() for state in TaskState if state.terminal)
 _BARS: int = schema()["properties"]["progress"]["maxItems"]
 _BAR_TEXTS = ("label", "unit")
 _BAR_NUMBERS = ("done", "total", "rate", "eta")
+_notify_after = 0.0
+
+
+def notify_after(seconds: float) -> None:
+    """Let the cards that are made from now on ask to tell their ends, of what takes so long; 0: not."""
+    global _notify_after  # noqa: PLW0603 - one kernel, one wish
+    _notify_after = seconds
 
 
 @dataclass
@@ -57,6 +64,8 @@ class Card:
     usage: Mapping[str, Any] = field(default_factory=dict)
     items: Mapping[str, Any] | None = None
     """Of a map or a wait: the field `map` of the page."""
+    notify: float = field(default_factory=lambda: _notify_after)
+    """Seconds from which on its author wants to be told that it has ended; 0: never."""
 
     @property
     def done(self) -> bool:
@@ -130,6 +139,7 @@ class Card:
             "notices": list(self.notices),
             "tail": self.tail,
             "event": self.event,
+            "notify": self.notify,
             "interrupts": self.interrupts,
             "ended": self.ended,
             "error": {"type": self.error[0], "message": self.error[1]} if self.error else None,

@@ -1,7 +1,7 @@
 """A word when something that took long is over, for who looked away: `%fx notify [SECONDS|off]`. Off until asked for.
 
-A terminal rings its bell and says what ended. A kernel has no way to reach a browser but the notebook itself, where the
-card says it anyway: there this says so instead of promising more.
+A terminal rings its bell and says what ended. In a notebook the wish goes with the cards, and JupyterLab's labextension
+tells the end of those that it saw run; another front end has the card alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jupyter_fx.errors import UsageError
-from jupyter_fx_kernel.card import Card, duration
+from jupyter_fx_kernel.card import Card, duration, notify_after
 from jupyter_fx_kernel.options import seconds
 from jupyter_fx_kernel.screens import is_rich
 from jupyter_fx_kernel.session import Notebook
@@ -30,10 +30,6 @@ def notify(notebook: Notebook, words: Sequence[str]) -> None:
     global _after  # noqa: PLW0603 - one terminal, one wish
     if len(words) > 1:
         raise UsageError("%fx notify takes a duration (30, 5m), `off`, or nothing")
-    if is_rich(notebook.shell):
-        raise UsageError(
-            "%fx notify rings the bell of a terminal, and this is a notebook: its cards say when a task has ended"
-        )
     if words:
         try:
             _after = 0.0 if words[0] == "off" else seconds(words[0])
@@ -41,7 +37,16 @@ def notify(notebook: Notebook, words: Sequence[str]) -> None:
             raise UsageError(f"%fx notify {words[0]}: say a duration (30, 5m) or `off`") from error
     elif not _after:
         _after = _USUAL
-    print(f"the bell rings when something took {duration(_after)} or longer" if _after else "no bell rings")
+    rich = is_rich(notebook.shell)
+    notify_after(_after if rich else 0.0)
+    if not _after:
+        print("nothing is told" if rich else "no bell rings")
+    elif rich:
+        print(
+            f"JupyterLab tells when something took {duration(_after)} or longer (with the labextension of jupyter-fx)"
+        )
+    else:
+        print(f"the bell rings when something took {duration(_after)} or longer")
 
 
 def ended(card: Card, kernel: Any) -> None:

@@ -1,4 +1,7 @@
 import schema from '../../kernel/jupyter_fx_kernel/card.schema.json';
+import { TranslationBundle } from '@jupyterlab/translation';
+
+import { announcement } from '../src/card/announce';
 import { ended, readCard, stateOf } from '../src/card/read';
 import { informed, newer, told } from '../src/card/reduce';
 import { line, stateWords } from '../src/card/words';
@@ -145,5 +148,19 @@ describe('writing a card back', () => {
     expect(line({ ...base, state: 'lost', why: 'its node went' }, 200)).toBe(
       '✗ polaris · lost · 1.0 s · its node went · task aaaaaaaa'
     );
+  });
+});
+
+describe('what is told to who looks elsewhere', () => {
+  it('is one line of plain text within bounds', () => {
+    const trans = {
+      __: (said: string, ...args: unknown[]) =>
+        said.replace(/%(\d)/g, (_, n: string) => String(args[Number(n) - 1]))
+    } as TranslationBundle;
+    const card: Card = { ...base, state: 'failed', elapsed: 75, name: 'x\u202e'.repeat(50) };
+    const said = announcement(card, trans);
+    expect(said).toContain('on polaris: failed after 1 min 15 s');
+    expect(said).not.toContain('\u202e');
+    expect(said.length).toBeLessThan(140);
   });
 });

@@ -1,5 +1,6 @@
 /** Draws `application/vnd.jupyter-fx.task+json` wherever JupyterLab shows outputs. */
 
+import { Notification } from '@jupyterlab/apputils';
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
@@ -7,12 +8,17 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { Tasks } from '../tasks';
 import { IFxLive, IFxRequests } from '../tokens';
+import { Card } from '../types/card';
+import { announcement } from './announce';
 import { MIME } from './read';
 import { CardRenderer } from './renderer';
 import { whereIn } from './where';
 
 /** Before the widget view (0), after nothing: lower ranks are preferred. */
 const RANK = -20;
+
+const kindOf = (card: Card): Notification.TypeOptions =>
+  card.state === 'succeeded' ? 'success' : card.state === 'cancelled' ? 'info' : 'error';
 
 export const cards: JupyterFrontEndPlugin<void> = {
   id: 'jupyter-fx:cards',
@@ -28,11 +34,15 @@ export const cards: JupyterFrontEndPlugin<void> = {
     tracker: INotebookTracker | null,
     translator: ITranslator | null
   ) => {
+    const trans = (translator ?? nullTranslator).load('jupyter_fx');
     const services = {
       tasks: new Tasks(live),
       requests,
       where: whereIn(tracker),
-      trans: (translator ?? nullTranslator).load('jupyter_fx')
+      trans,
+      announce: (card: Card) => {
+        Notification.emit(announcement(card, trans), kindOf(card), { autoClose: 15000 });
+      }
     };
     registry.addFactory(
       { safe: true, mimeTypes: [MIME], createRenderer: () => new CardRenderer(services) },

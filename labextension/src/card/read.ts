@@ -167,6 +167,7 @@ export function readCard(value: unknown): Card | null {
     notices: list(value.notices, 20, item => text(item, 2000)),
     tail: text(value.tail, 8192),
     event: natural(value.event),
+    notify: natural(value.notify),
     interrupts: natural(value.interrupts),
     ended: text(value.ended, 500),
     error: error && { type: text(error.type, 200) ?? '', message: text(error.message, 2000) ?? '' },

@@ -32,6 +32,8 @@ export interface ICardServices {
   readonly requests: IFxRequests;
   readonly where: Where;
   readonly trans: TranslationBundle;
+  /** Tell whoever looks elsewhere that it has ended. */
+  readonly announce: (card: Card) => void;
 }
 
 export class CardRenderer extends Widget implements IRenderMime.IRenderer {
@@ -45,6 +47,8 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
   private _cancelling = false;
   private _trouble = '';
   private _endedAt = 0;
+  /** Whether it was seen to run: only then its end is news. */
+  private _ran = false;
   private _timer = 0;
   /** Seconds by which the kernel's clock may differ from ours: elapsed time goes on from what it said. */
   private _base: { elapsed: number; at: number } = { elapsed: 0, at: 0 };
@@ -135,6 +139,7 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
     const over = ended(card.state);
     const fed = this._fed;
     const single = card.kind === 'cell' || card.kind === 'call';
+    this._ran ||= !over && (fed || (task.following && task.heard));
     const open = this._opened ?? (single && !fed && !over && this._may);
     if (single && this._may && (!over || open)) {
       task.follow(open);
@@ -142,6 +147,9 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
     if (over && this._endedAt === 0) {
       this._endedAt = now();
       this._cancelling = false;
+      if (this._ran && this._may && (card.notify ?? 0) > 0 && card.elapsed >= (card.notify ?? 0)) {
+        this._services.announce(card);
+      }
     }
     if (over && this._opened === null && task.output) {
       this._opened = true;

@@ -113,6 +113,10 @@ export interface Card {
    */
   event?: number;
   /**
+   * Seconds: its author wants to be told when it ends, if it took so long. Whoever saw it run tells it, once. Default: 0, nobody does.
+   */
+  notify?: number;
+  /**
    * How often its user has interrupted it. A session's cell that is still running after one may be offered `kill the session`. Default: 0.
    */
   interrupts?: number;

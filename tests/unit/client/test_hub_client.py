@@ -148,10 +148,27 @@ def test_a_hub_that_is_gone_is_started_again_when_something_is_wanted_of_it(hub:
         while client.connected and time.monotonic() < deadline:
             threading.Event().wait(0.01)
         assert not asked.wait(0.1)
-        future = client.submit(square, 2)
+        future = client.submit(abs, -4)
         assert asked.wait(5)
         hub.refuse = None
         assert future.result(20) == 4
+    finally:
+        client.close(timeout=1.0)
+
+
+def test_what_is_too_large_for_a_message_brings_the_hub_back_before_it_waits_for_it(hub: FakeHub) -> None:
+    def revive() -> None:
+        hub.refuse = None
+
+    client = HubClient(hub.address, revive=revive)
+    try:
+        assert client.submit(abs, -1).result(20) == 1
+        hub.refuse = errors.HubUnavailable("stopping", retry=True)
+        hub.cut()
+        deadline = time.monotonic() + 5
+        while client.connected and time.monotonic() < deadline:
+            threading.Event().wait(0.01)
+        assert client.submit(len, bytes(1 << 20)).result(20) == 1 << 20
     finally:
         client.close(timeout=1.0)
 

@@ -38,11 +38,14 @@ def test_it_rings_for_what_took_long_and_for_nothing_else(notebook: Any, capsys:
     assert capsys.readouterr().err == ""
 
 
-def test_a_notebook_is_told_what_it_cannot_have(notebook: Any) -> None:
+def test_in_a_notebook_the_wish_goes_with_the_cards(notebook: Any) -> None:
+    assert "notify" not in Card("a" * 32, "local").snapshot()
     notebook.shell.kernel = object()
     try:
-        with pytest.raises(UsageError, match="rings the bell of a terminal"):
-            notebook.run("%fx notify 5")
+        notebook.run("%fx notify 5")
+        assert Card("a" * 32, "local").snapshot()["notify"] == 5
+        notebook.run("%fx notify off")
+        assert "notify" not in Card("a" * 32, "local").snapshot()
     finally:
         del notebook.shell.kernel
 
