@@ -21,6 +21,7 @@ from jupyter_fx.errors import (
     FxError,
     HubUnavailable,
     QuotaExceeded,
+    RefLost,
     StorageFull,
     UsageError,
 )
@@ -44,6 +45,8 @@ def status_of(error: FxError) -> int:
         return 403
     if isinstance(error, UsageError):
         return 404 if error.message.startswith("no ") else 400
+    if isinstance(error, RefLost):
+        return 404
     if isinstance(error, StorageFull):
         return 507
     if isinstance(error, QuotaExceeded):

@@ -62,7 +62,7 @@ from jupyter_fx_hub.store import registry
 from jupyter_fx_hub.store.ops import PutUser
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
-CANARY = "canary7f3a9c"
+CANARY = "canary" + str(7_390_131)  # in no source: functions travel with those of their own modules
 PLANTED = {
     "AWS_SECRET_ACCESS_KEY": f"{CANARY}-aws",
     "GITHUB_TOKEN": f"{CANARY}-github",
@@ -329,6 +329,7 @@ MATRIX: dict[str, dict[str, Any]] = {
     "tokens.revoke": {"token_id": "=token_id"},
     "sessions.list": {},
     "sessions.close": {"session_id": "=session_id"},
+    "sessions.renew": {"session_id": "=session_id"},
     "functions.get": {"digest": "=function"},
     "refs.fetch": {"ref_id": "=ref_id"},
     "refs.drop": {"ref_id": "=ref_id"},
