@@ -147,8 +147,10 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
     if (over && this._endedAt === 0) {
       this._endedAt = now();
       this._cancelling = false;
-      if (this._ran && this._may && (card.notify ?? 0) > 0 && card.elapsed >= (card.notify ?? 0)) {
-        this._services.announce(card);
+      // The hub tells the end before the kernel has told how long it took.
+      const elapsed = Math.max(card.elapsed, this._base.elapsed + (now() - this._base.at));
+      if (this._ran && this._may && (card.notify ?? 0) > 0 && elapsed >= (card.notify ?? 0)) {
+        this._services.announce({ ...card, elapsed });
       }
     }
     if (over && this._opened === null && task.output) {
