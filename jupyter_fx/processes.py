@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["began", "keep_memory"]
+__all__ = ["began", "keep_memory", "lock_holder"]
 
 
 def began(pid: int) -> float:
@@ -47,3 +47,22 @@ def keep_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_TRIM_THRESHOLD, _KEPT)
         mallopt(_M_MMAP_THRESHOLD, _LARGE)
+
+
+def lock_holder(path: Path) -> int:
+    """The pid that whoever holds the lock of this file (flock) has written into it; 0 when nobody holds it."""
+    if sys.platform == "win32":
+        return 0
+    import fcntl
+
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(os.pread(descriptor, 32, 0).decode(errors="replace").strip() or 0)
+    finally:
+        os.close(descriptor)
+    return 0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
 
 from jupyter_fx.embedded.spawn import clean_environment, reap, spawn
 from jupyter_fx.paths import endpoint_dir, state_dir
+from jupyter_fx.processes import lock_holder
 
 __all__ = ["ensure_links", "keeper_command", "start_link"]
 
@@ -30,7 +30,7 @@ def ensure_links() -> None:
         return
     reap()
     for home in folder.iterdir():
-        if (home / "ssh.json").exists() and _wanted(home) and not _runs(home):
+        if (home / "ssh.json").exists() and _wanted(home) and not lock_holder(home / "keeper.lock"):
             start_link(home.name)
 
 
@@ -51,21 +51,3 @@ def _wanted(home: Path) -> bool:
         return True
     except (OSError, ValueError):
         return False
-
-
-def _runs(home: Path) -> bool:
-    if sys.platform == "win32":
-        return False
-    import fcntl
-
-    try:
-        descriptor = os.open(home / "keeper.lock", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

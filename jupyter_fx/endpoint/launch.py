@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import fcntl
 import os
 import shutil
 import signal
@@ -20,6 +19,7 @@ import msgspec
 from jupyter_fx import paths
 from jupyter_fx.errors import InfrastructureError, UsageError
 from jupyter_fx.ids import check_name
+from jupyter_fx.processes import lock_holder
 
 STOP_MARK = "stop-for-good"
 
@@ -52,17 +52,7 @@ def log_path(home: Path) -> Path:
 
 def running(home: Path) -> int:
     """The pid of the agent that holds the endpoint's lock; 0 when there is none."""
-    try:
-        fd = os.open(home / "lock", os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return 0
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return int(os.pread(fd, 32, 0).decode().strip() or 0)
-    finally:
-        os.close(fd)
-    return 0
+    return lock_holder(home / "lock")
 
 
 def spawn_local(

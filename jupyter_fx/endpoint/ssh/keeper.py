@@ -25,6 +25,7 @@ from jupyter_fx.endpoint.ssh.pump import Streams, Tunnel
 from jupyter_fx.endpoint.ssh.record import Keeping
 from jupyter_fx.errors import FxError, HubUnavailable, UsageError
 from jupyter_fx.ids import check_name
+from jupyter_fx.processes import lock_holder
 
 __all__ = ["Keeper", "main", "running"]
 
@@ -46,6 +47,9 @@ class Keeper:
         self._tunnel: Tunnel | None = None
         self._said = ""
         self._failed = ""
+        self._hopeless = False
+        """Whether what failed fails again: nothing is gained by another connection."""
+        self._giving: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
 
@@ -77,6 +81,9 @@ class Keeper:
                 why = error.message
             if self._stopped.is_set():
                 break
+            if self._hopeless:
+                self.note("stopped", why)
+                return 3
             if command.needs_person(self._said):
                 self.note("stopped", f"{why}; sign in by `jupyter fx endpoint start {self.name}`")
                 return 3
@@ -93,6 +100,9 @@ class Keeper:
     def stop(self) -> None:
         """End soon."""
         self._stopped.set()
+        self._end_ssh()
+
+    def _end_ssh(self) -> None:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.terminate()
@@ -160,7 +170,7 @@ class Keeper:
         if "node" in told:
             self._hello(str(told["node"]), str(told.get("version", "")))
         elif told.get("need") == "code":
-            asyncio.get_running_loop().create_task(self._give_code())
+            self._giving = asyncio.get_running_loop().create_task(self._give_code())
         elif "enrolled" in told:
             self.kept.enrolled = True
             record.save(self.home, self.kept)
@@ -181,17 +191,20 @@ class Keeper:
         """A one-use code for this endpoint's name: once, for the far side is no more trusted than an endpoint."""
         if self.kept.enrolled:
             again = f"jupyter fx endpoint add {self.name} --ssh {self.kept.host}"
-            self._failed = f"the endpoint has lost its credential there: delete it here and add it again ({again})"
-            self.stop()
+            self._give_up(f"the endpoint has lost its credential there: delete it here and add it again ({again})")
             return
         try:
             code = await asyncio.to_thread(_code, self.name)
         except FxError as error:
-            self._failed = error.message
-            self.stop()
+            self._give_up(error.message)
             return
         if self._tunnel is not None:
             self._tunnel.tell(code=code)
+
+    def _give_up(self, why: str) -> None:
+        """End this connection and make no other."""
+        self._failed, self._hopeless = why, True
+        self._end_ssh()
 
 
 def _code(name: str) -> str:
@@ -207,17 +220,7 @@ def _code(name: str) -> str:
 
 def running(home: Path) -> int:
     """The pid of the keeper that holds the lock; 0 when there is none."""
-    try:
-        descriptor = os.open(home / "keeper.lock", os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return 0
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return int(os.pread(descriptor, 32, 0).decode(errors="replace").strip() or 0)
-    finally:
-        os.close(descriptor)
-    return 0
+    return lock_holder(home / "keeper.lock")
 
 
 def _lock(home: Path) -> int:
