@@ -23,7 +23,7 @@ from jupyter_fx.protocol.messages import Attach, Event, EventKind, Kind, Outcome
 if TYPE_CHECKING:
     from jupyter_fx.client.core import Core
 
-__all__ = ["Listener", "attached", "begin", "ended", "leave", "tell"]
+__all__ = ["Listener", "all_of", "attached", "begin", "ended", "leave", "tell"]
 
 _NEVER = 2**31 - 1
 """A number that no event has: an Attach from there changes how much is told and has nothing told again."""

@@ -61,6 +61,7 @@ class Pace(NamedTuple):
 
 _paces: dict[str, Pace] = {}
 """By the digest of the function."""
+_paces_lock = threading.Lock()
 
 
 def next_size(pace: Pace, left: int | None) -> int:
@@ -387,9 +388,10 @@ class MapResult:
 
 
 def _remember(digest: str, pace: Pace) -> None:
-    if len(_paces) >= KNOWN_MAX and digest not in _paces:
-        _paces.pop(next(iter(_paces)), None)
-    _paces[digest] = pace
+    with _paces_lock:
+        if len(_paces) >= KNOWN_MAX and digest not in _paces:
+            del _paces[next(iter(_paces))]
+        _paces[digest] = pace
 
 
 def _grouped(options: TaskOptions | None) -> TaskOptions:
