@@ -86,7 +86,7 @@ def test_a_task_that_ends_within_its_commit_leaves_no_lease(harness):
     assert rows_of_leases(one) == 0
 
 
-def test_leases_of_a_rolled_back_commit_do_not_linger(harness):
+def test_leases_of_tasks_that_are_gone_go_at_the_next_start(harness):
     one = harness()
     task = new_id()
     one.write(one.insert(task), lease(one, task))
