@@ -92,6 +92,7 @@ def of_endpoint(core: Core, endpoint: Endpoint) -> dict[str, Any]:
         "queued": queued,
         "running": running,
         "leased": len(endpoint.leases) - running,
+        "finished": endpoint.finished,
         "info": endpoint.info,
         "seen": core.wall if endpoint.ready else endpoint.seen_at,
     }
@@ -113,6 +114,13 @@ def of_session(core: Core, session: Session) -> dict[str, Any]:
         "opened": session.opened_at,
         "reason": session.reason,
         "info": session.info,
+        "resources": {
+            "cores": spec.resources.cores,
+            "memory": spec.resources.memory,
+            "gpus": spec.resources.gpus,
+            "environment": spec.resources.environment,
+        },
+        "memory": (endpoint.session_memory if endpoint else {}).get(spec.session_id, 0),
         **_lifespan(core, session),
     }
 

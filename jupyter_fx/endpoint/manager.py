@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from jupyter_fx.endpoint.crash import lost_error
+from jupyter_fx.endpoint.gauges import Gauges
 from jupyter_fx.endpoint.job import Job
 from jupyter_fx.endpoint.ladder import Rung, ended_by, rungs
 from jupyter_fx.endpoint.lines import Lines
@@ -129,6 +130,7 @@ class Manager:
         self.pool = Pool(spec, self, loop)
         self.stories = Stories(send, self.logs, loop)
         self.watch = Watch(self, loop)
+        self.gauges = Gauges(self, loop)
         self._handlers: dict[type, Callable[[Any], None]] = {
             Place: self._place,
             Go: self._go,
@@ -162,7 +164,8 @@ class Manager:
         """What there is."""
         spec = self.spec
         node = {"memory": spec.memory, "gpus": spec.gpus, "host": spec.host} if spec.host else {}
-        return Capacity(spec.slots, self.pool.ready, {**self.pool.describe(), **node})
+        memory = {"session_memory": dict(self.gauges.memory)} if self.gauges.memory else {}
+        return Capacity(spec.slots, self.pool.ready, {**self.pool.describe(), **memory, **node})
 
     # Work comes.
 
@@ -288,6 +291,7 @@ class Manager:
                 job.timers += (self.loop.call_later(job.work.timeout, self._timed_out, job),)
         worker.run(jobs, short, self._opts)
         self.watch.wake()
+        self.gauges.wake(worker)
 
     def _return(self, jobs: list[Job]) -> None:
         """These have START but did not start: tell, and let them wait for another worker."""
@@ -314,6 +318,7 @@ class Manager:
         self.pool.up(worker)
         if worker.session:
             self.send(SessionUp(worker.session, self.pool.session_info(worker)))
+            self.gauges.wake(worker)
         self.schedule()
 
     def worker_done(self, worker: WorkerProc, results: list[tuple[Job, str, bytes, dict[str, Any]]]) -> None:
@@ -644,6 +649,7 @@ class Manager:
     def close(self) -> None:
         """End every process at once, without telling anybody."""
         self.watch.close()
+        self.gauges.close()
         self.stories.close()
         for job in self.jobs.values():
             job.settle()

@@ -13,6 +13,7 @@ from jupyter_fx.endpoint.need import Need
 from jupyter_fx.endpoint.recovery import Recovery
 from jupyter_fx.endpoint.scaling import Load
 from jupyter_fx.endpoint.talk import Capacity, Drain
+from jupyter_fx.endpoint.tallies import summed
 from jupyter_fx.protocol.messages import Demand, Resources
 from jupyter_fx.protocol.shapes import session_of
 
@@ -137,10 +138,8 @@ class Many:
         """For AgentStatus: what all managers have together, and the blocks."""
         views = self._fleet.managers.values()
         some: dict[str, Any] = next((view.info for view in views if view.ready), {})
-        workers: dict[str, int] = {}
-        for view in views:
-            for state, count in (view.info.get("workers") or {}).items():
-                workers[state] = workers.get(state, 0) + count
+        workers, images = summed([view.info for view in views])
+        memory = {session: size for view in views for session, size in (view.info.get("session_memory") or {}).items()}
         told: dict[str, Any] = {
             key: some[key] for key in ("python", "ipython", "packages", "worker_cores", "forkable") if key in some
         }
@@ -150,6 +149,8 @@ class Many:
             **self._provisioned.info,
             "slots": self._fleet.slots,
             "workers": workers,
+            "images": images,
+            **({"session_memory": memory} if memory else {}),
             "managers": len(views),
             "why": broken or self._provisioned.why,
         }

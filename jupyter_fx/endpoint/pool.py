@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from jupyter_fx.endpoint import reap
 from jupyter_fx.endpoint.containers import Container
 from jupyter_fx.endpoint.share import Share
+from jupyter_fx.endpoint.tallies import counts
 from jupyter_fx.endpoint.warm import Warm
 from jupyter_fx.endpoint.worker_proc import WorkerOwner, WorkerProc
 from jupyter_fx.protocol.lifecycle import WorkerState
@@ -403,6 +404,8 @@ class Pool:
         }
         if container.environment:
             found |= {"image": container.environment, "digest": container.digest}
+        if worker.devices:
+            found["gpus"] = list(worker.devices)
         return found
 
     def close_session(self, session: str, reason: str, *, kill: bool) -> None:
@@ -461,13 +464,10 @@ class Pool:
         """For AgentStatus."""
         host = self.warm.get("")
         zygote = host.info if host is not None else {}
-        states: dict[str, int] = {}
-        for worker in self._workers.values():
-            states[worker.state.name.lower()] = states.get(worker.state.name.lower(), 0) + 1
         return {
             "slots": self.slots,
             "worker_cores": self._spec.worker_cores,
-            "workers": states,
+            **counts(self.warm.all(), self.workers()),
             "sessions": len(self.sessions),
             "python": zygote.get("python"),
             "ipython": zygote.get("ipython"),

@@ -321,8 +321,10 @@ def end(
         finished = wall
     core.step(task, state, finished, error.message[:500] if error is not None else "")
     endpoint = core.endpoints.get(task.endpoint_id)
-    if endpoint is not None and endpoint.leases.pop(task.task_id, None) is not None and endpoint.unsure:
-        endpoint.unsure.discard(task.task_id)
+    if endpoint is not None and endpoint.leases.pop(task.task_id, None) is not None:
+        endpoint.finished += 1
+        if endpoint.unsure:
+            endpoint.unsure.discard(task.task_id)
     times = [task.submitted_at, task.leased_at, task.accepted_at, task.started_at, finished]
     task_id, endpoint_id, attempt = task.task_id, task.endpoint_id, task.attempt
     if result is None:

@@ -135,6 +135,7 @@ class Endpoint:
         "dirty",
         "doubtful",
         "endpoint_id",
+        "finished",
         "functions",
         "held",
         "incarnation",
@@ -146,6 +147,7 @@ class Endpoint:
         "ready",
         "seen_at",
         "sent",
+        "session_memory",
         "since",
         "state",
         "sweep_at",
@@ -157,6 +159,10 @@ class Endpoint:
         self.endpoint_id, self.owner, self.name, self.created_at = endpoint_id, owner, name, created_at
         self.state = EndpointState.ENROLLED
         self.info: dict[str, Any] = {}
+        self.finished = 0
+        """Tasks that came to their end there since this hub started."""
+        self.session_memory: dict[str, int] = {}
+        """Bytes that sessions have there now, as far as it told."""
         self.credential_hash = b""
         self.since = created_at
         """When it came into this state (epoch)."""

@@ -1,0 +1,36 @@
+"""What people look at and nothing depends on: counts of workers, and the memory of sessions."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace as Thing
+from typing import Any
+
+from jupyter_fx.endpoint.gauges import coarse
+from jupyter_fx.endpoint.tallies import counts, summed
+from jupyter_fx.protocol.lifecycle import WorkerState
+
+HOST, TORCH = Thing(environment="", up=True), Thing(environment="torch.sqfs", up=True)
+STARTING = Thing(environment="r.sqfs", up=False)
+
+
+def worker(state: WorkerState, container: Any) -> Any:
+    return Thing(state=state, container=container)
+
+
+def test_workers_are_counted_by_state_and_by_image() -> None:
+    workers = [worker(WorkerState.BUSY, TORCH), worker(WorkerState.IDLE, HOST), worker(WorkerState.IDLE, HOST)]
+    found = counts([HOST, TORCH, STARTING], workers)  # type: ignore[arg-type,list-item]
+    assert found == {
+        "workers": {"busy": 1, "idle": 2},
+        "images": {"host": {"warm": 1, "idle": 2}, "torch.sqfs": {"warm": 1, "busy": 1}},
+    }
+    states, images = summed([found, found, {"why": "its manager is starting"}])
+    assert states == {"busy": 2, "idle": 4}
+    assert images["torch.sqfs"] == {"warm": 2, "busy": 2}
+
+
+def test_memory_is_told_in_steps_so_that_what_trembles_is_no_news() -> None:
+    assert coarse(0) == 0
+    assert coarse(100 * 2**20 + 12345) == coarse(100 * 2**20 - 12345) == 100 * 2**20
+    for size in (3 << 20, 77 << 20, 9 << 30, (9 << 30) + 12345):
+        assert abs(coarse(size) - size) <= max(1 << 19, size / 16)
