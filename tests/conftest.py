@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +53,39 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     browser's driver) runs in the main thread as long as they do.
     """
     items.sort(key=lambda item: "acceptance" in item.path.parts)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Under a failure: how busy the machine was. What waited in vain may have waited for it."""
+    answer = yield
+    report = answer.get_result()  # type: ignore[attr-defined]
+    if report.failed:
+        report.sections.append(("the machine just then", machine()))
+
+
+def machine() -> str:
+    """The load, what processes wait for (pressure, Linux), free memory, and who is busiest over a tenth of a second."""
+    lines = [f"load {os.getloadavg()}, memory free {psutil.virtual_memory().available >> 20} MiB"]
+    for path in sorted(Path("/proc/pressure").glob("*")):
+        with contextlib.suppress(OSError):
+            lines.append(f"{path.name} pressure: {path.read_text().splitlines()[0]}")
+    before = cpu_seconds()
+    time.sleep(0.1)
+    spent = {process: seconds - before.get(process, 0.0) for process, seconds in cpu_seconds().items()}
+    for process in sorted(spent, key=spent.__getitem__, reverse=True)[:4]:
+        with contextlib.suppress(psutil.Error):
+            words = " ".join(process.cmdline())[:120]
+            lines.append(f"{spent[process] * 1000:4.0f} of 100 ms: {process.pid} {process.name()} {words}")
+    return "\n".join(lines)
+
+
+def cpu_seconds() -> dict[psutil.Process, float]:
+    used = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            used[process] = sum(process.cpu_times()[:2])
+    return used
 
 
 def left_running(mark: str) -> list[psutil.Process]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -61,7 +62,6 @@ class Pace(NamedTuple):
 
 _paces: dict[str, Pace] = {}
 """By the digest of the function."""
-_paces_lock = threading.Lock()
 
 
 def next_size(pace: Pace, left: int | None) -> int:
@@ -388,10 +388,11 @@ class MapResult:
 
 
 def _remember(digest: str, pace: Pace) -> None:
-    with _paces_lock:
-        if len(_paces) >= KNOWN_MAX and digest not in _paces:
+    # No lock, which a child forked meanwhile would never get: two threads at once may keep one entry too many or few.
+    if len(_paces) >= KNOWN_MAX and digest not in _paces:
+        with contextlib.suppress(KeyError, RuntimeError):
             del _paces[next(iter(_paces))]
-        _paces[digest] = pace
+    _paces[digest] = pace
 
 
 def _grouped(options: TaskOptions | None) -> TaskOptions:

@@ -191,7 +191,7 @@ class Hub:
     def cancel(self, task_id: str, mode: int = 0) -> None:
         self.send(CancelTasks([(task_id, 1)], mode))
 
-    async def wait(self, true: Callable[[], Any], seconds: float = 15.0) -> Any:
+    async def wait(self, true: Callable[[], Any], seconds: float = 60.0) -> Any:
         async with asyncio.timeout(seconds):
             while not (found := true()):
                 self.changed.clear()
@@ -199,7 +199,7 @@ class Hub:
                     await asyncio.wait_for(self.changed.wait(), 0.5)
         return found
 
-    async def result(self, task_id: str, seconds: float = 15.0) -> Result:
+    async def result(self, task_id: str, seconds: float = 60.0) -> Result:
         found: Result = await self.wait(lambda: self.results.get(task_id), seconds)
         return found
 

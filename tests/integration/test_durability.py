@@ -177,7 +177,7 @@ def test_a_crash_is_named_and_others_are_untouched(manager: str) -> None:
     with Site(manager=manager) as site:
         client = site.up()
         history = History(site)
-        assert history.submit(client, "warm").result(30) == "warm"
+        assert history.submit(client, "warm").result(60) == "warm"
         crashes = {"segfault": ("signal", "SIGSEGV"), "exit": ("exit_code", 7), "kill": ("signal", "SIGKILL")}
         for how, (detail, value) in crashes.items():
             # They take long enough not to share a worker with others' finished results.
@@ -321,11 +321,11 @@ def test_a_half_open_link_is_noticed_and_made_again(monkeypatch: pytest.MonkeyPa
         proxy = site.proxy()
         client = site.client(f"unix:{proxy.listen}")
         history = History(site)
-        assert history.submit(client, "before").result(30) == "before"
+        assert history.submit(client, "before").result(60) == "before"
         with proxy.blackholed():
             history.submit(client, "meanwhile")
             until(lambda: not client.connected, "the silence to be noticed")
-        assert history.deeds["meanwhile"].future.result(30) == "meanwhile"
+        assert history.deeds["meanwhile"].future.result(60) == "meanwhile"
         history.drain(client)
         assert history.check() == {"SUCCEEDED": 2}
 
@@ -382,9 +382,9 @@ def test_the_same_task_submitted_again_has_no_effect_and_another_one_under_its_i
         for restart in (False, True, False):
             if restart:
                 KillHub(site)()
-            assert again("one", 0.3).result(30) == "one"
+            assert again("one", 0.3).result(60) == "one"
             with pytest.raises(UsageError, match="used for another task"):
-                again("two", 0.0).result(30)
+                again("two", 0.0).result(60)
         assert history.check() == {"SUCCEEDED": 1}
         assert history.starts() == {"one": 1}
 
@@ -409,7 +409,7 @@ def test_a_session_goes_on_while_the_hub_is_killed_and_its_output_is_told_once()
         told: list[Any] = []
         spec = SessionSpec(new_id(), "box", new_id(), new_id())
         session = client.open_session(spec, on_event=told.append)
-        client.submit_cell(session, _cell("import time\nx = 41")).result(30)
+        client.submit_cell(session, _cell("import time\nx = 41")).result(60)
         assert session.state is SessionState.OPEN
         events: list[Event] = []
         source = "for i in range(80):\n    print(i, flush=True)\n    time.sleep(0.05)\nx += 1"
@@ -427,6 +427,6 @@ def test_a_session_goes_on_while_the_hub_is_killed_and_its_output_is_told_once()
         assert _story_is_whole(queued) == "x is 42\n"
         later: list[Event] = []
         replayed = client.attach(running.task_id, on_event=later.append)
-        replayed.result(30)
+        replayed.result(60)
         assert History.log_is_a_prefix(_story_is_whole(later)) == 80
         assert not session.ended

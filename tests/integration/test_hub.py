@@ -45,7 +45,7 @@ from jupyter_fx.protocol.messages import (
 )
 from jupyter_fx.transport import Peer
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(240)
 FUNCTION = "f" * 64
 
 
@@ -76,7 +76,7 @@ class HubProcess:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([*command, "--HubApp.ballast=4096"], env=self.env, stderr=log, stdout=log)
         file = self.folder / "r" / "hub.json"
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise AssertionError(self.log.read_text())
@@ -174,7 +174,7 @@ class FakeClient:
         self.peer.send(Submit(specs), keep=True)
         return [s.task_id for s in specs]
 
-    async def wait(self, task_ids: list[str], timeout: float = 20.0) -> None:
+    async def wait(self, task_ids: list[str], timeout: float = 60.0) -> None:
         await until(lambda: all(t in self.outcomes or t in self.rejected for t in task_ids), timeout)
 
 
@@ -226,7 +226,7 @@ class FakeAgent:
         self.peer.send(Results(results), keep=True)
 
 
-async def until(true: Any, timeout: float = 15.0) -> None:
+async def until(true: Any, timeout: float = 60.0) -> None:
     end = time.monotonic() + timeout
     while not true():
         assert time.monotonic() < end, "waited in vain"
@@ -459,7 +459,7 @@ def test_a_token_allows_what_it_says_until_it_is_revoked_or_over(hub: HubProcess
     asyncio.run(story())
     assert hub.rest("GET", "/api/v1/tasks", token=wide["token"])[0] == 401
     status, brief = hub.rest("POST", "/api/v1/tokens", {"lifetime": 1})
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while hub.rest("GET", "/api/v1/tasks", token=brief["token"])[0] != 401 and time.monotonic() < end:
         time.sleep(0.1)
     assert "expired" in hub.rest("GET", "/api/v1/tasks", token=brief["token"])[1]["error"]["message"]

@@ -37,7 +37,7 @@ HELLO = Hello(1, 1, "client", "0" * 32)
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
     async def limited() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await test()
 
     asyncio.run(limited())

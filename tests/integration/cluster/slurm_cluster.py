@@ -25,7 +25,7 @@ class Cluster:
         self.requests = folder / "requests"
         self.env = {**os.environ, "SLURM_CONF": str(folder / "slurm" / "slurm.conf")}
 
-    def tell(self, story: str, *, within: float = 120.0) -> str:
+    def tell(self, story: str, *, within: float = 240.0) -> str:
         place = self.home / uuid.uuid4().hex[:8]
         place.mkdir(mode=0o700)
         shutil.chown(place, self.user, self.user)

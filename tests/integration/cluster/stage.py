@@ -69,7 +69,7 @@ class Endpoint(AgentProcess):
         items = [DemandItem("", n, Resources(**resources))] if n else []
         self.hub.send(Demand(items))
 
-    async def blocks(self, n: int, seconds: float = 30.0) -> None:
+    async def blocks(self, n: int, seconds: float = 60.0) -> None:
         """So many managers are there, and workers of them ready."""
         ready = lambda: self.info().get("managers", 0) == n and self.info().get("slots", 0) >= n  # noqa: E731
         await self.hub.wait(ready, seconds)
@@ -78,7 +78,7 @@ class Endpoint(AgentProcess):
         await self.hub.wait(lambda: part in self.info().get("why", ""), 20)
         return str(self.info()["why"])
 
-    async def nothing_left(self, seconds: float = 30.0) -> None:
+    async def nothing_left(self, seconds: float = 60.0) -> None:
         end = time.monotonic() + seconds
         while jobs() or ours():
             assert time.monotonic() < end, (jobs(), ours())

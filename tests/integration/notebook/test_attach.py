@@ -60,7 +60,7 @@ def test_an_interrupt_leaves_and_the_task_hears_nothing(kernel: Any) -> None:
     ran = kernel.run("%fx attach left", while_running=press)
     assert "goes on" in ran.stream()
     assert not ran.error
-    assert kernel.value("job.result(20)") == "'whole'"
+    assert kernel.value("job.result(60)") == "'whole'"
 
 
 def test_another_notebook_gets_output_value_and_the_names_it_lacks(kernels: Callable[..., Any]) -> None:
@@ -149,7 +149,7 @@ def test_a_script_gets_value_names_and_story(kernel: Any) -> None:
         "--name cellular",
     )
     code = (
-        "import jupyter_fx as fx\njob = fx.attach('cellular')\nprint(job.result(20))\n"
+        "import jupyter_fx as fx\njob = fx.attach('cellular')\nprint(job.result(60))\n"
         "names = job.names()\nprint(names['numbers'], names['double'](4))\njob.attach()"
     )
     ran = subprocess.run(

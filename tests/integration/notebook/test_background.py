@@ -43,7 +43,7 @@ def test_output_stays_under_its_own_cell_while_others_run(kernel: Any) -> None:
     started = kernel.remote(body, "--bg")
     kernel.run("job = _")
     seen = [kernel.run(f"import time; time.sleep(0.3); print('front {i}')") for i in range(3)]
-    assert kernel.value("job.result(20)") == "'the value'"
+    assert kernel.value("job.result(60)") == "'the value'"
     kernel.run("import time; time.sleep(0.2)")
     here = started.stream() + texts(kernel.others)
     assert [f"back {i}\n" in here for i in range(6)] == [True] * 6
@@ -60,7 +60,7 @@ def test_output_is_not_taken_by_a_cell_that_captures_its_own(kernel: Any) -> Non
     started = kernel.remote("import time\nfor i in range(4):\n    print('apart', i)\n    time.sleep(0.15)", "--bg")
     kernel.run("job = _")
     kernel.run("%%capture captured\nimport time\nprint('mine')\ntime.sleep(0.4)")
-    kernel.run("job.result(20); import time; time.sleep(0.1)")
+    kernel.run("job.result(60); import time; time.sleep(0.1)")
     assert kernel.value("captured.stdout") == repr("mine\n")
     seen = started.stream() + texts(kernel.others)
     assert [f"apart {i}" in seen for i in range(4)] == [True] * 4
@@ -73,7 +73,7 @@ def test_cells_of_one_session_queue_in_order_and_say_so(kernel: Any) -> None:
     kernel.remote("order.append('second')", "--bg")
     kernel.run("two = _")
     assert "waiting" in kernel.value("two")
-    kernel.run("two.result(20)")
+    kernel.run("two.result(60)")
     assert kernel.value("order") == "['first', 'second']"
     cards = "\n".join(c["data"].get("text/plain", "") for kind, c in kernel.others if "data" in c)
     assert "1 cell before it in its session" in cards
@@ -101,7 +101,7 @@ def test_an_error_that_somebody_waits_for_is_raised_there_alone(kernel: Any) -> 
     kernel.others.clear()
     kernel.remote("import time\ntime.sleep(0.8)\n1 / 0", "--bg")
     kernel.run("job = _")
-    ran = kernel.run("job.result(20)")
+    ran = kernel.run("job.result(60)")
     assert ran.error["ename"] == "ZeroDivisionError"
     assert "1 / 0" in ran.traceback
     assert "concurrent" not in ran.traceback
@@ -112,7 +112,7 @@ def test_cancel_stops_it_and_keeps_the_sessions_variables(kernel: Any) -> None:
     kernel.remote("kept = 5\nimport time\ntime.sleep(60)", "--bg")
     kernel.run("job = _\nimport time\nwhile not job.running(): time.sleep(0.05)")
     kernel.run("job.cancel()")
-    ran = kernel.run("try:\n    job.result(20)\nexcept BaseException as e:\n    print(type(e).__name__, e)")
+    ran = kernel.run("try:\n    job.result(60)\nexcept BaseException as e:\n    print(type(e).__name__, e)")
     assert ran.stream().startswith("CancelledError")
     assert kernel.value("job.cancelled()") == "True"
     assert kernel.remote("kept").result == "5"
@@ -128,7 +128,7 @@ def test_one_that_waits_is_cancelled_at_once(kernel: Any) -> None:
     )
     assert ran.stream().startswith("CancelledError")
     assert "before it started" in ran.stream()
-    kernel.run("first.result(20)")
+    kernel.run("first.result(60)")
     assert kernel.remote("'never' in globals()", "--no-capture").result == "False"
 
 

@@ -115,7 +115,7 @@ def test_large_values_stay_there_and_can_be_fetched(kernel: Any) -> None:
 def test_background_cells_go_on_under_their_own_cell(kernel: Any) -> None:
     kernel.others.clear()
     kernel.remote("import time\ntime.sleep(0.5)\nprint('from behind')\nbehind = 7\nbehind * 6", "--bg")
-    assert kernel.value("job = _\njob.result(30)") == "42"
+    assert kernel.value("job = _\njob.result(60)") == "42"
     assert kernel.value("behind") == "7"
     assert any(kind == "stream" and "from behind" in content["text"] for kind, content in kernel.others)
 

@@ -22,7 +22,7 @@ def inspected(kernel: Any, code: str, detail: int = 0) -> str:
 
 
 def answer(kernel: Any, asked: str) -> dict[str, Any]:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         message = kernel.client.get_shell_msg(timeout=30)
         if message["parent_header"].get("msg_id") == asked:

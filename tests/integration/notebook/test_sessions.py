@@ -62,7 +62,7 @@ def shown(kernel: Kernel) -> str:
     return kernel.run("%fx session").stream()
 
 
-def until(true: Callable[[], Any], seconds: float = 20.0) -> Any:
+def until(true: Callable[[], Any], seconds: float = 60.0) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := true():

@@ -24,7 +24,7 @@ import jupyter_fx_worker
 from jupyter_fx_worker import bundle, envelope, frames
 
 SOURCE = str(Path(jupyter_fx_worker.__file__).parent.parent)
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 class Channel:

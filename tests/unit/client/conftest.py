@@ -23,6 +23,6 @@ def hub() -> Iterator[FakeHub]:
 
 @pytest.fixture
 def client(hub: FakeHub) -> Iterator[HubClient]:
-    made = HubClient(hub.address, timeout=5.0)
+    made = HubClient(hub.address, timeout=30.0)
     yield made
     made.close(timeout=1.0)

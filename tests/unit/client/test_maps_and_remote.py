@@ -20,7 +20,7 @@ def test_a_remote_function_runs_here_when_it_is_called(client: HubClient) -> Non
     assert double(4) == 8
     assert double.__doc__ == "Twice."
     assert double.remote(4) == 8
-    assert double.submit(5).result(5) == 10
+    assert double.submit(5).result(60) == 10
     assert list(double.map([1, 2, 3])) == [2, 4, 6]
 
 
@@ -57,7 +57,7 @@ def test_a_remote_function_calls_its_helper_plainly_over_there(client: HubClient
     def work(x: int) -> int:
         return helper(x) * 10  # type: ignore[no-any-return]
 
-    assert client.submit(work, 1).result(5) == 20
+    assert client.submit(work, 1).result(60) == 20
 
 
 def test_a_map_is_cut_into_few_tasks_whose_size_grows(client: HubClient, hub: FakeHub) -> None:
@@ -218,7 +218,7 @@ def test_an_executor_bounds_what_is_at_the_hub(client: HubClient, hub: FakeHub) 
     assert futures[0].cancel() is False
     assert futures[3].cancel() is True
     hub.release()
-    assert [f.result(5) for f in futures if not f.cancelled()] == [0, 1, 2, 4]
+    assert [f.result(60) for f in futures if not f.cancelled()] == [0, 1, 2, 4]
     executor.shutdown()
     with pytest.raises(RuntimeError, match="after shutdown"):
         executor.submit(abs, 1)
@@ -235,7 +235,7 @@ def test_a_forked_child_does_not_wait_for_its_parents_calls(client: HubClient, h
         os._exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
     hub.release()
-    assert future.result(5) == 1
+    assert future.result(60) == 1
     executor.shutdown()
 
 
@@ -244,14 +244,14 @@ def test_an_initializer_runs_once_per_process_and_breaks_the_executor_when_it_fa
 
     ran: list[int] = []
     with Executor(initializer=ran.append, initargs=(1,), client=client) as executor:
-        assert [executor.submit(abs, -n).result(5) for n in range(3)] == [0, 1, 2]
+        assert [executor.submit(abs, -n).result(60) for n in range(3)] == [0, 1, 2]
 
     def bad() -> None:
         raise ValueError("not today")
 
     with Executor(initializer=bad, client=client) as executor:
         with pytest.raises(concurrent.futures.BrokenExecutor, match="not today"):
-            executor.submit(abs, 1).result(5)
+            executor.submit(abs, 1).result(60)
         with pytest.raises(concurrent.futures.BrokenExecutor):
             executor.submit(abs, 1)
 

@@ -40,7 +40,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
 
 def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.01)

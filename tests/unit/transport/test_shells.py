@@ -113,7 +113,7 @@ async def settle() -> None:
 
 def run(story: Callable[[], Awaitable[None]]) -> None:
     async def limited() -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await story()
 
     asyncio.run(limited())
