@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import time
@@ -12,7 +11,6 @@ from typing import Any
 
 from traitlets import Bool, Int, List, Unicode
 
-from jupyter_fx import paths
 from jupyter_fx.cli import endpoint_ssh
 from jupyter_fx.cli.base import Command
 from jupyter_fx.cli.token import CodeApp
@@ -77,36 +75,27 @@ class ConfigureApp(_Command):
     }
 
     def run(self) -> None:
-        """Write the template, enrol."""
-        from jupyter_fx.endpoint import identity
-        from jupyter_fx.endpoint.settings import TEMPLATE, config_path, load_blocks, load_settings
+        """Write the file, enrol."""
+        from jupyter_fx.endpoint import configfile, scheduler, setup
+        from jupyter_fx.endpoint.settings import config_path, load_settings
 
         name = check_name(self.endpoint, "name of an endpoint")
         path = config_path(name)
         if path.exists() and self.scheduler:
             raise UsageError(f"{path} is there already: change it, or remove it to have it written anew")
         if not path.exists():
-            path.write_text(TEMPLATE.format(name=name) + self._blocks() + _defaults())
-        settings = load_settings(path)
-        load_blocks(path)
-        home = paths.endpoint_dir(name)
-        if identity.load(home) is not None:
+            blocks, told = {}, []  # type: tuple[dict[str, Any], list[str]]
+            if self.scheduler:
+                chosen = {"partition": self.partition, "account": self.account}
+                blocks, told = scheduler.suggested(self.scheduler, chosen)
+            configfile.make(path, name, {"Blocks": blocks}, told)
+        if setup.enrolled(name):
             print(f"Endpoint {name} is enrolled already; its settings are in {path}")
             return
-        hub = self.hub or settings.hub or os.environ.get("JUPYTER_FX_HUB", "")
-        code = self._code() if hub else ""
-        if not hub:
-            hub, code = _own_hub(name)
-        found = asyncio.run(identity.enrol(hub, name, code))
-        identity.save(home, found)
+        hub = self.hub or load_settings(path).hub or os.environ.get("JUPYTER_FX_HUB", "")
+        hub, code = (hub, self._code()) if hub else setup.own_hub(name)
+        setup.enrol(name, hub, code)
         print(f"Endpoint {name} is enrolled with {hub}. Settings: {path}. Start it: jupyter fx endpoint start {name}")
-
-    def _blocks(self) -> str:
-        if not self.scheduler:
-            return ""
-        from jupyter_fx.cli.scheduler import blocks_text
-
-        return blocks_text(self.scheduler, {"partition": self.partition, "account": self.account})
 
     def _code(self) -> str:
         if self.code_file:
@@ -118,29 +107,6 @@ class ConfigureApp(_Command):
 
             return getpass.getpass("Enrolment code: ").strip()
         return sys.stdin.readline().strip()
-
-
-def _own_hub(name: str) -> tuple[str, str]:
-    """The address of this user's own hub on this machine, started if need be, and a code for an endpoint."""
-    from jupyter_fx import embedded
-    from jupyter_fx.client.hub import HubClient
-
-    hub = embedded.ensure_hub()
-    client = HubClient(hub.address)
-    try:
-        return hub.address, client.request("endpoints.code", {"name": name})["code"]
-    finally:
-        client.close(timeout=0.0)
-
-
-def _defaults() -> str:
-    """Every setting as a comment: its help and its default."""
-    from jupyter_fx.endpoint.settings import Endpoint
-
-    lines = []
-    for name, trait in sorted(Endpoint.class_traits(config=True).items()):
-        lines += [f"# {trait.help}", f"# c.Endpoint.{name} = {trait.default()!r}", ""]
-    return "\n".join(lines)
 
 
 class AddApp(_Command):

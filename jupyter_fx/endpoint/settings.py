@@ -85,7 +85,7 @@ class Blocks(Configurable):
     constraint = Unicode("", help="Slurm's constraint: features that nodes must have.").tag(config=True)
     reservation = Unicode("", help="Slurm's reservation.").tag(config=True)
     walltime = Unicode("01:00:00", help="How long a block may last: HH:MM:SS. Empty: no limit (local only).").tag(
-        config=True
+        config=True, pattern=r"^(\d+:[0-5]\d:[0-5]\d)?$", form="HH:MM:SS, such as 01:30:00"
     )
     init_blocks = Int(0, min=0, help="Blocks that are asked for when the agent starts.").tag(config=True)
     min_blocks = Int(0, min=0, help="Blocks that are kept although nothing needs them.").tag(config=True)
@@ -145,9 +145,21 @@ class Blocks(Configurable):
     @validate("walltime")
     def _check_walltime(self, proposal: Any) -> str:
         text: str = proposal["value"]
-        if text and not re.fullmatch(r"\d+:[0-5]\d:[0-5]\d", text):
+        if not re.fullmatch(self.traits()["walltime"].metadata["pattern"], text):
             raise TraitError(f"walltime is HH:MM:SS, such as '01:30:00', not {text!r}")
         return text
+
+    def problems(self) -> list[tuple[str, str]]:
+        """(setting, sentence): what does not fit together."""
+        found = []
+        if self.provider not in {"", "local"} and not self.walltime:
+            found.append(("walltime", "it may be empty for local blocks only: a batch job needs a limit"))
+        found += [
+            (name, f"it cannot be more than max_blocks, which is {self.max_blocks}")
+            for name in ("init_blocks", "min_blocks")
+            if getattr(self, name) > self.max_blocks
+        ]
+        return found
 
     @property
     def seconds(self) -> float:
@@ -194,8 +206,6 @@ def load_blocks(path: Path) -> Blocks:
         found = Blocks(config=Config({"Blocks": config.Blocks}))
     except Exception as error:
         raise bad_value(config, path, error) from error
-    if found.provider not in {"", "local"} and not found.walltime:
-        raise UsageError(f"{path}: c.Blocks.walltime may be empty for local blocks only: a batch job needs a limit")
-    if found.init_blocks > found.max_blocks or found.min_blocks > found.max_blocks:
-        raise UsageError(f"{path}: c.Blocks.init_blocks and min_blocks cannot be more than max_blocks")
+    for name, sentence in found.problems():
+        raise UsageError(f"{path}: c.Blocks.{name}: {sentence}")
     return found

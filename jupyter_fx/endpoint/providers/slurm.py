@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from jupyter_fx.config import nearest
@@ -12,7 +13,7 @@ from jupyter_fx.endpoint.need import NodeSize
 from jupyter_fx.endpoint.providers.base import ProviderError, run
 from jupyter_fx.errors import UsageError
 
-__all__ = ["Partition", "accounts", "jobs", "partitions", "seconds_of", "size_of"]
+__all__ = ["Partition", "Problem", "accounts", "jobs", "partitions", "problems", "seconds_of", "size_of"]
 
 _PENDING: Final = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 _RUNNING: Final = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
@@ -125,31 +126,49 @@ def accounts() -> list[str]:
     return sorted({line.strip() for line in text.splitlines() if line.strip()})
 
 
-def check(settings: Any) -> Partition | None:
-    """Refuse what Slurm will never run (UsageError); the partition that is going to be used, if it is known."""
-    there = partitions()
-    chosen = settings.partition or next((p.name for p in there.values() if p.default), "")
-    found = there.get(chosen)
-    if settings.partition and found is None:
-        raise UsageError(f"Slurm has no partition {settings.partition!r}{nearest(settings.partition, there)}")
-    if settings.account and (mine := accounts()) and settings.account not in mine:
-        raise UsageError(f"Slurm lets you charge no account {settings.account!r}{nearest(settings.account, mine)}")
-    if found is None:
-        return None
-    if found.limit and settings.seconds > found.limit:
-        raise UsageError(
-            f"c.Blocks.walltime is {settings.walltime}, but partition {found.name} allows {found.limit / 60:.0f} min "
-            "at most"
+class Problem(NamedTuple):
+    """A setting that Slurm will not take, and why."""
+
+    field: str
+    value: str
+    sentence: str
+
+
+def problems(settings: Any, there: Mapping[str, Partition], mine: Sequence[str]) -> list[Problem]:
+    """What Slurm, with these partitions and accounts, will never run."""
+    wrong = []
+    name, account = settings.partition, settings.account
+    found = there.get(name or next((p.name for p in there.values() if p.default), ""))
+    if name and found is None:
+        wrong.append(Problem("partition", name, f"Slurm has no partition {name!r}{nearest(name, there)}"))
+    if account and mine and account not in mine:
+        wrong.append(
+            Problem("account", account, f"Slurm lets you charge no account {account!r}{nearest(account, mine)}")
         )
-    for name, wanted, most in (
+    if found is None:
+        return wrong
+    if found.limit and settings.seconds > found.limit:
+        most = f"partition {found.name} allows {found.limit / 60:.0f} min at most"
+        wrong.append(Problem("walltime", settings.walltime, most))
+    for field, wanted, limit in (
         ("cores_per_node", settings.cores_per_node, found.cores),
         ("gpus_per_node", settings.gpus_per_node, found.gpus),
         ("memory_per_node", settings.memory_per_node, found.memory / 2**30),
         ("nodes", settings.nodes, found.nodes),
     ):
-        if (most and wanted > most) or (name == "gpus_per_node" and wanted and not most):
-            raise UsageError(f"c.Blocks.{name} is {wanted:g}, but partition {found.name} has {most:g} at most")
-    return found
+        if (limit and wanted > limit) or (field == "gpus_per_node" and wanted and not limit):
+            wrong.append(Problem(field, f"{wanted:g}", f"partition {found.name} has {limit:g} at most"))
+    return wrong
+
+
+def check(settings: Any) -> Partition | None:
+    """Refuse what Slurm will never run (UsageError); the partition that is going to be used, if it is known."""
+    there = partitions()
+    for wrong in problems(settings, there, accounts() if settings.account else []):
+        if wrong.field in {"partition", "account"}:
+            raise UsageError(wrong.sentence)
+        raise UsageError(f"c.Blocks.{wrong.field} is {wrong.value}, but {wrong.sentence}")
+    return there.get(settings.partition or next((p.name for p in there.values() if p.default), ""))
 
 
 def size_of(settings: Any, found: Partition | None) -> NodeSize:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jupyter_fx.cli.scheduler import blocks_text
+from jupyter_fx.endpoint import configfile, scheduler
 from jupyter_fx.endpoint.blocks import JobInfo
 from jupyter_fx.endpoint.providers import ProviderError, slurm
 from jupyter_fx.endpoint.providers.base import run
@@ -98,14 +98,15 @@ def test_what_slurm_would_never_run_is_refused_with_what_there_is(
 
 def test_a_file_is_written_with_what_there_is_and_can_be_read(answers: dict[str, str], tmp_path: Path) -> None:
     path = tmp_path / "config.py"
-    path.write_text("c = get_config()\n" + blocks_text("slurm", {"account": "physics"}))
+    blocks, told = scheduler.suggested("slurm", {"account": "physics"})
+    configfile.make(path, "there", {"Blocks": blocks}, told)
     found = load_blocks(path)
     assert (found.provider, found.partition, found.account, found.cores_per_node) == ("slurm", "debug", "physics", 4)
     assert "partition gpu: 1 nodes, up to 64 cores, 500 GiB, 4 GPUs each; no time limit; not up" in path.read_text()
     with pytest.raises(UsageError, match="no partition 'gpus': did you mean 'gpu'"):
-        blocks_text("slurm", {"partition": "gpus"})
+        scheduler.suggested("slurm", {"partition": "gpus"})
     with pytest.raises(UsageError, match="no scheduler 'slrum': did you mean 'slurm'"):
-        blocks_text("slrum", {})
+        scheduler.suggested("slrum", {})
 
 
 def test_settings_of_blocks_are_checked(tmp_path: Path) -> None:
