@@ -14,14 +14,14 @@ import os
 import platform
 import shutil
 import stat
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from jupyter_fx.endpoint import environments
-from jupyter_fx.endpoint.runtimes.command import RUNTIMES, Mount, Runtime, Start
+from jupyter_fx.endpoint.leftovers import LABEL, remove_left
+from jupyter_fx.endpoint.runtimes.command import Mount, Start
 from jupyter_fx.endpoint.runtimes.faults import explain
 from jupyter_fx.endpoint.zygote_proc import Launch, ZygoteProc, boot_program, worker_zip
 from jupyter_fx.errors import FxError
@@ -31,14 +31,13 @@ from jupyter_fx_worker import bundle
 if TYPE_CHECKING:
     from jupyter_fx.endpoint.manager import ManagerSpec
 
-__all__ = ["INSIDE", "Container", "ContainerOwner", "Host", "remove_left"]
+__all__ = ["INSIDE", "Container", "ContainerOwner", "Host"]
 
 log = logging.getLogger(__name__)
 
 INSIDE: Final = "/tmp/.jupyter-fx"  # noqa: S108 - inside, where /tmp is the container's own
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NO_ENVIRONMENT: Final = "/ch/environment"
-LABEL: Final = "org.jupyter-fx.manager"
 
 
 class ContainerOwner(Protocol):
@@ -262,10 +261,12 @@ class Boxed(Container):
     done in a thread; the process itself is started from the loop's thread, which stays.
     """
 
-    def __init__(self, *args: Any, folder: Path) -> None:
+    def __init__(self, *args: Any, folder: Path, label: str) -> None:
         super().__init__(*args)
         self._folder = folder
         """Its directory on the node: `tmp` is its /tmp."""
+        self._label = label
+        """Of all containers of this manager."""
         self._image: environments.Image | None = None
         self._mounts: list[Mount] = []
         self._image_environment = True
@@ -313,9 +314,10 @@ class Boxed(Container):
         for name, folder in shared.items():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._mounts.append(Mount(str(folder), f"{INSIDE}/{name}", readonly=name in {"inputs", "refs"}))
-        for mount in self._mounts[1:]:
-            (own / "tmp" / os.path.relpath(mount.target, "/tmp")).mkdir(parents=True, exist_ok=True)  # noqa: S108
         self._mounts += data
+        for mount in self._mounts[1:]:
+            if mount.target.startswith("/tmp/"):  # noqa: S108 - inside
+                (own / "tmp" / os.path.relpath(mount.target, "/tmp")).mkdir(parents=True, exist_ok=True)  # noqa: S108
 
     def _go(self) -> None:
         image, spec = self._image, self._spec.containers
@@ -327,8 +329,8 @@ class Boxed(Container):
             image=_exact(image, self.digest),
             program=(spec.python, "-s", "-c", program),
             mounts=tuple(self._mounts),
-            name=f"jupyter-fx-{self._folder.parent.name}-{self._folder.name}",
-            labels={LABEL: self._folder.parent.name},
+            name=f"jupyter-fx-{self._label}-{self._folder.name}",
+            labels={LABEL: self._label},
             home=home if home and runtime.home(home) else "",
             mount_point=str(self._folder / "mnt") if image.kind == "squashfs" else "",
             image_environment=self._has_environment(image),
@@ -374,8 +376,8 @@ class Boxed(Container):
                 return
         if self._image is not None and starting and self._image.runtime.listing is not None:
             # What starts it is gone; it itself may not be.
-            label, name = self._folder.parent.name, self._folder.name
-            self._loop.run_in_executor(None, remove_left, self._image.runtime, label, self._spec.env, name)
+            name = self._folder.name
+            self._loop.run_in_executor(None, remove_left, self._image.runtime, self._label, self._spec.env, name)
         super()._dead(status, words)
 
     def _why(self, status: int | None, words: str) -> str:
@@ -438,27 +440,3 @@ def _remove_tree(folder: Path) -> None:
 
     if folder.exists():
         shutil.rmtree(folder, onerror=note)
-
-
-def remove_left(runtime: Runtime | None, label: str, env: dict[str, str], name: str = "") -> int:
-    """End containers of this label that outlived who started them; how many. `name`: only this one."""
-    count = 0
-    for one in [runtime] if runtime is not None else RUNTIMES:
-        if one.listing is None or not shutil.which(one.program, path=env.get("PATH")):
-            continue
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            if name:
-                ids = [f"jupyter-fx-{label}-{name}"]
-            else:
-                listed = _quietly(one.leftovers({LABEL: label}), env)
-                ids = listed.stdout.split() if listed.returncode == 0 else []
-            if ids:
-                removed = _quietly(one.remove(ids), env)
-                count += len(ids) if removed.returncode == 0 else 0
-    return count
-
-
-def _quietly(words: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        words, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30.0, check=False
-    )

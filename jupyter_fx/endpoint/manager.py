@@ -331,7 +331,7 @@ class Manager:
             self._times.measured(job.key, info["t1"] - info["t0"])
             end = self._ended(job, outcome, payload, info)
             if worker.container.environment:
-                end.usage = {**(end.usage or {}), **_ran_in(worker)}
+                end.usage = {**(end.usage or {}), **self._ran_in(worker)}
             ended.append(end)
             del self.jobs[job.work.task_id]
             if job.text is not None:
@@ -358,6 +358,11 @@ class Manager:
         if end.outcome == "error" or job.rows is not None:
             self._explain(job, end)
         return end
+
+    def _ran_in(self, worker: WorkerProc) -> dict[str, Any]:
+        """The image that a task ran in, and the node, which cannot be seen inside."""
+        container, host = worker.container, self.spec.host
+        return {"image": container.environment, "digest": container.digest, **({"node": host} if host else {})}
 
     @staticmethod
     def _explain(job: Job, end: Ended) -> None:
@@ -451,7 +456,7 @@ class Manager:
     ) -> Ended:
         """`over`: it had ended; one that was taken up after it killed the worker before its result was told."""
         work = job.work
-        usage = {"rss": rss, "cpu": cpu, **(_ran_in(worker) if worker.container.environment else {})}
+        usage = {"rss": rss, "cpu": cpu, **(self._ran_in(worker) if worker.container.environment else {})}
         now = time.time()
         begun = now - (time.monotonic() - job.handed)
         if job.cancel >= 0 or job.timed_out:
@@ -662,12 +667,6 @@ def _first(job: Job) -> bool:
     what ended just before it there would be lost with it.
     """
     return job.work.attempt <= 1
-
-
-def _ran_in(worker: WorkerProc) -> dict[str, Any]:
-    """The image that a task ran in."""
-    container = worker.container
-    return {"image": container.environment, "digest": container.digest}
 
 
 def _no_session(session: str) -> ErrorInfo:

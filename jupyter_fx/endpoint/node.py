@@ -170,10 +170,21 @@ class Keeper:
         if self._ending:
             why = f"its job was ended ({self._ending})"
         self._sweep()
+        self._clear(scratch, spec)
         shutil.rmtree(scratch, ignore_errors=True)
         if self._wanted():
             self._block.tell_gone(manager, why)
         return status
+
+    def _clear(self, scratch: Path, spec: dict[str, Any]) -> None:
+        """End what is left of its containers, in the stores of their runtimes as well."""
+        from jupyter_fx.endpoint import leftovers
+
+        elsewhere = spec.get("containers", {}).get("scratch", "")
+        if elsewhere or (scratch / leftovers.MARKER).exists():
+            leftovers.clear_node(scratch, elsewhere, {**os.environ, **spec.get("env", {})})
+            # A runtime's own command may leave a process that holds the user's namespace.
+            self._sweep()
 
     @staticmethod
     def _reap(pid: int) -> int | None:

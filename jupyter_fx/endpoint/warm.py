@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import tempfile
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from jupyter_fx.digest import digest
-from jupyter_fx.endpoint import environments, reap
-from jupyter_fx.endpoint.containers import Boxed, Container, ContainerOwner, Host, remove_left
+from jupyter_fx.endpoint import environments, leftovers, reap
+from jupyter_fx.endpoint.containers import Boxed, Container, ContainerOwner, Host
 from jupyter_fx.endpoint.mix import Idle, Mix
 from jupyter_fx.endpoint.runtimes import images
-from jupyter_fx.paths import private_dir
 
 if TYPE_CHECKING:
     from jupyter_fx.endpoint.manager import ManagerSpec
@@ -30,8 +27,6 @@ LOOK_EVERY: Final = 5.0
 """Seconds between two looks at memory and idle times, while there are containers."""
 FAILED_FOR: Final = 10.0
 """Seconds for which an image that did not come up is not tried again: its tasks fail at once, not in turn."""
-_MARKER: Final = "containers-were-here"
-"""A file that says that containers which outlive their starter may be there."""
 
 
 class Warm:
@@ -53,7 +48,7 @@ class Warm:
         """Of each name that was asked for: why it can be no environment here, or nothing."""
         self._own_pids: dict[str, set[int]] = {}
         self._looking: asyncio.TimerHandle | None = None
-        self._label = digest(os.path.realpath(spec.folder).encode())[:16]
+        self._label = leftovers.label_of(spec.folder)
         self._base: Path | None = None
         self._outliving = False
 
@@ -109,22 +104,25 @@ class Warm:
         key = f"{environment}#{self._count}"
         folder = self._folder() / str(self._count)
         wanted = environments.preload_of(environment, spec.containers)
-        return Boxed(environment, key, spec, self._owner, self._loop, wanted, folder=folder)
+        return Boxed(environment, key, spec, self._owner, self._loop, wanted, folder=folder, label=self._label)
 
     def _folder(self) -> Path:
         if self._base is None:
-            # Not below XDG_RUNTIME_DIR: that is small, and may be mounted so that nothing in it can be run.
-            base = Path(self._spec.containers.scratch or self._spec.scratch or tempfile.gettempdir())
-            user = private_dir(base / f"jupyter-fx-{os.getuid()}")
-            self._base = private_dir(private_dir(user / "containers") / self._label)
+            spec = self._spec
+            scratch = spec.containers.scratch
+            self._base = leftovers.make_base(leftovers.base_of(spec.folder, scratch, on_node=bool(spec.host)))
         return self._base
 
     def clear(self) -> int:
         """End what an earlier manager of this directory left behind; how many."""
-        marker = Path(self._spec.folder) / _MARKER
+        spec = self._spec
+        shutil.rmtree(
+            leftovers.base_of(spec.folder, spec.containers.scratch, on_node=bool(spec.host)), ignore_errors=True
+        )
+        marker = Path(self._spec.folder) / leftovers.MARKER
         if not marker.exists():
             return 0
-        left = remove_left(None, self._label, self._spec.env)
+        left = leftovers.remove_left(None, self._label, self._spec.env)
         marker.unlink(missing_ok=True)
         return left
 
@@ -137,7 +135,7 @@ class Warm:
         if container.outlives:
             self._outliving = True
             with contextlib.suppress(OSError):
-                (Path(self._spec.folder) / _MARKER).touch(0o600)
+                (Path(self._spec.folder) / leftovers.MARKER).touch(0o600)
 
     def ended(self, container: Container, why: str, *, came_up: bool) -> None:
         """It is not there any more."""
@@ -215,8 +213,8 @@ class Warm:
             container.stop()
             container.close()
         if self._outliving:
-            remove_left(None, self._label, self._spec.env)
-            (Path(self._spec.folder) / _MARKER).unlink(missing_ok=True)
+            leftovers.remove_left(None, self._label, self._spec.env)
+            (Path(self._spec.folder) / leftovers.MARKER).unlink(missing_ok=True)
         if self._base is not None:
             with contextlib.suppress(OSError):
                 self._base.rmdir()

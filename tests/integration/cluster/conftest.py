@@ -106,6 +106,8 @@ def cluster() -> Iterator[Cluster]:
         time.sleep(0.2)
         for there in mounts:
             subprocess.run(["umount", there], check=False)
+        # A rootless podman leaves a process that holds its user's namespace.
+        subprocess.run(["pkill", "-KILL", "-U", user], check=False, capture_output=True)
         subprocess.run(["userdel", user], check=False, capture_output=True)
         if not any(there.is_mount() for there in mounts):
             shutil.rmtree(folder, ignore_errors=True)

@@ -14,7 +14,9 @@ HERE = Path(__file__).parent
 
 
 class Cluster:
-    """`tell(name)` runs the story of that name (stories.py) as the ordinary user; AssertionError with what it said."""
+    """`tell(name)` runs the story of that name as the ordinary user; AssertionError with what it said. `script`: the
+    file that has it; `given`: variables that it is told.
+    """
 
     def __init__(self, folder: Path, user: str, python: Path, paths: list[Path]) -> None:
         self.folder = folder
@@ -25,7 +27,7 @@ class Cluster:
         self.requests = folder / "requests"
         self.env = {**os.environ, "SLURM_CONF": str(folder / "slurm" / "slurm.conf")}
 
-    def tell(self, story: str, *, within: float = 240.0) -> str:
+    def tell(self, story: str, *, script: str = "stories.py", within: float = 240.0, **given: str) -> str:
         place = self.home / uuid.uuid4().hex[:8]
         place.mkdir(mode=0o700)
         shutil.chown(place, self.user, self.user)
@@ -42,10 +44,11 @@ class Cluster:
             "FX_TEST_PLACE": str(place),
             "FX_TEST_REQUESTS": str(self.requests),
             "A_SECRET_TOKEN": "canary-of-the-environment",
+            **given,
         }
         entry = pwd.getpwnam(self.user)
         process = subprocess.Popen(
-            [self.python, HERE / "stories.py", story],
+            [self.python, HERE / script, story],
             env=env,
             cwd=place,
             user=entry.pw_uid,

@@ -1,0 +1,55 @@
+"""Images on the nodes of a real Slurm: three of them, made on this machine without any registry."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from slurm_cluster import Cluster
+
+TESTBED = Path(__file__).parents[2] / "testbed"
+STORIES = [
+    "a_thousand_tasks_over_four_nodes_in_three_images",
+    "whatever_ends_a_manager_nothing_of_its_containers_is_left",
+]
+
+
+@pytest.fixture(scope="module")
+def images(cluster: Cluster) -> Iterator[Path]:
+    """tree/, file.sqfs, other/ and store.tar: a bare Python each, with its own name in /work/image."""
+    for program in ("ch-run", "mksquashfs"):
+        if shutil.which(program) is None:
+            pytest.skip(f"there is no {program}")
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("/dev/fuse cannot be opened")
+    Path("/dev/fuse").chmod(0o666)
+    folder = cluster.folder / "images"
+    folder.mkdir()
+    env = {**os.environ, "PYTHON": "/usr/bin/python3"}
+    subprocess.run([TESTBED / "image-build", folder], check=True, env=env, capture_output=True)
+    root = folder / "rootfs"
+    for word in ("file", "store", "other", "tree"):
+        (root / "work" / "image").write_text(word)
+        if word == "file":
+            made = ["mksquashfs", root, folder / "file.sqfs", "-quiet", "-no-progress", "-all-root", "-comp", "lzo"]
+        elif word == "store":
+            if shutil.which("podman") is None or shutil.which("runc") is None:
+                continue
+            subprocess.run([TESTBED / "podman-setup"], check=False, capture_output=True)
+            made = ["tar", "--numeric-owner", "--owner=0", "--group=0", "-C", root, "-cf", folder / "store.tar", "."]
+        elif word == "other":
+            made = ["cp", "-a", "--reflink=auto", root, folder / "other"]
+        else:
+            made = ["mv", root, folder / "tree"]
+        subprocess.run(made, check=True, capture_output=True)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_story(cluster: Cluster, images: Path, story: str) -> None:
+    print(cluster.tell(story, script="stories_images.py", FX_TEST_IMAGES=str(images)))
