@@ -54,6 +54,7 @@ from jupyter_fx.endpoint.fleet import Fleet
 from jupyter_fx.endpoint.identity import Identity, boot_id
 from jupyter_fx.endpoint.journal import Journal
 from jupyter_fx.endpoint.launch import STOP_MARK
+from jupyter_fx.endpoint.linknote import LinkNote
 from jupyter_fx.endpoint.manager import Manager, ManagerSpec
 from jupyter_fx.endpoint.nodes import Nodes
 from jupyter_fx.endpoint.pool import host_cores
@@ -86,6 +87,7 @@ __all__ = ["Agent"]
 log = logging.getLogger(__name__)
 
 DISK_EVERY: Final = 5.0
+LINK_EVERY: Final = 2.0
 SWEEP_EVERY: Final = 3600.0
 ROUND_TRIP_EVERY: Final = 60.0
 
@@ -184,6 +186,7 @@ class Agent:
             on_refused=self._refused,
             on_request=self._request,
         )
+        self._link_note = LinkNote(home)
         self._blobs = Blobs(address, self._hello("blobs"))
         self._performers: dict[type, Callable[[Any], None]] = {
             Send: self._send,
@@ -228,6 +231,7 @@ class Agent:
         self.journal.records = []
         self.peer.start()
         self._every(DISK_EVERY, self._look_at_disk)
+        self._every(LINK_EVERY, lambda: self._link_note.look(self.peer))
         self._every(SWEEP_EVERY, self._sweep)
         self._every(ROUND_TRIP_EVERY, self._measure)
         if self.settings.idle_stop_seconds:
@@ -366,12 +370,12 @@ class Agent:
                 log.warning("the journal cannot be compacted: %s", error)
 
     def _opened(self, welcome: Welcome) -> None:
-        log.info("linked to the hub at %s", self.peer.address)
+        self._link_note.look(self.peer)
         self._event(Opened(welcome.user))
         self._measure()
 
-    def _lost(self, error: FxError) -> None:
-        log.warning("the link to the hub broke: %s", error)
+    def _lost(self, _error: FxError) -> None:
+        self._link_note.look(self.peer)
         self.state.closed()
 
     def _refused(self, error: FxError) -> None:

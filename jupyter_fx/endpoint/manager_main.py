@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import functools
 import logging
 import os
 import signal
@@ -28,6 +29,7 @@ from jupyter_fx.endpoint.mailbox import Mailbox
 from jupyter_fx.endpoint.manager import Manager, ManagerSpec
 from jupyter_fx.endpoint.node import host_name
 from jupyter_fx.endpoint.node_size import cores_of, gpus_of, memory_of
+from jupyter_fx.endpoint.reach import reach
 from jupyter_fx.endpoint.talk import Capacity, Halt, Report, Said, ToManager
 from jupyter_fx.errors import FxError
 from jupyter_fx.ids import new_id
@@ -41,6 +43,7 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 0.5
 """Seconds between two tries to reach an agent."""
+CONNECT_WITHIN: Final = 5.0
 _PDEATHSIG: Final = 1
 ALONE_MAX: Final = 24 * 3600.0
 """Seconds without an agent after which the manager ends."""
@@ -93,14 +96,16 @@ class ManagerProgram:
         alone, gone = 0.0, 0
         while alone < ALONE_MAX:
             found = self._block.agent()
-            for address in self._in_turn(found) if found is not None else ():
-                assert found is not None
+            if found is not None:
                 began_at = self._loop.time()
+                connect = functools.partial(
+                    transport.connect, server_key=found.key, keys=self._keys, timeout=CONNECT_WITHIN
+                )
                 with contextlib.suppress(FxError):
-                    channel = await transport.connect(address, server_key=found.key, keys=self._keys, timeout=5.0)
-                    alone, self._address = 0.0, address
+                    self._address, channel = await reach(self._in_turn(found), connect)
+                    alone = 0.0
                     await self._serve(channel)
-                    break
+                    began_at = self._loop.time()
                 alone += self._loop.time() - began_at
             # Twice: a file system of the network may hide it for a moment.
             gone = 0 if self._block.folder.is_dir() else gone + 1

@@ -46,14 +46,16 @@ def argv(host: str, options: Sequence[str], remote: str, *, alone: bool) -> list
         raise UsageError(
             f"{host!r} is no host for ssh: write the name of a Host of your ssh configuration, or USER@HOST"
         )
-    line = [program(), "-T", *_ALIVE]
+    line = [program(), "-T"]
+    if alone:
+        line += ["-o", "BatchMode=yes"]
+    # The first word about an option counts: the user's before ours.
+    line += [*options, *_ALIVE]
     if not _own_master(host, options):
         # %C: a digest of host, port and user, so that the path stays short enough for a socket.
         line += ["-o", "ControlMaster=auto", "-o", f"ControlPersist={MASTER_FOR}"]
         line += ["-o", f"ControlPath={runtime_dir()}/cm-%C"]
-    if alone:
-        line += ["-o", "BatchMode=yes"]
-    return [*line, *options, "--", host, remote]
+    return [*line, "--", host, remote]
 
 
 def end_master(host: str, options: Sequence[str]) -> None:
