@@ -87,7 +87,7 @@ def of_endpoint(core: Core, endpoint: Endpoint) -> dict[str, Any]:
         "endpoint_id": endpoint.endpoint_id,
         "name": endpoint.name,
         "state": endpoint.state.name,
-        "why": why_endpoint(endpoint),
+        "why": why_endpoint(core, endpoint),
         "owner": endpoint.owner,
         "queued": queued,
         "running": running,

@@ -188,8 +188,9 @@ class TaskFuture(concurrent.futures.Future[Any]):
         if not self._sent:
             return "not sent yet: its executor runs as many tasks as it may" if self._bounded else "about to be sent"
         why = str(self._info().get("why", "")) or self._why
-        # Only for who waits for that endpoint: the hub calls it by its name.
-        trouble = self._client.trouble if why.startswith("endpoint local ") else ""
+        # Only for who waits until that endpoint is there: the hub calls it by its name.
+        waits = why.startswith("endpoint local ") and "; the task waits" in why
+        trouble = self._client.trouble if waits else ""
         return f"{why}; {trouble}" if trouble else why
 
     @property

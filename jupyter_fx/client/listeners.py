@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jupyter_fx import payload
 from jupyter_fx.client.futures import TaskFuture
 from jupyter_fx.errors import FxError, HubUnavailable, UsageError
-from jupyter_fx.payload.cells import bind, decode_cell
+from jupyter_fx.payload.cells import bind, decode_cell, value_in
 from jupyter_fx.protocol.messages import Attach, Event, EventKind, Kind, Outcome
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class Listener(TaskFuture):
         for event in self.events():
             if event.kind == EventKind.DISPLAY and event.data.get("kind") == "execute_result":
                 shown = event.data.get("content") or {}
-        return payload.value_of(shown["data"], shown.get("metadata") or {}) if shown.get("data") else None
+        return value_in(decode_cell(self.outcome or value), shown)
 
     def names(self, timeout: float | None = None) -> dict[str, Any]:
         """Of a notebook cell: wait for its end, at most `timeout` seconds; what it assigned and could send home."""

@@ -23,6 +23,8 @@ __all__ = ["NAME", "agent_command", "ensure_endpoint", "keep_endpoint", "stop_en
 NAME = "local"
 IDLE_STOP = 2100.0
 """Seconds without hub, tasks and sessions after which the agent ends: a little longer than the hub's own."""
+STARTING = 30.0
+"""Seconds after its start for which an agent that is not connected may be on its way."""
 AGAIN = 10.0
 """Seconds between two starts of an agent that keeps ending."""
 
@@ -87,10 +89,14 @@ def _known(client: HubClient) -> bool:
 
 
 def keep_endpoint() -> str | None:
-    """Start the agent again if it died; for who waits for a task. Why it ended, "" while it runs, None: started."""
+    """Start the agent again if it died; for who waits for a task.
+
+    A sentence about one that ended or has only just started, "" for one that runs, None: it was started.
+    """
     reap()
-    if agent() is not None:
-        return ""
+    if (runs := agent()) is not None:
+        young = 0 <= time.time() - float(runs["started"]) < STARTING
+        return "its agent was started a moment ago and is there within 10 s as a rule" if young else ""
     if _just_started():
         return f"its agent ended at once: {tail(endpoint_dir(NAME) / 'agent.log', 1)}"
     hub = read_hub_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,15 +12,17 @@ from typing import Any, NamedTuple
 from jupyter_fx.errors import PayloadError
 from jupyter_fx.payload import inputs, own
 from jupyter_fx.payload.outcomes import decode_error
+from jupyter_fx.payload.replay import value_of
 from jupyter_fx.payload.sizes import too_big
 from jupyter_fx.payload.values import Encoded, apart
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.limits import BLOB_MAX, HOME_LIMIT, PAYLOAD_MAX
 from jupyter_fx.protocol.messages import Outcome
-from jupyter_fx_worker import aliases, ambient, binding, envelope, names, usermodules
+from jupyter_fx_worker import aliases, ambient, binding, envelope, names, shown, usermodules
 
 __all__ = [
     "CLOSED",
+    "NOTHING",
     "Ambient",
     "CellHome",
     "Pickled",
@@ -32,6 +35,7 @@ __all__ = [
     "peek_cell",
     "pickled",
     "root_of",
+    "value_in",
 ]
 
 bind = binding.bind
@@ -45,6 +49,14 @@ CLOSED = "what the cell assigned cannot be opened here"
 """How the reason begins for which names of a cell did not come home."""
 
 
+class _Nothing(enum.Enum):
+    NOTHING = 0
+
+
+NOTHING = _Nothing.NOTHING
+"""Where there is no value, which None would be one."""
+
+
 @dataclass
 class CellHome:
     """What a cell left: `values` by name; `stay` describes those that did not come, `why`; `deleted` are gone there.
@@ -54,6 +66,7 @@ class CellHome:
     `ambient`: generators and display options that were changed there.
     `record` and `error` are set when the cell failed: the error record of docs/worker-protocol.md and what to raise.
     `problem` says why the values could not be opened here.
+    `value`: of the last expression, where it came as an object; else NOTHING.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -68,6 +81,7 @@ class CellHome:
     error: BaseException | None = None
     problem: str = ""
     task_id: str = ""
+    value: Any = NOTHING
 
 
 _VALUE_MAX = BLOB_MAX + (1 << 20)
@@ -131,12 +145,15 @@ def encode_cell(
     modules: Sequence[own.Entry] = (),
     needs: Mapping[str, str] | None = None,
     reprs: bool = False,
+    known: str = "",
+    background: bool = False,
 ) -> Encoded:
     """A `cell` envelope; large buffers are not copied. Names that share objects go on sharing them there.
 
     `around` is what `Ambient.changed` told; `modules` are those of the user's own that have to be there first. A Ref
     anywhere in the values stands for its value. `needs`: top-level packages that have to be there, and for what.
-    `reprs`: if it fails, its frames come with the reprs of their values.
+    `reprs`: if it fails, its frames come with the reprs of their values. `known`: a variable that need not come back
+    as the value of the last expression. `background`: other cells of the notebook run meanwhile.
     """
     first = {usermodules.NAME: own.Bringing(modules)} if modules else {}
     try:
@@ -150,6 +167,8 @@ def encode_cell(
     header |= {"refs": len(wanted)} if wanted else {}
     header |= {"needs": dict(needs)} if needs else {}
     header |= {"reprs": True} if reprs else {}
+    header |= {"known": known} if known else {}
+    header |= {"background": True} if background else {}
     out = apart(buffers)
     pieces = envelope.assemble(data, buffers, "cell", header, out)
     size = envelope.size_of(pieces)
@@ -170,6 +189,14 @@ def encode_keep(name: str) -> Encoded:
     return Encoded(pieces, envelope.size_of(pieces), [])
 
 
+def value_in(home: CellHome, content: Mapping[str, Any]) -> Any:
+    """The value of the last expression of a cell that showed `content` of it: as it came home, else what shows it."""
+    data, metadata = content.get("data"), content.get("metadata")
+    if not data:
+        return None
+    return value_of(data, metadata or {}) if home.value is NOTHING else home.value
+
+
 def decode_cell(outcome: Outcome) -> CellHome:
     """What a cell's outcome brings home. Never raises: what went wrong is in `error` or `problem`."""
     home = CellHome(task_id=outcome.task_id)
@@ -186,8 +213,7 @@ def decode_cell(outcome: Outcome) -> CellHome:
     if home.problem:
         # They are there all the same.
         for name, kind in header.get("home") or ():
-            if name != ambient.NAME:
-                home.stay[name], home.why[name] = {"type": kind, "size": 0}, home.problem
+            home.stay[name], home.why[name] = {"type": kind, "size": 0}, home.problem
     home.modules, home.same = dict(header.get("modules") or {}), list(header.get("same") or ())
     if header.get("k") == "error":
         home.record = header
@@ -196,6 +222,12 @@ def decode_cell(outcome: Outcome) -> CellHome:
     elif isinstance(opened, dict):
         home.values = opened
     home.ambient = home.values.pop(ambient.NAME, {})
+    if (packed := home.values.pop(shown.NAME, None)) is not None:
+        # Of a class that is not here, say: then it is shown as it was there.
+        with contextlib.suppress(Exception):
+            home.value = envelope.loads(packed)[1]
+    elif header.get("last") in home.values:
+        home.value = home.values[header["last"]]
     if outcome.state != TaskState.SUCCEEDED:
         with contextlib.suppress(Exception):
             home.error = decode_error(outcome)

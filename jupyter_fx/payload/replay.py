@@ -19,6 +19,14 @@ class Replay:
     def _repr_mimebundle_(self, **_options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         return self._data, self._metadata
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # what front ends and libraries look for, of any object
+            raise AttributeError(name)
+        raise AttributeError(
+            f"no .{name} here: this value stayed there, because it is large or cannot be pickled, and what was shown "
+            "of it came; assign it to a variable in the remote cell, and use that"
+        )
+
     def __repr__(self) -> str:
         return str(self._data.get("text/plain", "<a remote value>"))
 

@@ -15,8 +15,7 @@ from jupyter_fx.client import TaskFuture
 from jupyter_fx.client.listeners import Listener
 from jupyter_fx.errors import RemoteError
 from jupyter_fx.ids import short_id
-from jupyter_fx.payload import value_of
-from jupyter_fx.payload.cells import decode_cell
+from jupyter_fx.payload.cells import decode_cell, value_in
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import Event, EventKind, Outcome
 from jupyter_fx_kernel import failures, homing
@@ -191,7 +190,6 @@ class AttachedCell(CellFuture):
         if outcome.state == TaskState.SUCCEEDED:
             if not self._whole:
                 return self._listener.result()
-            shown = follower.outputs.result or {}
-            return value_of(shown["data"], shown.get("metadata") or {}) if shown.get("data") else None
+            return value_in(home, follower.outputs.result or {})
         error = home.error if home.error is not None else RemoteError(task_id=self.task_id)
         raise failures.shown(self._notebook, follower.card.place, error, home)

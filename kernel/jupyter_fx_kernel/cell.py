@@ -15,7 +15,7 @@ from jupyter_fx import payload
 from jupyter_fx.digest import digest
 from jupyter_fx.errors import FxError, InfrastructureError, PayloadError, RemoteError, UsageError
 from jupyter_fx.ids import new_id, short_id
-from jupyter_fx.payload.cells import CLOSED, CellHome, Pickled, bind, decode_cell, encode_cell, pickled
+from jupyter_fx.payload.cells import CLOSED, CellHome, Pickled, bind, decode_cell, encode_cell, pickled, value_in
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.limits import HOME_LIMIT
 from jupyter_fx.protocol.messages import CancelMode, Outcome, Resources, TaskOptions
@@ -27,7 +27,7 @@ from jupyter_fx_kernel.mentions import Mentions, mentions
 from jupyter_fx_kernel.modules import Served, come_home
 from jupyter_fx_kernel.notify import ended
 from jupyter_fx_kernel.options import Options
-from jupyter_fx_kernel.outputs import Replay, value_of
+from jupyter_fx_kernel.outputs import show_as_there
 from jupyter_fx_kernel.refs import LARGER, Place, RemoteValue, pickling, size_text
 from jupyter_fx_kernel.running import Follower
 from jupyter_fx_kernel.screens import is_rich
@@ -147,6 +147,8 @@ class RemoteCell:
                 modules=modules,
                 needs=plan.needs,
                 reprs=notebook.wants_values(),
+                known=self._known_last(),
+                background=options.background,
             )
         lines = [f"%remote {options.name}"] if self._value_only else self.source.rstrip().split("\n")
         notebook.cells[self.filename] = (self.count, lines)
@@ -246,7 +248,10 @@ class RemoteCell:
         if state is TaskState.SUCCEEDED:
             follower.outputs.after_result(shown=not background)
             follower.end(outcome, "succeeded", ending(outcome, asked=follower.interrupts > 0))
-            return self._value(home, follower)
+            value = self._value(home, follower, background=background)
+            if not background and follower.outputs.result is not None:
+                show_as_there(self.shell, value, follower.outputs.result)
+            return value
         follower.outputs.flush_result()
         raise self._failure(outcome, home, follower)
 
@@ -270,7 +275,7 @@ class RemoteCell:
         error = failures.of_other_versions(error, self._capture.values)
         return failures.shown(self.notebook, self.place, error, home, more)
 
-    def _value(self, home: CellHome, follower: Follower) -> Any:
+    def _value(self, home: CellHome, follower: Follower, *, background: bool) -> Any:
         if self._value_only:
             value = self.shell.user_ns.pop(VALUE, None)
             if isinstance(value, RemoteValue):
@@ -283,11 +288,19 @@ class RemoteCell:
         content = follower.outputs.result
         if content is None:
             return None
-        value = value_of(content.get("data") or {}, content.get("metadata") or {})
-        if not isinstance(value, Replay):
-            return value
+        last, user_ns = _last_name(self.source), self.shell.user_ns
+        came = last in home.values or last in home.stay
+        if last in user_ns and (came or last == self._known_last()) and not (background and self._changed_here(last)):
+            return user_ns[last]
+        if background and last in home.values:
+            return home.values[last]
+        return value_in(home, content)
+
+    def _known_last(self) -> str:
+        """The variable that is the last expression, if the session has it from here: it need not come back."""
         last = _last_name(self.source)
-        return home.values.get(last, value)
+        captured = {item.name for item in self._capture.items if item.state in {"sent", "there"}}
+        return last if last in captured else ""
 
     def settle(self, session: Session, home: CellHome, card: Card, count: int) -> None:
         """Bind what a cell brought home that ran in this session before, as In[count]."""

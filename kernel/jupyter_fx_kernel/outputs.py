@@ -7,11 +7,10 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jupyter_fx.payload import Replay, value_of
 from jupyter_fx.protocol.messages import Event, EventKind
 from jupyter_fx_kernel.screens import streams_of
 
-__all__ = ["Outputs", "Replay", "value_of"]
+__all__ = ["Outputs", "show_as_there"]
 
 
 _FASTEST, _SLOWEST = 0.1, 2.0
@@ -156,3 +155,23 @@ class Outputs:
         held, self._held = self._held, []
         for kind, content in held:
             self._publish(kind, content)
+
+
+def show_as_there(shell: Any, value: Any, content: Mapping[str, Any]) -> None:
+    """Let the shell, which is about to show `value`, show of it what was made of it there.
+
+    Here its repr might differ: by what is installed, by what a setting was there, by what it computes to draw itself.
+    """
+    hook = shell.displayhook
+    made = dict(content.get("data") or {}), dict(content.get("metadata") or {})
+    usual = type(hook).compute_format_data
+
+    def compute(result: Any) -> Any:
+        return made if result is value else usual(hook, result)
+
+    def once() -> None:
+        shell.events.unregister("post_execute", once)
+        vars(hook).pop("compute_format_data", None)
+
+    hook.compute_format_data = compute
+    shell.events.register("post_execute", once)

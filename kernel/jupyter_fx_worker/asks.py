@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from jupyter_fx_worker import envelope, inventory, names
+from jupyter_fx_worker.results import dumps_result
 
 if TYPE_CHECKING:
     from jupyter_fx_worker.cells import Session
@@ -202,7 +203,7 @@ def _unchanged(session: Session, args: dict[str, Any]) -> dict[str, Any]:
     name, namespace = str(args.get("name")), session.ready().namespace
     if name not in session.kept or name not in namespace:
         return {"same": False}
-    return {"same": session.kept[name] == fingerprint(envelope.dumps(namespace[name], "result"))}
+    return {"same": session.kept[name] == fingerprint(dumps_result(namespace[name]))}
 
 
 def _lacks(_session: Session, args: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_fx_worker import envelope, errors, inputs
 from jupyter_fx_worker.channel import ITEM
+from jupyter_fx_worker.results import dumps_result
 
 if TYPE_CHECKING:
     from jupyter_fx_worker.worker import Worker
@@ -88,7 +89,7 @@ def run_call(worker: Worker, function: Any, payload: envelope.Buffer, apart: Seq
     if os.getpid() != worker.pid:
         leave_if_forked(worker.pid)
     try:
-        return "ok", envelope.dumps(value, "result"), {}
+        return "ok", dumps_result(value), {}
     except BaseException as error:
         name = getattr(function, "__qualname__", "the function")
         return _failed(worker, describe_unpicklable(value, error, f"the result of {name}"))

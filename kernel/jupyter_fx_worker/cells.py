@@ -28,10 +28,12 @@ from jupyter_fx_worker import (
     inputs,
     inventory,
     names,
+    shown,
     usermodules,
     warned,
 )
 from jupyter_fx_worker.channel import Channel
+from jupyter_fx_worker.results import dumps_result
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -51,6 +53,8 @@ class Engine:
 
     namespace: dict[str, Any]
     hidden: frozenset[str] = frozenset()
+    value: Any = None
+    """Of the last expression of the cell that ran last, as far as it was shown."""
 
     def attach(self, session: Session) -> None:
         """Called once in the worker: connect displays to `session`."""
@@ -159,6 +163,8 @@ class Session:
         self._attached = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ambient = ambient.Ambient()
+        self._untold: dict[str, Any] = {}
+        """What background cells changed of the process, which home has not heard of yet."""
         self.made: dict[str, str] = {}
         """Where each variable came from: `In[3]`, or `sent`."""
         self.kept: dict[str, bytes] = {}
@@ -224,12 +230,35 @@ class Session:
         with envelope.sharing(ns):
             home = before.compare(ns, want, same_python=same_python, whole=error is None)
             self._note(home, header)
-            if news := self._ambient.changed():
-                home.values[ambient.NAME] = news
+            self._tell_ambient(home, background=bool(header.get("background")))
             if error is None:
+                self._send_value(home, engine, header, same_python=same_python)
                 return "ok", home.dumps(), {}
             outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
             return outcome, errors.dumps_error(error, home.values, **home.header()), {}
+
+    def _tell_ambient(self, home: names.Home, *, background: bool) -> None:
+        """Send home what the cell changed of the process.
+
+        Of a background cell nobody could say between which of the notebook's cells that happened: it comes with the
+        next one that the notebook waits for, whose place is known.
+        """
+        self._untold.update(self._ambient.changed())
+        if self._untold and not background:
+            home.values[ambient.NAME], self._untold = self._untold, {}
+
+    def _send_value(self, home: names.Home, engine: Engine, header: dict[str, Any], *, same_python: bool) -> None:
+        """Send the last expression's value, unless it is a variable that comes by its name or is there already."""
+        value, engine.value = engine.value, None
+        if value is None or header.get("silent"):
+            return
+        home.last = next((name for name, other in home.values.items() if other is value), "")
+        known = header.get("known")
+        if home.last or (known and engine.namespace.get(known) is value):
+            return
+        limit = int(header.get("home_limit") or _HOME_LIMIT)
+        if (packed := shown.pack(value, limit, same_python=same_python)) is not None:
+            home.values[shown.NAME] = packed
 
     def _keep(self, ns: dict[str, Any], name: str, opts: dict[str, Any]) -> calls.Outcome:
         """Write a variable to a file as a `result` that any worker can open: its endpoint keeps that."""
@@ -239,7 +268,7 @@ class Session:
                 raise NameError(f"the session has no variable {name!r} any more", name=name)
             interrupts.install()
             interrupts.live = True
-            parts = envelope.dumps(ns[name], "result")
+            parts = dumps_result(ns[name])
             interrupts.live = False
             self.kept[name] = asks.fingerprint(parts)
             spilled = self.worker.spill(parts, {**opts, "max_inline": -1})
@@ -275,7 +304,9 @@ class Session:
                 raise function.error
             captured[name] = function
         captured.pop(usermodules.NAME, None)
-        self._ambient.take(captured.pop(ambient.NAME, {}), header["source"])
+        told = captured.pop(ambient.NAME, {})
+        self._untold = {kind: value for kind, value in self._untold.items() if kind not in told}
+        self._ambient.take(told, header["source"])
         self._ambient.settle()
         for name in header.get("bind") or ():
             if name in captured:

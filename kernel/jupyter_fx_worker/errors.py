@@ -117,7 +117,8 @@ def explain(error: BaseException) -> None:
     version = ".".join(map(str, sys.version_info[:3]))
     note = (
         f"{top} is not installed where this ran (Python {version}, {sys.executable}): install it there with "
-        f"`{sys.executable} -m pip install {top}`, or choose an endpoint that has it"
+        f"`{sys.executable} -m pip install {top}`, or choose an endpoint that has it. A module of your own files "
+        f"travels where the cell or function says `import {top}`"
     )
     if hasattr(error, "add_note"):
         error.add_note(note)

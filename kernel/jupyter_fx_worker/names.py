@@ -153,6 +153,8 @@ class Home:
         self.bind: list[str] = []
         self.modules: dict[str, str] = {}
         self.same: list[str] = []
+        self.last = ""
+        """The name among `values` that is the value of the cell's last expression."""
 
     def header(self) -> dict[str, Any]:
         """The `names` header fields."""
@@ -163,8 +165,9 @@ class Home:
             "bind": self.bind,
             "modules": self.modules,
             "made": envelope.versions(),
-            "home": [[name, type(value).__qualname__] for name, value in self.values.items()],
+            "home": [[name, type(value).__qualname__] for name, value in self.values.items() if not is_hidden(name)],
             **({"same": self.same} if self.same else {}),
+            **({"last": self.last} if self.last else {}),
         }
 
     def dumps(self) -> list[envelope.Buffer]:
@@ -173,11 +176,13 @@ class Home:
             with envelope.sharing_memory(self.values.values()):
                 return envelope.dumps(self.values, "names", **self.header())
         except Exception as error:
+            ours = {name: value for name, value in self.values.items() if is_hidden(name)}
             for name, value in self.values.items():
-                self.stay[name] = describe(value)
-                self.why[name] = f"{type(error).__name__}: {error}"[:500]
-            self.values = {}
-            return envelope.dumps({}, "names", **self.header())
+                if name not in ours:
+                    self.stay[name] = describe(value)
+                    self.why[name] = f"{type(error).__name__}: {error}"[:500]
+            self.values = ours
+            return envelope.dumps(ours, "names", **self.header())
 
 
 class Snapshot:

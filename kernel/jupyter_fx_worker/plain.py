@@ -132,6 +132,7 @@ class PlainEngine(cells.Engine):
         """Run one cell; the value of a last expression is displayed unless a semicolon ends it."""
         keep_source(filename, source)
         code = blank_remote_line(source)
+        self.value = None
         try:
             tree = parsed(code, filename)
             last: ast.Expr | None = None
@@ -142,7 +143,7 @@ class PlainEngine(cells.Engine):
                 expression = ast.Expression(last.value)
                 value = await self._evaluate(expression, filename)
                 if value is not None and not code.rstrip().endswith(";") and self._session is not None:
-                    builtins._ = value  # type: ignore[attr-defined]
+                    builtins._ = self.value = value  # type: ignore[attr-defined]
                     data = {"execution_count": count, "data": bundle_of(value), "metadata": {}}
                     self._session.display("execute_result", data)
         except asyncio.CancelledError as error:

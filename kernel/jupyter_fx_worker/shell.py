@@ -216,6 +216,7 @@ class IPythonEngine(cells.Engine):
         compiler: Any = shell.compile
         compiler.fx_cell, compiler.fx_filename = transformed or code, filename
         shell.execution_count = shell.fx_count = count
+        self.value = None
         result = await shell.run_cell_async(
             code,
             store_history=not silent,
@@ -223,6 +224,7 @@ class IPythonEngine(cells.Engine):
             transformed_cell=transformed if transformed is not None else code,
             preprocessing_exc_tuple=shell.fx_preprocessing,
         )
+        self.value = result.result
         error_found: BaseException | None = result.error_before_exec or result.error_in_exec
         return error_found
 

@@ -6,6 +6,9 @@ finder in front of all others then answers for them, so that they work wherever 
 with it; a module that comes again with another source is executed anew in place, and so is what imports from it.
 
 Two functions in one pooled worker may come from two notebooks whose `helpers` differ: each has a `World` of its own.
+
+A result that holds objects of such modules takes them along (`Lending`): another task that takes it as an argument may
+know nothing of them. Who has a module of that name keeps it; at home, where the files are, nothing is taken.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 from typing import Any, Optional
 
-__all__ = ["NAME", "Bringing", "Entry", "With", "World", "activate", "active"]
+__all__ = ["NAME", "Bringing", "Entry", "Lending", "With", "World", "activate", "active", "borrow"]
 
 NAME = "_fx_modules_"
 """The name under which modules stand in front of a cell's values."""
@@ -71,6 +74,8 @@ class World:
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
+        self._borrowed: set[str] = set()
+        """Those that came with a result: of these the latest holds."""
         self._parked: dict[str, ModuleType] = {}
 
     def leave(self) -> None:
@@ -93,8 +98,28 @@ class World:
                 # Of a file that lies about here: the one that came is meant.
                 del sys.modules[entry.name]
             self.entries[entry.name] = entry
+            self._borrowed.discard(entry.name)
         for name in self._stale():
             _again(sys.modules[name], self.entries[name])
+
+    def borrow(self, entries: Iterable[Entry]) -> None:
+        """Know these too, as far as nobody who may decide brought others of their names."""
+        new = [entry for entry in entries if entry.name not in self.entries or entry.name in self._borrowed]
+        self.take(new)
+        self._borrowed.update(entry.name for entry in new)
+
+    def needed(self, names: Iterable[str]) -> list[Entry]:
+        """Those of its modules that dotted `names` lead to, and all that these import."""
+        found: dict[str, Entry] = {}
+        todo = list(names)
+        while todo:
+            parts = todo.pop().split(".")
+            for length in range(1, len(parts) + 1):
+                entry = self.entries.get(".".join(parts[:length]))
+                if entry is not None and entry.name not in found:
+                    found[entry.name] = entry
+                    todo += entry.imports
+        return [found[name] for name in sorted(found)]
 
     def _stale(self) -> list[str]:
         """Loaded modules to execute anew, in order: those with another source, and those that import from them."""
@@ -123,6 +148,7 @@ class World:
 
 
 _active: World | None = None
+_borrows = False
 _by_content: OrderedDict[frozenset[tuple[str, str]], World] = OrderedDict()
 
 
@@ -141,6 +167,12 @@ def activate(world: World | None) -> None:
     _active = world
     if world is not None:
         world.enter()
+
+
+def borrow() -> None:
+    """From now on modules that came with results are taken: this process is a worker, and the files are elsewhere."""
+    global _borrows  # noqa: PLW0603 - what a process is, it is for all
+    _borrows = True
 
 
 class Bringing:
@@ -163,12 +195,36 @@ class With:
         return _second, (self.bringing, self.value)
 
 
+class Lending:
+    """A result behind the modules that it needs: opened, it is `value` itself."""
+
+    def __init__(self, entries: Iterable[Entry], value: Any) -> None:
+        self.lent, self.value = _Lent(entries), value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _second, (self.lent, self.value)
+
+
+class _Lent(Bringing):
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _lend, (self.rows,)
+
+
 def _second(_first: Any, second: Any) -> Any:
     return second
 
 
+def _lend(rows: list[Row]) -> None:
+    if _borrows:
+        _world_for(rows).borrow(Entry(*row) for row in rows)
+
+
 def _bring(rows: list[Row]) -> None:
-    """Take what came into the world that is active, or into one that had the same before."""
+    _world_for(rows).take(Entry(*row) for row in rows)
+
+
+def _world_for(rows: list[Row]) -> World:
+    """The world that is active; else, active from now on, one that had the same modules before."""
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
     if _active is None:
@@ -179,7 +235,7 @@ def _bring(rows: list[Row]) -> None:
             _by_content.popitem(last=False)
         activate(world)
     assert _active is not None
-    _active.take(Entry(*row) for row in rows)
+    return _active
 
 
 class _Loader:

@@ -50,6 +50,7 @@ class Worker:
         self.interrupts = Interrupts(self.cells)
         self.channel = Channel(control, self.interrupts)
         self.functions: OrderedDict[str, Any] = OrderedDict()
+        usermodules.borrow()
         self._worlds: dict[str, usermodules.World] = {}
         self.session = cells.Session(self, engine, spec)
         self._queue: deque[Task] = deque()

@@ -11,6 +11,8 @@ from jupyter_fx_hub.state.records import Endpoint, Session, Task
 
 NAMED_MAX: Final = 4
 """Sessions that are named when all slots are taken."""
+STARTING: Final = 60.0
+"""Seconds since its enrolment for which an endpoint that has not connected may be on its way."""
 __all__ = ["span", "why_endpoint", "why_task", "why_waiting"]
 
 
@@ -33,10 +35,12 @@ def _count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def why_endpoint(endpoint: Endpoint) -> str:
+def why_endpoint(core: Core, endpoint: Endpoint) -> str:
     """Why it is not ready, or an empty sentence."""
     name = endpoint.name
     if endpoint.state is EndpointState.ENROLLED:
+        if core.wall - endpoint.since < STARTING:
+            return f"endpoint {name} has just enrolled: it is online when its agent has started, usually within 10 s"
         return f"endpoint {name} has never connected: start its agent"
     if endpoint.state is EndpointState.OFFLINE:
         return f"endpoint {name} is offline since {_clock(endpoint.since)}"
@@ -71,7 +75,7 @@ def _why(core: Core, task: Task) -> str:
     if task.state is not TaskState.QUEUED:
         assert endpoint is not None
         if not endpoint.ready:
-            text = f"{why_endpoint(endpoint)}; the task "
+            text = f"{why_endpoint(core, endpoint)}; the task "
             return text + (
                 "may still be running there" if task.state is TaskState.RUNNING else "may have started there"
             )
@@ -87,7 +91,7 @@ def _why(core: Core, task: Task) -> str:
     if endpoint is None:
         return _floating(core, task)
     if not endpoint.ready:
-        return f"{why_endpoint(endpoint)}; the task waits"
+        return f"{why_endpoint(core, endpoint)}; the task waits"
     return _in_line(core, task, endpoint)
 
 
@@ -115,7 +119,7 @@ def _floating(core: Core, task: Task) -> str:
     if not own:
         return "no endpoint is enrolled yet; the task waits"
     if not any(e.ready for e in own):
-        return f"none of {_count(len(own), 'endpoint')} is online ({why_endpoint(own[0])}); the task waits"
+        return f"none of {_count(len(own), 'endpoint')} is online ({why_endpoint(core, own[0])}); the task waits"
     return f"waits for a free worker of any of {_count(len(own), 'endpoint')}"
 
 
@@ -155,10 +159,10 @@ def _in_line(core: Core, task: Task, endpoint: Endpoint) -> str:
             return taken
         own = session.reason or str(session.info.get("why") or "")
         # A place that has no room for it yet says what that waits for: a batch job, say.
-        there = why_endpoint(endpoint) if session.state is SessionState.REQUESTED else ""
+        there = why_endpoint(core, endpoint) if session.state is SessionState.REQUESTED else ""
         return own or there or f"its session is {session.state.name.lower()}"
     if session_id:
         return f"{_count(ahead + running, 'cell')} before it in its session"
     text = f"{_count(ahead, 'task')} before it, {_count(running, 'worker')} busy at endpoint {endpoint.name}"
-    reason = why_endpoint(endpoint)
+    reason = why_endpoint(core, endpoint)
     return f"{text}; {reason}" if reason else text

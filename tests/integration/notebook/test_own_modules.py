@@ -85,3 +85,31 @@ def test_functions_of_the_pool_use_them_too_and_two_notebooks_do_not_mix_theirs(
             second.value("fx.remote(fxi_helper.h).remote(), fx.remote(inside).remote(1)") == "('other', ('other', 1))"
         )
         assert kernel.value("fx.remote(fxi_helper.h).remote()") == "100"
+
+
+def test_who_takes_an_object_that_was_made_there_needs_not_know_its_module(
+    kernels: Callable[[], Any], stack: Path
+) -> None:
+    """The function that makes it mentions the module; the one that takes it, and another session, do not."""
+    place = Path(tempfile.mkdtemp(prefix="lib", dir=stack))
+    (place / "fxi_base.py").write_text("class Base:\n    scale = 10\n")
+    (place / "fxi_shape.py").write_text(
+        "import fxi_base\nclass Shape(fxi_base.Base):\n    def __init__(self, r):\n        self.r = r\n"
+        "    def area(self):\n        return self.scale * self.r\n"
+    )
+    kernel = kernels()
+    kernel.run(f"import sys\nsys.path.insert(0, {str(place)!r})\nimport jupyter_fx as fx, fxi_shape")
+    kernel.run("made = fx.remote(fxi_shape.Shape).submit(3)\narea = fx.remote(lambda s: s.area())")
+    assert kernel.value("area.remote(made)") == "30"
+    assert kernel.value("type(made.result()) is fxi_shape.Shape") == "True"
+    kernel.remote("large = [fxi_shape.Shape(4)]\nlarge[0].pad = 'x' * 2_000_000")
+    assert kernel.value("fx.remote(lambda s: s[0].area()).remote(large)") == "40"
+    kernel.run("%fx keep large\n%fx session new")
+    assert kernel.remote("large[0].area()").result == "40"
+    # Where both know it, the taker's own word holds: here it was edited since the object was made.
+    text = (place / "fxi_shape.py").read_text()
+    (place / "fxi_shape.py").write_text(text.replace("return self", "return -self"))
+    kernel.run(
+        "def inside(s):\n    import fxi_shape\n    return s.area()\nimport importlib\nimportlib.reload(fxi_shape)"
+    )
+    assert kernel.value("fx.remote(inside).remote(made)") == "-30"

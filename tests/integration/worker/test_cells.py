@@ -70,7 +70,7 @@ def test_a_name_assigned_its_old_value_counts_as_assigned_unless_the_cell_failed
 
 def test_a_value_changed_in_place_comes_home_and_an_unchanged_one_does_not(worker):
     captured = {"xs": [1], "ys": [2], "arr": np.arange(4), "view": np.arange(3)}
-    _, names, _ = worker.cell("xs.append(3); arr[0] = 9; len(ys); view.sum()", captured)
+    _, names, _ = worker.cell("xs.append(3); arr[0] = 9; len(ys); view.sum(); None", captured)
     assert set(names["values"]) == {"xs", "arr"}
     names["values"]["arr"][1] = 5
     assert names["values"]["arr"].tolist() == [9, 5, 2, 3]
@@ -240,5 +240,5 @@ def test_a_child_that_falls_through_neither_answers_nor_displays(worker):
 
 
 def test_magic_and_module_names_stay_out(worker):
-    _, names, _ = worker.cell("import os as operating\n1 + 1\n_fx_x = 1\nIn, Out")
+    _, names, _ = worker.cell("import os as operating\n1 + 1\n_fx_x = 1\nIn, Out; None")
     assert names["values"] == {}

@@ -35,8 +35,15 @@ def test_an_agent_that_ended_at_once_says_why(places: Path) -> None:
 def test_an_agent_that_runs_has_nothing_to_say(places: Path) -> None:
     import psutil
 
-    written(os.getpid(), psutil.Process().create_time(), time.time())
+    written(os.getpid(), psutil.Process().create_time(), time.time() - 31)
     assert local.keep_endpoint() == ""
+
+
+def test_an_agent_that_has_just_been_started_says_so(places: Path) -> None:
+    import psutil
+
+    written(os.getpid(), psutil.Process().create_time(), time.time())
+    assert local.keep_endpoint() == "its agent was started a moment ago and is there within 10 s as a rule"
 
 
 def test_without_a_hub_nothing_is_started(places: Path) -> None:

@@ -596,6 +596,20 @@ def test_why_names_the_endpoint_and_the_time() -> None:
     assert why_task(story.state.core, story.task(other)).startswith("1 task before it, 0 workers busy at endpoint one")
 
 
+def test_an_endpoint_that_has_just_enrolled_is_on_its_way_and_not_forgotten() -> None:
+    story = Story()
+    story.tell(io.EndpointKnown("e" * 32, "u", "young", 1_000_000.0, new=True))
+    task = story.submit("young")
+    waits = (
+        "endpoint young has just enrolled: it is online when its agent has started, usually within 10 s; the task waits"
+    )
+    assert why_task(story.state.core, story.task(task)) == waits
+    story.now = 61.0
+    other = story.submit("young")
+    told = why_task(story.state.core, story.task(other))
+    assert told == "endpoint young has never connected: start its agent; the task waits"
+
+
 def test_no_transition_is_made_that_the_table_does_not_have() -> None:
     story = Story()
     task = story.submit()
