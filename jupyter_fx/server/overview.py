@@ -15,13 +15,13 @@ from jupyter_fx.errors import FxError, HubUnavailable
 from jupyter_fx.server.hublink import HubLink
 from jupyter_fx.server.tabs import Tab
 
-__all__ = ["LISTS", "TASKS_SHOWN", "Overview"]
+__all__ = ["LISTS", "REFRESH", "TASKS_SHOWN", "Overview"]
 
 LISTS: Final = {"endpoints": "endpoints.list", "sessions": "sessions.list", "tasks": "tasks.list"}
 TASKS_SHOWN: Final = 200
-"""The newest tasks that are pushed; more are asked for with GET tasks."""
+"""The newest tasks that are pushed, and as many older ones that go on; more are asked for with GET tasks."""
 REFRESH: Final = 10.0
-"""Seconds between looks at the hub while a tab shows its state and nothing is known to have changed."""
+"""Seconds, at the least, between looks at the hub while a tab shows its state and nothing is known to have changed."""
 SOON: Final = 0.5
 
 
@@ -53,9 +53,19 @@ class Overview:
                 raise
             return {what: self.known[what], "at": self.at[what], "stale": True, "problem": error.message}
         answer = found if what == "tasks" else {what: found}
+        if what == "tasks" and not args:
+            answer = {**answer, "tasks": await self._with_active(answer["tasks"])}
         if not args:
             self.known[what], self.at[what] = answer[what], self._wall()
         return {**answer, "at": self._wall(), "stale": False, "problem": ""}
+
+    async def _with_active(self, newest: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """A job of hours may be older than the newest tasks, and is what people look for."""
+        if len(newest) < TASKS_SHOWN:
+            return newest
+        found = await self._link.ask(LISTS["tasks"], {"state": "active", "limit": TASKS_SHOWN})
+        known = {task["task_id"] for task in newest}
+        return newest + [task for task in found["tasks"] if task["task_id"] not in known]
 
     # --- tabs ---
 
@@ -72,10 +82,11 @@ class Overview:
 
     def tick(self, tabs: set[Tab]) -> None:
         """Every second: look if it is time and anybody shows it."""
-        if self._clock() < self._due or not any(tab.looks for tab in tabs):
+        every = [tab.every for tab in tabs if tab.looks]
+        if self._clock() < self._due or not every:
             return
         if self._looking is None or self._looking.done():
-            self._due = self._clock() + REFRESH
+            self._due = self._clock() + min(every)
             self._looking = asyncio.get_running_loop().create_task(self._look(tabs))
 
     async def _look(self, tabs: set[Tab]) -> None:

@@ -14,7 +14,7 @@ from tornado.websocket import WebSocketHandler
 
 from jupyter_fx.ids import is_id
 from jupyter_fx.server.feeds import Feeds
-from jupyter_fx.server.overview import Overview
+from jupyter_fx.server.overview import REFRESH, Overview
 from jupyter_fx.server.tabs import Tab
 
 __all__ = ["LiveHandler"]
@@ -38,9 +38,11 @@ class Unfollow(msgspec.Struct, tag_field="op", tag="unfollow", forbid_unknown_fi
 
 
 class Look(msgspec.Struct, tag_field="op", tag="look", forbid_unknown_fields=True):
-    """I show endpoints, sessions and tasks, or no longer."""
+    """I show endpoints, sessions and tasks, or no longer. Again: something was done, look soon."""
 
     on: bool
+    every: float = REFRESH
+    """Seconds between looks at the hub while nothing is known to have changed; at least `REFRESH`."""
 
 
 _DECODER: Final = msgspec.json.Decoder(Follow | Unfollow | Look)
@@ -93,7 +95,7 @@ class LiveHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
             self.close(1008, f"this message is not understood: {error}"[:120])
             return
         if isinstance(said, Look):
-            self._tab.looks = said.on
+            self._tab.looks, self._tab.every = said.on, max(REFRESH, said.every)
             self._overview.looked(self._tab)
         elif not is_id(said.task_id):
             self.close(1008, "a task is named by its 32 digits")

@@ -140,6 +140,8 @@ class Tab:
         self.subs: dict[str, Sub] = {}
         self.looks = False
         """Whether it shows endpoints, sessions and tasks."""
+        self.every = 0.0
+        """Seconds between looks at them."""
         self._said: dict[str, dict[str, Any]] = {}
         self._ends: dict[str, dict[str, Any]] = {}
         self._wake = asyncio.Event()

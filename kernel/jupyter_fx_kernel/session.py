@@ -153,6 +153,11 @@ class Notebook:
         """The endpoint's name: `asked`, the notebook's own, or the hub's default."""
         return asked or self.endpoint or self.client.endpoint or "local"
 
+    @property
+    def known_endpoint(self) -> str:
+        """The same as far as it is known without a hub, else empty: what front ends ask (labextension/src/front)."""
+        return self.endpoint or (self._client.endpoint if self._client is not None else "")
+
     def session_names(self) -> list[str]:
         """Names of the sessions that are open."""
         return sorted({name for (_, name), session in self.sessions.items() if session.alive})

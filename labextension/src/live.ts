@@ -25,6 +25,7 @@ export class Live implements IFxLive {
   private readonly _stateChanged = new Signal<this, void>(this);
   private readonly _followed = new Map<string, Set<IFollowed>>();
   private _looking = 0;
+  private _every = 10;
   private _tries = 0;
   private _timer = 0;
 
@@ -69,7 +70,7 @@ export class Live implements IFxLive {
   look(): IDisposable {
     this._looking += 1;
     if (this._looking === 1) {
-      this._say({ op: 'look', on: true });
+      this._sayLook();
     }
     this._needed();
     return new DisposableDelegate(() => {
@@ -79,6 +80,21 @@ export class Live implements IFxLive {
       }
       this._needed();
     });
+  }
+
+  refresh(): void {
+    if (this._looking > 0) {
+      this._sayLook();
+    }
+  }
+
+  pace(seconds: number): void {
+    this._every = seconds;
+    this.refresh();
+  }
+
+  private _sayLook(): void {
+    this._say({ op: 'look', on: true, every: this._every });
   }
 
   /** Say what is wanted of a task, after the wishes of all who show it. */
@@ -116,7 +132,7 @@ export class Live implements IFxLive {
         this._ask(taskId);
       }
       if (this._looking > 0) {
-        this._say({ op: 'look', on: true });
+        this._sayLook();
       }
     };
     socket.onmessage = event => {

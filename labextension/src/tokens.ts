@@ -1,5 +1,6 @@
 /** What the plugins offer each other, and what the server says. */
 
+import { NotebookPanel } from '@jupyterlab/notebook';
 import { Token } from '@lumino/coreutils';
 import { IDisposable } from '@lumino/disposable';
 import { ISignal } from '@lumino/signaling';
@@ -95,6 +96,10 @@ export interface IFxLive {
   follow(taskId: string, output: boolean, first: () => number, sink: ISink): IDisposable;
   /** Hear of the state of the hub. */
   look(): IDisposable;
+  /** Something was done: hear of the state sooner than it would be looked for. */
+  refresh(): void;
+  /** Look for it every so many seconds. */
+  pace(seconds: number): void;
 }
 
 export const IFxLive = new Token<IFxLive>(
@@ -117,4 +122,78 @@ export interface IFxRequests {
 export const IFxRequests = new Token<IFxRequests>(
   'jupyter-fx:IFxRequests',
   'What can be asked of the fx hub through the Jupyter server.'
+);
+
+/** The notebooks of this page: where the remote cells of each run, and what is done in the one in front. */
+export interface IFxFront {
+  /** Another notebook is in front, or one of them uses another endpoint. */
+  readonly changed: ISignal<IFxFront, void>;
+  /** The notebook in front. */
+  readonly panel: NotebookPanel | null;
+  /** The endpoint of a notebook's remote cells: what its kernel says, as far as it has; empty without a notebook. */
+  endpoint(state: IState | null, panel?: NotebookPanel | null): string;
+  /** The endpoint that is being chosen for it; empty most of the time. */
+  pending(panel: NotebookPanel): string;
+  /** Its session there, if one is open. */
+  session(state: IState | null, panel?: NotebookPanel | null): ISessionInfo | null;
+  /** Have its remote cells run there from now on. This and the following fail with a sentence. */
+  use(endpoint: string, panel?: NotebookPanel | null): Promise<void>;
+  /** Close its session and open another one, with no variables. */
+  newSession(panel?: NotebookPanel | null): Promise<void>;
+  /** Put a cell with this text below the active one and run it. */
+  runBelow(source: string): Promise<void>;
+  /** Make the cell of this node the active one: a menu is about the cell that was pointed at. */
+  activate(node: HTMLElement | undefined): void;
+  /** Let the active cell begin with `%%remote`; false when it does already. */
+  markRemote(): boolean;
+  /** The same, and run it. */
+  runRemote(): Promise<void>;
+}
+
+export const IFxFront = new Token<IFxFront>(
+  'jupyter-fx:IFxFront',
+  'The notebooks and the endpoints of their remote cells.'
+);
+
+/** What the user has set: schema/settings.json says what each means. */
+export interface IFxSettings {
+  readonly changed: ISignal<IFxSettings, void>;
+  /** Seconds. */
+  readonly refresh: number;
+  /** Empty: the hub's own. */
+  readonly defaultEndpoint: string;
+  readonly notify: boolean;
+  /** Seconds. */
+  readonly notifyAfter: number;
+  readonly launcherCards: boolean;
+}
+
+export const IFxSettings = new Token<IFxSettings>(
+  'jupyter-fx:IFxSettings',
+  'What the user has set.'
+);
+
+/** Something that has ended. */
+export interface INotice {
+  /** Tasks that it is about: each is told of once. */
+  readonly tasks: readonly string[];
+  /** How many things ended: calls, or chunks of a map. */
+  readonly count: number;
+  readonly name: string;
+  readonly endpoint: string;
+  readonly state: string;
+  readonly failed: number;
+  /** Seconds. */
+  readonly elapsed: number;
+  readonly kernelId: string;
+}
+
+/** Tells ends of tasks by JupyterLab's notifications. */
+export interface IFxNotices {
+  tell(notice: INotice): void;
+}
+
+export const IFxNotices = new Token<IFxNotices>(
+  'jupyter-fx:IFxNotices',
+  'Tells the user that a task has ended, once.'
 );

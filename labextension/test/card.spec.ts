@@ -1,11 +1,12 @@
 import schema from '../../kernel/jupyter_fx_kernel/card.schema.json';
 import { TranslationBundle } from '@jupyterlab/translation';
 
-import { announcement } from '../src/card/announce';
+import { noticeOf } from '../src/card/announce';
 import { ended, readCard, stateOf } from '../src/card/read';
 import { informed, newer, told } from '../src/card/reduce';
 import { line, stateWords } from '../src/card/words';
 import { bundle, escaped, size, tail, TAIL_MAX } from '../src/card/write';
+import { line as announcement } from '../src/notices/words';
 import { ITaskInfo } from '../src/tokens';
 import { Card } from '../src/types/card';
 
@@ -158,7 +159,7 @@ describe('what is told to who looks elsewhere', () => {
         said.replace(/%(\d)/g, (_, n: string) => String(args[Number(n) - 1]))
     } as TranslationBundle;
     const card: Card = { ...base, state: 'failed', elapsed: 75, name: 'x\u202e'.repeat(50) };
-    const said = announcement(card, trans);
+    const said = announcement(noticeOf(card), trans);
     expect(said).toContain('on polaris: failed after 1 min 15 s');
     expect(said).not.toContain('\u202e');
     expect(said.length).toBeLessThan(140);

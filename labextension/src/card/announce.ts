@@ -1,17 +1,18 @@
-/** What is said of a task that has ended to whoever looks elsewhere. */
+/** What is told of a card whose task has ended, to whoever looks elsewhere. */
 
-import { TranslationBundle } from '@jupyterlab/translation';
-
-import { duration, plain } from '../format';
 import { Card } from '../types/card';
+import { INotice } from '../tokens';
 import { stateWords } from './words';
 
-/** JupyterLab shows 140 characters. */
-const NAME_MAX = 60;
-
-/** One line of plain text. */
-export function announcement(card: Card, trans: TranslationBundle): string {
-  const name = plain(card.name ?? '').slice(0, NAME_MAX) || trans.__('A remote task');
-  const where = plain(card.endpoint ?? '').slice(0, 40);
-  return trans.__('%1 on %2: %3 after %4', name, where, stateWords(card), duration(card.elapsed));
+export function noticeOf(card: Card): INotice {
+  return {
+    tasks: [card.task_id, ...(card.map?.tasks ?? [])],
+    count: 1,
+    name: card.name ?? '',
+    endpoint: card.endpoint ?? '',
+    state: stateWords(card),
+    failed: ['succeeded', 'cancelled'].includes(card.state) ? 0 : 1,
+    elapsed: card.elapsed,
+    kernelId: ''
+  };
 }

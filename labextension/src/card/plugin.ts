@@ -1,15 +1,14 @@
 /** Draws `application/vnd.jupyter-fx.task+json` wherever JupyterLab shows outputs. */
 
-import { Notification } from '@jupyterlab/apputils';
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { Tasks } from '../tasks';
-import { IFxLive, IFxRequests } from '../tokens';
+import { IFxLive, IFxNotices, IFxRequests } from '../tokens';
 import { Card } from '../types/card';
-import { announcement } from './announce';
+import { noticeOf } from './announce';
 import { MIME } from './read';
 import { CardRenderer } from './renderer';
 import { whereIn } from './where';
@@ -17,20 +16,18 @@ import { whereIn } from './where';
 /** Before the widget view (0), after nothing: lower ranks are preferred. */
 const RANK = -20;
 
-const kindOf = (card: Card): Notification.TypeOptions =>
-  card.state === 'succeeded' ? 'success' : card.state === 'cancelled' ? 'info' : 'error';
-
 export const cards: JupyterFrontEndPlugin<void> = {
   id: 'jupyter-fx:cards',
   description: 'Draws the cards of remote tasks.',
   autoStart: true,
-  requires: [IRenderMimeRegistry, IFxLive, IFxRequests],
+  requires: [IRenderMimeRegistry, IFxLive, IFxRequests, IFxNotices],
   optional: [INotebookTracker, ITranslator],
   activate: (
     _app: JupyterFrontEnd,
     registry: IRenderMimeRegistry,
     live: IFxLive,
     requests: IFxRequests,
+    notices: IFxNotices,
     tracker: INotebookTracker | null,
     translator: ITranslator | null
   ) => {
@@ -40,9 +37,7 @@ export const cards: JupyterFrontEndPlugin<void> = {
       requests,
       where: whereIn(tracker),
       trans,
-      announce: (card: Card) => {
-        Notification.emit(announcement(card, trans), kindOf(card), { autoClose: 15000 });
-      }
+      announce: (card: Card) => notices.tell(noticeOf(card))
     };
     registry.addFactory(
       { safe: true, mimeTypes: [MIME], createRenderer: () => new CardRenderer(services) },

@@ -1,18 +1,19 @@
 /** The panel: endpoints, sessions and tasks as they are now, and what can be done about them. */
 
-import { Clipboard, Dialog, Notification, showDialog } from '@jupyterlab/apputils';
+import { Clipboard } from '@jupyterlab/apputils';
 import { TranslationBundle } from '@jupyterlab/translation';
 import { IDisposable } from '@lumino/disposable';
 import { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 
 import { ended, stateOf } from '../card/read';
+import { closeSession } from '../closing';
 import { button, make, say } from '../dom';
 import { clock } from '../format';
 import { save } from '../save';
 import { Tasks } from '../tasks';
-import { IEndpointInfo, IFxRequests, ISessionInfo, ITaskInfo } from '../tokens';
-import { Front } from './notebook';
+import { IEndpointInfo, IFxFront, IFxRequests, ISessionInfo, ITaskInfo } from '../tokens';
+import { trying } from '../trouble';
 import { Section } from './section';
 import { EndpointRow, IContext, IDoes, SessionRow } from './sections';
 import { TaskRow } from './taskrow';
@@ -22,7 +23,7 @@ const now = (): number => Date.now() / 1000;
 export interface IPanelServices {
   readonly tasks: Tasks;
   readonly requests: IFxRequests;
-  readonly front: Front;
+  readonly front: IFxFront;
   readonly trans: TranslationBundle;
   readonly pathOf: (kernelId: string) => string;
   readonly openPath: (path: string) => void;
@@ -187,7 +188,7 @@ export class FxPanel extends Widget {
       use: endpoint => void this._try(front.use(endpoint)),
       openNotebook: kernelId => openPath(pathOf(kernelId)),
       renew: session => void this._try(requests.renewSession(session.session_id)),
-      close: session => void this._close(session),
+      close: session => void this._try(closeSession(requests, session.session_id, this._trans)),
       cancel: task => void this._try(requests.cancel(task.task_id, 'cancel')),
       attach: task => void this._try(front.runBelow(`%fx attach ${task.task_id}`)),
       copy: task => Clipboard.copyToSystem(task.task_id),
@@ -195,25 +196,8 @@ export class FxPanel extends Widget {
     };
   }
 
-  private async _close(session: ISessionInfo): Promise<void> {
-    const sure = await showDialog({
-      title: this._trans.__('Close the session?'),
-      body: this._trans.__('Its variables are lost; cells of it that wait are cancelled.'),
-      buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: this._trans.__('Close') })]
-    });
-    if (sure.button.accept) {
-      await this._try(this._services.requests.closeSession(session.session_id, false));
-    }
-  }
-
   private async _try(work: Promise<unknown>): Promise<void> {
-    try {
-      await work;
-    } catch (error) {
-      Notification.error(error instanceof Error ? error.message : String(error), {
-        autoClose: 8000
-      });
-    }
+    await trying(() => work);
     this._draw();
   }
 }

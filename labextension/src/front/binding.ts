@@ -1,0 +1,184 @@
+/**
+ * One notebook and the endpoint of its remote cells.
+ *
+ * The kernel knows best: it is asked when it is there and after cells that could have changed it. What was chosen by mouse
+ * is kept in the notebook's metadata, and a kernel that is new is told. A kernel that has our magics loaded is never told
+ * anything unasked: somebody chose there since.
+ */
+
+import { NotebookPanel } from '@jupyterlab/notebook';
+import { Kernel } from '@jupyterlab/services';
+import { TranslationBundle } from '@jupyterlab/translation';
+
+import { isRecord } from '../requests';
+import { fx, isName, IWhere, preset, readWhere, refusal, WHERE } from './python';
+
+/** Key in a notebook's metadata: {endpoint: NAME}. */
+export const METADATA = 'jupyter_fx';
+
+export interface IBindingServices {
+  readonly trans: TranslationBundle;
+  /** The endpoint of notebooks that have none of their own; empty: the hub's. */
+  readonly usual: () => string;
+  readonly changed: () => void;
+  /** A notebook's own endpoint could not be chosen. */
+  readonly trouble: (message: string) => void;
+}
+
+export class Binding {
+  /** What the kernel says; empty while it has not. */
+  private _told = '';
+  private _pending = '';
+  private _new = true;
+  private _asking = false;
+
+  constructor(
+    readonly panel: NotebookPanel,
+    private readonly _services: IBindingServices
+  ) {
+    const context = panel.sessionContext;
+    context.kernelChanged.connect(this._renewed, this);
+    context.statusChanged.connect(this._status, this);
+    this._status();
+  }
+
+  dispose(): void {
+    this.panel.sessionContext.kernelChanged.disconnect(this._renewed, this);
+    this.panel.sessionContext.statusChanged.disconnect(this._status, this);
+  }
+
+  get kernel(): Kernel.IKernelConnection | null {
+    return this.panel.sessionContext.session?.kernel ?? null;
+  }
+
+  /** What the kernel says, else what the notebook's file says; empty: unknown. */
+  get endpoint(): string {
+    return this._told || this.bound;
+  }
+
+  /** What is being chosen; empty most of the time. */
+  get pending(): string {
+    return this._pending;
+  }
+
+  /** The notebook's own endpoint, as its file has it. */
+  get bound(): string {
+    const found: unknown = this.panel.content.model?.getMetadata(METADATA);
+    return isRecord(found) && isName(found.endpoint) ? found.endpoint : '';
+  }
+
+  /** Have its remote cells run there from now on. Throws a sentence when that does not work. */
+  async use(endpoint: string): Promise<void> {
+    const { trans } = this._services;
+    if (!isName(endpoint)) {
+      throw new Error(trans.__('this is no endpoint’s name'));
+    }
+    this._pending = endpoint;
+    this._services.changed();
+    try {
+      if (this.kernel !== null) {
+        await this.run(fx(`use ${endpoint}`));
+        this._told = endpoint;
+      }
+      this._bind(endpoint);
+    } finally {
+      this._pending = '';
+      this._services.changed();
+    }
+  }
+
+  /** Have the kernel run this quietly. Throws a sentence when it fails. */
+  async run(code: string): Promise<void> {
+    const { kernel } = this;
+    const { trans } = this._services;
+    if (kernel === null) {
+      throw new Error(trans.__('this notebook has no kernel: start one first'));
+    }
+    if ((await kernel.info).language_info.name !== 'python') {
+      throw new Error(trans.__('remote cells need a Python kernel'));
+    }
+    const reply = await kernel.requestExecute({ code, silent: true, store_history: false }).done;
+    if (reply.content.status !== 'ok') {
+      throw new Error(refusal(reply.content, trans));
+    }
+  }
+
+  /** Ask the kernel again: a cell may have chosen. */
+  ask(): void {
+    void this._sync(false);
+  }
+
+  private _renewed(): void {
+    this._told = '';
+    this._new = true;
+    this._services.changed();
+    this._status();
+  }
+
+  private _status(): void {
+    const status = this.kernel?.status;
+    if (status === 'restarting' || status === 'autorestarting') {
+      this._told = '';
+      this._new = true;
+    } else if (status === 'idle' && this._new) {
+      this._new = false;
+      void this._sync(true);
+    }
+  }
+
+  /** `tell`: it may be a new kernel, which does not know what was chosen. */
+  private async _sync(tell: boolean): Promise<void> {
+    const { kernel } = this;
+    if (kernel === null || this._asking) {
+      return;
+    }
+    this._asking = true;
+    try {
+      const where = await this._where(kernel);
+      if (where !== null) {
+        this._told = where.endpoint;
+        if (tell && !where.loaded) {
+          await this._tell(where.endpoint);
+        }
+      }
+    } catch {
+      // A kernel that goes meanwhile: the next one is asked.
+    } finally {
+      this._asking = false;
+      this._services.changed();
+    }
+  }
+
+  private async _where(kernel: Kernel.IKernelConnection): Promise<IWhere | null> {
+    if ((await kernel.info).language_info.name !== 'python') {
+      return null;
+    }
+    const asked = { code: '', silent: true, store_history: false, user_expressions: { fx: WHERE } };
+    const { content } = await kernel.requestExecute(asked).done;
+    const found: unknown = content.status === 'ok' ? content.user_expressions.fx : null;
+    const data = isRecord(found) ? found.data : null;
+    return readWhere(isRecord(data) ? data['text/plain'] : null);
+  }
+
+  private async _tell(known: string): Promise<void> {
+    const { bound } = this;
+    const usual = this._services.usual();
+    if (bound !== '') {
+      try {
+        await this.run(fx(`use ${bound}`));
+        this._told = bound;
+      } catch (error) {
+        this._services.trouble(error instanceof Error ? error.message : String(error));
+      }
+    } else if (isName(usual) && usual !== known) {
+      await this.run(preset(usual));
+      this._told = usual;
+    }
+  }
+
+  private _bind(endpoint: string): void {
+    if (this.bound !== endpoint) {
+      this.panel.content.model?.setMetadata(METADATA, { endpoint });
+    }
+  }
+}

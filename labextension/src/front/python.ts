@@ -1,0 +1,63 @@
+/** What is said to a notebook's kernel, and what it answers. Everything here is quiet: no history, no output. */
+
+import { KernelMessage } from '@jupyterlab/services';
+import { TranslationBundle } from '@jupyterlab/translation';
+
+const NAME = /^[a-z0-9][a-z0-9-]{0,62}$/;
+
+/** Whether this can be an endpoint's name. Anything else never gets into code. */
+export function isName(text: unknown): text is string {
+  return typeof text === 'string' && NAME.test(text);
+}
+
+export const LOAD = 'get_ipython().extension_manager.load_extension("jupyter_fx")';
+
+/** Load our magics and carry out `%fx WORDS`. */
+export function fx(words: string): string {
+  return `${LOAD}\nget_ipython().run_line_magic("fx", "${words}")`;
+}
+
+/** The endpoint of remote cells, for when our magics are loaded: costs nothing and asks no hub. */
+export function preset(endpoint: string): string {
+  return `__import__("os").environ["JUPYTER_FX_ENDPOINT"] = "${endpoint}"`;
+}
+
+/** `+NAME` when our magics are loaded, else `-NAME`; the name may be empty. Loads nothing and asks no hub. */
+export const WHERE =
+  '(lambda magics: "+" + magics.notebook.known_endpoint if magics else' +
+  ' "-" + __import__("os").environ.get("JUPYTER_FX_ENDPOINT", ""))' +
+  '(get_ipython().magics_manager.registry.get("FxMagics"))';
+
+export interface IWhere {
+  /** Whether our magics are loaded. */
+  readonly loaded: boolean;
+  /** Empty: none was chosen. */
+  readonly endpoint: string;
+}
+
+/** The answer to `WHERE`; null when it is none. */
+export function readWhere(repr: unknown): IWhere | null {
+  const found = typeof repr === 'string' ? /^'([+-])([a-z0-9-]{0,63})'$/.exec(repr) : null;
+  return found === null ? null : { loaded: found[1] === '+', endpoint: found[2] ?? '' };
+}
+
+/** Why a kernel could not do it, in a sentence that says what helps. */
+export function refusal(
+  content: KernelMessage.IExecuteReplyMsg['content'],
+  trans: TranslationBundle
+): string {
+  if (content.status === 'error' && content.ename === 'ModuleNotFoundError') {
+    return trans.__(
+      'jupyter-fx is not installed where this notebook’s kernel runs: `%pip install jupyter-fx` there, then restart it'
+    );
+  }
+  if (content.status === 'error' && content.ename === 'KeyboardInterrupt') {
+    return trans.__('the kernel was interrupted');
+  }
+  if (content.status === 'error' && content.evalue !== '') {
+    return content.evalue;
+  }
+  return trans.__(
+    'the notebook’s kernel did not do it: a cell before it failed or it was restarted'
+  );
+}
