@@ -26,7 +26,6 @@ class LoginApp(Command):
     def start(self) -> None:
         """Ask, try, keep."""
         from jupyter_fx.client import logins
-        from jupyter_fx.client.hub import HubClient
 
         url = self.argument(0, os.environ.get("JUPYTER_FX_HUB", ""))
         if not url or url.startswith("unix:"):
@@ -38,13 +37,8 @@ class LoginApp(Command):
             return
         # Never an argument: command lines are seen by every user of the machine.
         token = getpass.getpass("Token: ") if sys.stdin.isatty() else sys.stdin.readline()
-        token = token.strip()
-        if not token:
-            raise UsageError("no token was given; your fx hub's page, or its administrator, has one for you")
-        client = HubClient(url, token=token)
-        user = client.user
-        client.close(timeout=0.0)
-        print(f"you are {user} at {url}; the token is kept in {logins.keep_token(url, token)}")
+        user = logins.sign_in(url, token.strip())
+        print(f"you are {user} at {url}; the token is kept in {logins.token_file(url)}")
 
 
 class WhoamiApp(ClientCommand):

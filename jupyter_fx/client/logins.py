@@ -6,9 +6,10 @@ import os
 import re
 from pathlib import Path
 
+from jupyter_fx.errors import UsageError
 from jupyter_fx.paths import config_dir, private_dir
 
-__all__ = ["forget_token", "keep_token", "kept_token", "token_file"]
+__all__ = ["forget_token", "keep_token", "kept_token", "sign_in", "token_file"]
 
 
 def token_file(url: str) -> Path:
@@ -36,6 +37,26 @@ def kept_token(url: str) -> str:
         return token_file(url).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return ""
+
+
+def sign_in(url: str, token: str | None = None) -> str:
+    """Try a token at the hub at `url`, or (None) the one that was kept; keep it; who we are there.
+
+    UsageError when there is none; HubUnavailable or AuthError, and nothing is kept, when the hub does not take it.
+    """
+    from jupyter_fx.client.hub import HubClient
+
+    tried = kept_token(url) if token is None else token
+    if not tried:
+        raise UsageError("no token was given; your fx hub's page, or its administrator, has one for you")
+    client = HubClient(url, token=tried)
+    try:
+        user = client.user
+    finally:
+        client.close(timeout=0.0)
+    if token:
+        keep_token(url, token)
+    return user
 
 
 def forget_token(url: str) -> bool:

@@ -36,7 +36,7 @@ class Gauges:
         """Bytes that the processes of a session have, by its id."""
 
     def wake(self, worker: WorkerProc) -> None:
-        """It has something to do, or is there for a session."""
+        """It is up, or has something to do."""
         if worker.session:
             self._touched.add(worker.session)
         if self._timer is None:

@@ -23,7 +23,19 @@ from jupyter_fx.processes import lock_holder
 
 STOP_MARK = "stop-for-good"
 
-__all__ = ["STOP_MARK", "delete", "known", "log_path", "names", "running", "spawn_local", "start", "status", "stop"]
+__all__ = [
+    "STOP_MARK",
+    "delete",
+    "known",
+    "last_lines",
+    "log_path",
+    "names",
+    "running",
+    "spawn_local",
+    "start",
+    "status",
+    "stop",
+]
 
 
 def names() -> list[str]:
@@ -103,6 +115,7 @@ def start(name: str, *, within: float = 45.0) -> int:
     home = known(name)
     if pid := running(home):
         return pid
+    begin = log_path(home).stat().st_size if log_path(home).exists() else 0
     process = spawn_local(_identity(home)["hub"], name=name)
     end = time.monotonic() + within
     while time.monotonic() < end:
@@ -110,9 +123,11 @@ def start(name: str, *, within: float = 45.0) -> int:
             # Reaped by nobody else while we live; a detached agent outlives us.
             return pid
         if process.poll() is not None:
-            raise InfrastructureError(f"the agent of {name} ended at once: {_last_line(home)}")
+            lines = last_lines(name, begin=begin)
+            raise InfrastructureError(f"the agent of {name} ended at once: {(lines or [''])[-1]}", log=lines)
         time.sleep(0.05)
-    raise InfrastructureError(f"the agent of {name} did not come up within {within:g} s: see {log_path(home)}")
+    late = f"the agent of {name} did not come up within {within:g} s: see {log_path(home)}"
+    raise InfrastructureError(late, log=last_lines(name, begin=begin))
 
 
 def stop(name: str, *, within: float = 20.0, for_good: bool = True) -> bool:
@@ -147,7 +162,7 @@ def status(name: str) -> dict[str, Any]:
         "hub": identity["hub"],
         "pid": running(home),
         "directory": str(home),
-        "last": _last_line(home),
+        "last": (last_lines(name, 1) or [""])[-1],
     }
 
 
@@ -160,16 +175,17 @@ def delete(name: str) -> None:
     shutil.rmtree(paths.config_dir() / "endpoints" / name, ignore_errors=True)
 
 
+def last_lines(name: str, count: int = 20, *, begin: int = 0) -> list[str]:
+    """The end of an agent's log, of what stands behind its first `begin` bytes."""
+    try:
+        with log_path(known(name)).open("rb") as file:
+            file.seek(max(begin, os.fstat(file.fileno()).st_size - 500 * count))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return []
+    return [line[:500] for line in lines[-count:]]
+
+
 def _identity(home: Path) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.json.decode((home / "identity.json").read_bytes())
     return found
-
-
-def _last_line(home: Path) -> str:
-    try:
-        with log_path(home).open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
-            lines = file.read().decode(errors="replace").strip().splitlines()
-    except OSError:
-        return ""
-    return lines[-1][:500] if lines else ""

@@ -318,7 +318,7 @@ class Manager:
         self.pool.up(worker)
         if worker.session:
             self.send(SessionUp(worker.session, self.pool.session_info(worker)))
-            self.gauges.wake(worker)
+        self.gauges.wake(worker)
         self.schedule()
 
     def worker_done(self, worker: WorkerProc, results: list[tuple[Job, str, bytes, dict[str, Any]]]) -> None:

@@ -16,8 +16,11 @@ from traitlets import Bool, Unicode
 
 from jupyter_fx import paths
 from jupyter_fx.errors import FxError
+from jupyter_fx.server.agents import Agents
+from jupyter_fx.server.base import Parts
+from jupyter_fx.server.choice import Choice
 from jupyter_fx.server.feeds import Feeds
-from jupyter_fx.server.handlers import Parts, handlers
+from jupyter_fx.server.handlers import handlers
 from jupyter_fx.server.hublink import HubLink
 from jupyter_fx.server.overview import Overview
 
@@ -46,8 +49,9 @@ class FxExtension(ExtensionApp):
 
     def initialize_settings(self) -> None:
         """Tell kernels, listen to their ends, look for the hub on a thread."""
-        self._link = HubLink()
         self._tell_kernels()
+        self._choice = Choice()
+        self._link = HubLink(where=lambda: self._choice.where)
         assert self.serverapp is not None
         assert self.serverapp.event_logger is not None
         self.serverapp.event_logger.add_listener(schema_id=KERNEL_ACTIONS, listener=self._kernel_acted)
@@ -56,9 +60,10 @@ class FxExtension(ExtensionApp):
 
     def initialize_handlers(self) -> None:
         """The REST routes."""
-        feeds, overview = Feeds(self._link), Overview(self._link)
+        agents = Agents()
+        feeds, overview = Feeds(self._link), Overview(self._link, agents=agents.here)
         feeds.on_tick.append(overview.tick)
-        self.handlers.extend(handlers(Parts(self._link, feeds, overview)))
+        self.handlers.extend(handlers(Parts(self._link, feeds, overview, agents, self._choice)))
 
     # --- the hub ---
 

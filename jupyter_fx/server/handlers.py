@@ -1,41 +1,27 @@
 """REST under /jupyter-fx/: what the front end asks of the hub, through the Jupyter server and its authentication.
 
-None of these requests counts as activity: a panel that looks every few seconds must not keep an idle server alive. What
-each takes and answers: docs/server-api.md.
+What each takes and answers: docs/server-api.md.
 """
 
 from __future__ import annotations
 
-import json
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 from jupyter_server.auth.decorator import authorized
-from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
 from jupyter_fx import __version__
-from jupyter_fx.errors import AuthError, FxError, HubUnavailable, UsageError
+from jupyter_fx.errors import FxError
 from jupyter_fx.protocol.messages import CancelMode
-from jupyter_fx.server.feeds import Feeds
-from jupyter_fx.server.hublink import HubLink
-from jupyter_fx.server.overview import Overview
+from jupyter_fx.server import agenthandlers
+from jupyter_fx.server.base import Handler, Parts
 from jupyter_fx.server.socket import LiveHandler
 
-__all__ = ["Parts", "handlers"]
+__all__ = ["handlers"]
 
-RESOURCE: Final = "jupyter-fx"
-"""What a Jupyter authorizer is asked about: `read` or `write` of this."""
 LOG_MAX: Final = 64 * 1024 * 1024
 """Bytes of a log that are handed on; the hub keeps less."""
-
-
-class Parts(NamedTuple):
-    """What the handlers work with."""
-
-    link: HubLink
-    feeds: Feeds
-    overview: Overview
 
 
 class Page(msgspec.Struct, forbid_unknown_fields=True):
@@ -75,51 +61,7 @@ class CloseBody(msgspec.Struct, forbid_unknown_fields=True):
     reason: str = ""
 
 
-class _Handler(APIHandler):
-    """Answers JSON; errors are one sentence each."""
-
-    auth_resource = RESOURCE
-    _track_activity = False
-
-    def initialize(self, parts: Parts) -> None:
-        """Take the server's parts."""
-        self._parts = parts
-
-    def query(self, kind: type[Any]) -> Any:
-        """The query as a struct of this kind; 400 with a sentence otherwise. `token` is the server's own."""
-        found = {name: self.get_query_argument(name) for name in self.request.query_arguments if name != "token"}
-        return self._checked(found, kind, strict=False)
-
-    def body(self, kind: type[Any]) -> Any:
-        """The body as a struct of this kind."""
-        return self._checked(self.get_json_body() or {}, kind, strict=True)
-
-    def _checked(self, found: Any, kind: type[Any], *, strict: bool) -> Any:
-        try:
-            return msgspec.convert(found, kind, strict=strict)
-        except msgspec.ValidationError as error:
-            raise web.HTTPError(400, "%s", str(error)) from error
-
-    async def answer(self, op: str, args: dict[str, Any]) -> None:
-        """Ask the hub and finish with its answer."""
-        try:
-            value = await self._parts.link.ask(op, args)
-        except FxError as error:
-            self.fail(error)
-            return
-        self.reply(value)
-
-    def reply(self, value: Any) -> None:
-        """Finish with a value."""
-        self.finish(json.dumps(value, default=_as_text))
-
-    def fail(self, error: FxError) -> None:
-        """Finish with an error of ours."""
-        self.set_status(_code(error))
-        self.finish(json.dumps({"error": type(error).__name__, "message": error.message}))
-
-
-class StatusHandler(_Handler):
+class StatusHandler(Handler):
     """GET status: the state of the hub as this server knows it."""
 
     @web.authenticated
@@ -129,7 +71,7 @@ class StatusHandler(_Handler):
         self.reply({**self._parts.link.status(), "version": __version__})
 
 
-class ListHandler(_Handler):
+class ListHandler(Handler):
     """GET endpoints, GET sessions: the user's, from the hub or as they were last seen."""
 
     def initialize(self, parts: Parts, what: str) -> None:  # type: ignore[override]  # Tornado gives what the route names
@@ -147,7 +89,7 @@ class ListHandler(_Handler):
             self.fail(error)
 
 
-class TasksHandler(_Handler):
+class TasksHandler(Handler):
     """GET tasks?limit=&state=&before=&session=&group=: the newest tasks of this user."""
 
     @web.authenticated
@@ -160,7 +102,7 @@ class TasksHandler(_Handler):
         await self.answer("tasks.list", {k: v for k, v in msgspec.structs.asdict(page).items() if v})
 
 
-class TaskHandler(_Handler):
+class TaskHandler(Handler):
     """GET tasks/ID."""
 
     @web.authenticated
@@ -170,7 +112,7 @@ class TaskHandler(_Handler):
         await self.answer("tasks.get", {"task_id": task_id})
 
 
-class EventsHandler(_Handler):
+class EventsHandler(Handler):
     """GET tasks/ID/events?from=&limit=."""
 
     @web.authenticated
@@ -181,7 +123,7 @@ class EventsHandler(_Handler):
         await self.answer("tasks.events", {"task_id": task_id, "from": piece.start, "limit": piece.limit})
 
 
-class LogHandler(_Handler):
+class LogHandler(Handler):
     """GET tasks/ID/log?stream=&offset=."""
 
     @web.authenticated
@@ -192,7 +134,7 @@ class LogHandler(_Handler):
         await self.answer("tasks.log", {"task_id": task_id, **msgspec.structs.asdict(part)})
 
 
-class DownloadHandler(_Handler):
+class DownloadHandler(Handler):
     """GET tasks/ID/log/download: all of what the hub keeps, as a file of plain text."""
 
     @web.authenticated
@@ -223,7 +165,7 @@ class DownloadHandler(_Handler):
         self.set_header("X-Content-Type-Options", "nosniff")
 
 
-class CancelHandler(_Handler):
+class CancelHandler(Handler):
     """POST tasks/ID/cancel {"mode": "cancel" | "interrupt"}: stop a task."""
 
     @web.authenticated
@@ -237,7 +179,7 @@ class CancelHandler(_Handler):
         self._parts.overview.changed()
 
 
-class CloseHandler(_Handler):
+class CloseHandler(Handler):
     """POST sessions/ID/close {"kill": false}: end a session, with its variables."""
 
     @web.authenticated
@@ -250,7 +192,7 @@ class CloseHandler(_Handler):
         self._parts.overview.changed()
 
 
-class RenewHandler(_Handler):
+class RenewHandler(Handler):
     """POST sessions/ID/renew: its idle time begins anew."""
 
     @web.authenticated
@@ -261,7 +203,7 @@ class RenewHandler(_Handler):
         self._parts.overview.changed()
 
 
-class StartHandler(_Handler):
+class StartHandler(Handler):
     """POST start: find the hub, or start the embedded one with its local endpoint."""
 
     @web.authenticated
@@ -275,18 +217,6 @@ class StartHandler(_Handler):
             return
         self._parts.overview.changed()
         self.reply({**self._parts.link.status(), "version": __version__})
-
-
-def _as_text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes | bytearray) else str(value)
-
-
-def _code(error: FxError) -> int:
-    if isinstance(error, HubUnavailable):
-        return 503
-    if isinstance(error, AuthError):
-        return 502
-    return 404 if isinstance(error, UsageError) else 500
 
 
 def handlers(parts: Parts) -> list[tuple[str, type[Any], dict[str, Any]]]:
@@ -306,5 +236,6 @@ def handlers(parts: Parts) -> list[tuple[str, type[Any], dict[str, Any]]]:
         (f"{task}/log", LogHandler, settings),
         (f"{task}/log/download", DownloadHandler, settings),
         (f"{task}/cancel", CancelHandler, settings),
+        *agenthandlers.handlers(parts),
         ("/jupyter-fx/live", LiveHandler, {"feeds": parts.feeds, "overview": parts.overview}),
     ]

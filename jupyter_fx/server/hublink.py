@@ -38,9 +38,13 @@ class HubLink:
     """Used on the server's loop, but for `find`, which waits."""
 
     def __init__(
-        self, connect: Callable[[], HubClient] = _connect, *, clock: Callable[[], float] = time.monotonic
+        self,
+        connect: Callable[[], HubClient] = _connect,
+        *,
+        where: Callable[[], str] = lambda: "own",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._connect, self._clock = connect, clock
+        self._connect, self._where, self._clock = connect, where, clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jupyter-fx-hub")
         self._finding: Future[HubClient] | None = None
         self.client: HubClient | None = None
@@ -90,6 +94,22 @@ class HubLink:
         # One that was there, and may have been stopped since with its endpoint.
         client.bring_back()
 
+    async def turn(self, choose: Callable[[], Any], timeout: float = 60.0) -> Any:
+        """Do `choose` on the thread, which makes another hub ours, and have that found; what it returns.
+
+        The link to the one before is closed. Raises what `choose` raises, and everything is as it was then.
+        """
+        chosen = await asyncio.wait_for(asyncio.wrap_future(self._thread.submit(self._turn, choose)), timeout)
+        self._not_before = self._resting_until = self._rest = 0.0
+        self.begin()
+        return chosen
+
+    def _turn(self, choose: Callable[[], Any]) -> Any:
+        chosen = choose()
+        self.client, self.problem = None, ""
+        default.disconnect()
+        return chosen
+
     @property
     def connected(self) -> bool:
         """Whether the link is open and the hub answers."""
@@ -97,7 +117,7 @@ class HubLink:
         return client is not None and client.connected and self._clock() >= self._resting_until
 
     def status(self) -> dict[str, Any]:
-        """{connected, address, user, problem}: how we stand to the hub, without asking it."""
+        """{connected, address, user, problem, hub}: how we stand to the hub, and which one it is, without asking it."""
         client = self.client
         linked = client is not None and client.connected
         problem = self.problem
@@ -110,6 +130,7 @@ class HubLink:
             "address": client.address if client is not None else "",
             "user": client.user if client is not None and linked else "",
             "problem": "" if self.connected else problem,
+            "hub": self._where(),
         }
 
     async def live(self, timeout: float = ANSWER_WITHIN) -> HubClient:

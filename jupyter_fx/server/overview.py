@@ -7,6 +7,7 @@ it that it is old.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -32,10 +33,13 @@ class Overview:
         self,
         link: HubLink,
         *,
+        agents: Callable[[], list[dict[str, Any]]] = list,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._link, self._clock, self._wall = link, clock, wall
+        self._link, self._agents, self._clock, self._wall = link, agents, clock, wall
+        self.agents: list[dict[str, Any]] = []
+        """The endpoints of this machine."""
         self.known: dict[str, Any] = {}
         """What the hub answered last, by list."""
         self.at: dict[str, float] = {}
@@ -51,7 +55,7 @@ class Overview:
         except HubUnavailable as error:
             if args or what not in self.known:
                 raise
-            return {what: self.known[what], "at": self.at[what], "stale": True, "problem": error.message}
+            return {what: self.known[what], "at": self.at.get(what, 0.0), "stale": True, "problem": error.message}
         answer = found if what == "tasks" else {what: found}
         if what == "tasks" and not args:
             answer = {**answer, "tasks": await self._with_active(answer["tasks"])}
@@ -80,6 +84,11 @@ class Overview:
         """Something is not what it was: look soon."""
         self._due = min(self._due, self._clock() + SOON)
 
+    def forget(self) -> None:
+        """There is another hub now."""
+        self.known, self.at = {what: [] for what in LISTS}, {}
+        self.changed()
+
     def tick(self, tabs: set[Tab]) -> None:
         """Every second: look if it is time and anybody shows it."""
         every = [tab.every for tab in tabs if tab.looks]
@@ -90,14 +99,16 @@ class Overview:
             self._looking = asyncio.get_running_loop().create_task(self._look(tabs))
 
     async def _look(self, tabs: set[Tab]) -> None:
-        before, problem = dict(self.known), ""
+        before, problem = (dict(self.known), self.agents), ""
+        with contextlib.suppress(FxError, OSError):  # what is told by the hub is told all the same
+            self.agents = await asyncio.to_thread(self._agents)
         try:
             for what in LISTS:
                 await self.get(what)
         except FxError as error:
             problem = error.message
         problem = problem or self._link.status()["problem"]
-        if problem or self.known != before:
+        if problem or (self.known, self.agents) != before:
             message = self._message(problem)
             for tab in tabs:
                 if tab.looks:
@@ -105,4 +116,11 @@ class Overview:
 
     def _message(self, problem: str) -> dict[str, Any]:
         at = min(self.at.values(), default=0.0)
-        return {"type": "state", **self.known, "at": at, "stale": bool(problem), "problem": problem}
+        return {
+            "type": "state",
+            **self.known,
+            "agents": self.agents,
+            "at": at,
+            "stale": bool(problem),
+            "problem": problem,
+        }
