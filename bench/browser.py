@@ -116,6 +116,7 @@ def measure(seconds: int) -> dict[str, dict[str, float]]:
         "warm": "%%remote\nimport time, tqdm",
         "local": LINES.format(lines=lines),
         "%%remote": "%%remote\n" + LINES.format(lines=lines),
+        "local with tqdm": BARS.format(lines=lines),
         "%%remote with tqdm": "%%remote\n" + BARS.format(lines=lines),
     }
     notebook = {

@@ -13,9 +13,10 @@ from jupyter_fx_kernel.screens import streams_of
 __all__ = ["Outputs", "show_as_there"]
 
 
-_FASTEST, _SLOWEST = 0.1, 2.0
-"""Seconds between two pieces of text: at first, and when a cell has written much."""
-_PER_SECOND = 60_000
+_FASTEST, _STEADY, _SLOWEST = 0.1, 0.25, 2.0
+"""Seconds between two pieces of text: at first, after `_QUICK` of them, and when a cell has written much."""
+_QUICK = 20
+_PER_SECOND = 40_000
 """Characters of a cell's text for which it waits a second longer."""
 _ENOUGH = 128 * 1024
 """Characters that are written although it is not time yet."""
@@ -32,7 +33,7 @@ class Outputs:
         """Whether text was written and not yet flushed; `pending` says that its last line has no end yet."""
         self.pending = False
         self._texts: list[tuple[EventKind, str]] = []
-        self._held_back = self._written = 0
+        self._held_back = self._written = self._flushes = 0
         self.result: Mapping[str, Any] | None = None
         """The content of the last execute_result, which becomes the value of the cell."""
         self._held: list[tuple[str, Mapping[str, Any]]] = []
@@ -66,6 +67,7 @@ class Outputs:
 
     def flush(self) -> None:
         """Let the front end have the text."""
+        self._flushes += bool(self._texts)
         self._write()
         self.unflushed = self.pending = False
         for stream in streams_of(self._shell):
@@ -77,7 +79,8 @@ class Outputs:
 
         A front end draws a cell's whole text anew for each piece: the more there is, the fewer and larger pieces.
         """
-        return min(_SLOWEST, max(_FASTEST, self._written / _PER_SECOND))
+        least = _FASTEST if self._flushes < _QUICK else _STEADY
+        return min(_SLOWEST, max(least, self._written / _PER_SECOND))
 
     def _write(self) -> None:
         if not self._texts:

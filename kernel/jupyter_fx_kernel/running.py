@@ -28,10 +28,10 @@ from jupyter_fx_kernel.showing import CardView
 __all__ = ["Follower"]
 
 _TICK, _SLOW_TICK = 1.0, 10.0
-"""Seconds between refreshes of a card that is shown, at first and of one that has long been; in between a thirtieth of
-its age. Each costs the front end about 10 ms, and a card says as of when it is."""
-_BUSY = 0.25
-"""The same when what it says has changed: progress may change a thousand times a second."""
+"""Seconds between refreshes of a card that is shown, at first and of one that has long been; in between an eighth
+of its age. Each costs the front end about 10 ms, and a card says as of when it is."""
+_BUSY, _STEADY, _LONG = 0.25, 0.5, 10.0
+"""The same when what it says has changed, and from its tenth second on: progress may change a thousand times a second."""
 _LINE_END = 0.06
 """Seconds that a line without its end waits for it."""
 _DRAIN = 100
@@ -177,7 +177,8 @@ class Follower:
         card, now = self.card, time.monotonic()
         card.elapsed = now - self._began
         said = (card.state, card.why, card.note, card.interrupts, [(b["id"], b["done"]) for b in card.bars.values()])
-        every = _BUSY if said != self._said else max(_TICK, min(_SLOW_TICK, card.elapsed / 30))
+        busy = _BUSY if card.elapsed < _LONG else _STEADY
+        every = busy if said != self._said else max(_TICK, min(_SLOW_TICK, card.elapsed / 8))
         if not self.view.shown or now - self._refreshed >= every:
             self._said, self._refreshed = said, now
             self.view.refresh()

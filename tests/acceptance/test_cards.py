@@ -20,6 +20,9 @@ for n in range({count}):
     time.sleep({pause})
 """
 
+ANIMATED = """() => document.getAnimations()
+    .map(one => one.effect.target).filter(node => node?.closest('.fx-output')).map(node => node.className)"""
+
 UNTIL_TOLD = """%%remote
 import pathlib, time
 n = 0
@@ -51,6 +54,8 @@ def test_output_is_live_and_the_card_is_one_quiet_line_in_the_end(sheets: Any, e
     expect(card).to_have_attribute("data-state", "running", timeout=WAIT)
     expect(card.get_by_role("button", name="Cancel")).to_be_visible()
     assert "line 7" not in area.inner_text()
+    # An animation, however small, draws sixty frames a second for as long as the cell runs.
+    assert sheet.page.evaluate(ANIMATED) == []
     picture(sheet.page, "card-running")
     expect(card).to_have_attribute("data-state", "succeeded", timeout=WAIT)
     expect(card).to_have_class(re.compile("fx-quiet"))

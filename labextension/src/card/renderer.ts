@@ -6,17 +6,17 @@
  * into the notebook how it ended. A notebook that is not trusted sends nothing before its reader asks for it.
  */
 
-import { Clipboard, Dialog, showDialog } from '@jupyterlab/apputils';
+import { Clipboard } from '@jupyterlab/apputils';
 import { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import { TranslationBundle } from '@jupyterlab/translation';
 import { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 
 import { make } from '../dom';
-import { save } from '../save';
 import { LiveTask, Tasks } from '../tasks';
 import { IFxRequests } from '../tokens';
 import { Card } from '../types/card';
+import { Deeds } from './deeds';
 import { LogPane } from './logpane';
 import { ended, MIME, readCard } from './read';
 import { CardView, ISituation } from './view';
@@ -25,6 +25,8 @@ import { bundle, tail } from './write';
 
 /** Milliseconds that a kernel which feeds the card has to write down its end itself. */
 const KERNEL_WRITES = 5000;
+/** Milliseconds between two drawings of what goes on: more often nobody can read it. A kernel tells a little less often. */
+const PACE = 200;
 const now = (): number => Date.now() / 1000;
 
 export interface ICardServices {
@@ -42,14 +44,15 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
   private _view: CardView | null = null;
   private readonly _pane: LogPane;
   private readonly _trans: TranslationBundle;
+  private readonly _deeds: Deeds;
   private _asked = false;
   private _opened: boolean | null = null;
-  private _cancelling = false;
-  private _trouble = '';
   private _endedAt = 0;
   /** Whether it was seen to run: only then its end is news. */
   private _ran = false;
   private _timer = 0;
+  private _drawnAt = 0;
+  private _drawnState = '';
   /** Seconds by which the kernel's clock may differ from ours: elapsed time goes on from what it said. */
   private _base: { elapsed: number; at: number } = { elapsed: 0, at: 0 };
 
@@ -57,7 +60,8 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
     super();
     this.addClass('fx-output');
     this._trans = _services.trans;
-    this._pane = new LogPane(this._trans, () => void this._download());
+    this._deeds = new Deeds(_services.requests, this._trans, () => this._refresh());
+    this._pane = new LogPane(this._trans, () => this._do(card => this._deeds.download(card)));
     this._services.tasks.live.statusChanged.connect(this._refresh, this);
   }
 
@@ -72,15 +76,18 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
       );
       return Promise.resolve();
     }
+    // What a saved card says has gone on since, whoever looked.
+    const since = ended(card.state) ? 0 : Math.max(0, now() - card.as_of);
+    this._base = { elapsed: card.elapsed + since, at: now() };
     if (this._task === null || this._task.card.task_id !== card.task_id) {
       this._leave();
       this._task = this._services.tasks.take(card);
-      this._task.changed.connect(this._refresh, this);
+      this._task.changed.connect(this._soon, this);
       this._view = new CardView(
         this._trans,
         {
-          cancel: () => void this._cancel(),
-          kill: () => void this._kill(),
+          cancel: () => this._do(card => this._deeds.cancel(card)),
+          kill: () => this._do(card => this._deeds.kill(card)),
           log: () => this._toggleLog(),
           look: () => this._ask(),
           copy: () => Clipboard.copyToSystem(card.task_id)
@@ -88,13 +95,10 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
         this._pane.node
       );
       this.node.replaceChildren(this._view.node);
+      this._refresh();
     } else {
-      this._task.offer(card);
+      this._task.offer(card); // which says that it has changed
     }
-    // What a saved card says has gone on since, whoever looked.
-    const since = ended(card.state) ? 0 : Math.max(0, now() - card.as_of);
-    this._base = { elapsed: card.elapsed + since, at: now() };
-    this._refresh();
     return Promise.resolve();
   }
 
@@ -115,7 +119,7 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
   private _leave(): void {
     window.clearTimeout(this._timer);
     if (this._task !== null) {
-      this._task.changed.disconnect(this._refresh, this);
+      this._task.changed.disconnect(this._soon, this);
       this._services.tasks.leave(this._task);
       this._task = null;
     }
@@ -130,12 +134,25 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
     return this._asked || this._model?.trusted === true;
   }
 
+  /** Draw what has changed: a new state at once, anything else when it is time. */
+  private _soon(): void {
+    const wait = this._drawnAt + PACE - performance.now();
+    if (wait <= 0 || this._task?.card.state !== this._drawnState) {
+      this._refresh();
+    } else {
+      window.clearTimeout(this._timer);
+      this._timer = window.setTimeout(() => this._refresh(), wait);
+    }
+  }
+
   private _refresh(): void {
     const task = this._task;
     if (task === null || this._view === null || !this.isAttached) {
       return;
     }
     const card = task.card;
+    this._drawnAt = performance.now();
+    this._drawnState = card.state;
     const over = ended(card.state);
     const fed = this._fed;
     const single = card.kind === 'cell' || card.kind === 'call';
@@ -146,7 +163,7 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
     }
     if (over && this._endedAt === 0) {
       this._endedAt = now();
-      this._cancelling = false;
+      this._deeds.cancelling = false;
       // The hub tells the end before the kernel has told how long it took.
       const elapsed = Math.max(card.elapsed, this._base.elapsed + (now() - this._base.at));
       if (this._ran && this._may && (card.notify ?? 0) > 0 && elapsed >= (card.notify ?? 0)) {
@@ -180,11 +197,12 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
     const status = this._services.tasks.live.status;
     const linked = task.following && status?.connected === true;
     const current = !over && task.missing === '' && (fed || (linked && task.heard));
-    let trouble = this._trouble || task.missing;
+    const { cancelling } = this._deeds;
+    let trouble = this._deeds.trouble || task.missing;
     if (trouble === '' && !over && task.following && status !== null && !status.connected) {
       trouble = status.problem;
     }
-    const stubborn = (card.interrupts ?? 0) > 0 || (this._cancelling && this._trouble === '');
+    const stubborn = (card.interrupts ?? 0) > 0 || (cancelling && this._deeds.trouble === '');
     const may = single && !over && this._may && task.missing === '';
     const kill = card.session !== undefined && stubborn;
     return {
@@ -193,7 +211,7 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
       trouble,
       offer: single && !over && !this._may ? 'look' : 'none',
       cancel: may ? (kill ? 'kill' : 'cancel') : 'none',
-      cancelling: this._cancelling,
+      cancelling,
       log:
         single && (this._may || open) && task.missing === '' ? (open ? 'open' : 'closed') : 'none'
     };
@@ -209,8 +227,11 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
   }
 
   private _unwritten(card: Card): boolean {
+    if (!ended(card.state)) {
+      return false;
+    }
     const saved = readCard(this._model?.data[MIME]);
-    return saved !== null && !ended(saved.state) && ended(card.state);
+    return saved !== null && !ended(saved.state);
   }
 
   /** Let the saved file say how it ended, if the kernel does not. */
@@ -237,52 +258,14 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
     this._refresh();
   }
 
+  private _do(deed: (card: Card) => Promise<void>): void {
+    if (this._task !== null) {
+      void deed(this._task.card);
+    }
+  }
+
   private _toggleLog(): void {
     this._opened = this._pane.node.hidden;
-    this._refresh();
-  }
-
-  private async _cancel(): Promise<void> {
-    const task = this._task;
-    if (task === null) {
-      return;
-    }
-    this._cancelling = true;
-    await this._try(this._services.requests.cancel(task.card.task_id, 'cancel'));
-  }
-
-  private async _kill(): Promise<void> {
-    const session = this._task?.card.session;
-    if (session === undefined) {
-      return;
-    }
-    const sure = await showDialog({
-      title: this._trans.__('Kill the session?'),
-      body: this._trans.__('Its process is ended at once, and all variables in it are lost.'),
-      buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: this._trans.__('Kill') })]
-    });
-    if (sure.button.accept) {
-      await this._try(this._services.requests.closeSession(session.id, true));
-    }
-  }
-
-  private async _download(): Promise<void> {
-    const task = this._task;
-    if (task === null) {
-      return;
-    }
-    await this._try(save(this._services.requests, task.card.task_id));
-  }
-
-  private async _try(work: Promise<unknown>): Promise<void> {
-    this._trouble = '';
-    this._refresh();
-    try {
-      await work;
-    } catch (error) {
-      this._cancelling = false;
-      this._trouble = error instanceof Error ? error.message : String(error);
-    }
     this._refresh();
   }
 }

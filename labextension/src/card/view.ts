@@ -95,6 +95,7 @@ export class CardView {
     this.node.dataset.task = card.task_id;
     this.node.classList.toggle('fx-quiet', quiet);
     this.node.classList.toggle('fx-living', !over && situation.current);
+    this.node.classList.toggle('fx-beat', Math.floor(situation.elapsed) % 2 === 1);
     say(this._mark, mark(card));
     say(this._title, title(card));
     say(this._state, stateWords(card));

@@ -1,0 +1,59 @@
+/** What the buttons of a card do, by REST; and what is said when that fails. */
+
+import { Dialog, showDialog } from '@jupyterlab/apputils';
+import { TranslationBundle } from '@jupyterlab/translation';
+
+import { save } from '../save';
+import { IFxRequests } from '../tokens';
+import { Card } from '../types/card';
+
+export class Deeds {
+  /** Whether it was asked to stop, and has not ended yet. */
+  cancelling = false;
+  /** Why the last of them failed; empty when none did. */
+  trouble = '';
+
+  constructor(
+    private readonly _requests: IFxRequests,
+    private readonly _trans: TranslationBundle,
+    private readonly _changed: () => void
+  ) {}
+
+  async cancel(card: Card): Promise<void> {
+    this.cancelling = true;
+    await this._try(this._requests.cancel(card.task_id, 'cancel'));
+  }
+
+  /** End its session with all variables, if its reader is sure. */
+  async kill(card: Card): Promise<void> {
+    const { session } = card;
+    if (session === undefined) {
+      return;
+    }
+    const sure = await showDialog({
+      title: this._trans.__('Kill the session?'),
+      body: this._trans.__('Its process is ended at once, and all variables in it are lost.'),
+      buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: this._trans.__('Kill') })]
+    });
+    if (sure.button.accept) {
+      await this._try(this._requests.closeSession(session.id, true));
+    }
+  }
+
+  /** Save its log as a file. */
+  async download(card: Card): Promise<void> {
+    await this._try(save(this._requests, card.task_id));
+  }
+
+  private async _try(work: Promise<unknown>): Promise<void> {
+    this.trouble = '';
+    this._changed();
+    try {
+      await work;
+    } catch (error) {
+      this.cancelling = false;
+      this.trouble = error instanceof Error ? error.message : String(error);
+    }
+    this._changed();
+  }
+}
