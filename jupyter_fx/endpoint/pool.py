@@ -59,7 +59,7 @@ class Pool:
         self.slots = spec.slots
         self.sessions: dict[str, WorkerProc] = {}
         self.ready = False
-        self.why = "its zygote is starting"
+        self.why = "the endpoint's Python is starting"
         self._spec = spec
         self._owner = owner
         self._loop = loop

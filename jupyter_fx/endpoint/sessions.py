@@ -108,13 +108,21 @@ class SessionBook:
             need = self._fleet.as_given(one.manager, need)
         one.state = move(one.state, SessionState.OPENING)
         cwd = spec.cwd if self._use_cwd else ""
-        told = Send(SessionEvent(spec.session_id, int(SessionState.OPENING)), keep=True)
         environment = spec.resources.environment
+        waits = {"why": self._starts(one, environment)} if environment or one.manager else {}
+        told = Send(SessionEvent(spec.session_id, int(SessionState.OPENING), "", waits), keep=True)
         asked = OpenWorker(spec.session_id, cwd, need.width, need.memory, need.gpus, environment)
         opened: list[Any] = [Tell(asked, one.manager), told]
         if one.manager:
             return [Write(Record(kinds.SESSION_AT, (spec, owner, one.manager)), opened)]
         return [Write(Record(kinds.SESSION, (spec, owner)), opened)]
+
+    def _starts(self, one: _Session, environment: str) -> str:
+        """What it waits for now, for its user."""
+        view = self._fleet.managers.get(one.manager) if self._fleet is not None else None
+        node = f" on node {view.host}" if view is not None and view.host else ""
+        what = f"the container of {environment}" if environment else "its Python"
+        return f"{what} is starting{node}"
 
     def retry(self) -> list[Any]:
         """There may be room for those that found none."""
@@ -147,7 +155,8 @@ class SessionBook:
         if one is None or one.state is not SessionState.OPENING:
             return []
         one.state = move(one.state, SessionState.OPEN)
-        return [Send(SessionEvent(message.session_id, int(SessionState.OPEN), "", message.info), keep=True)]
+        info = {**message.info, "why": ""}
+        return [Send(SessionEvent(message.session_id, int(SessionState.OPEN), "", info), keep=True)]
 
     def close(self, session_id: str, reason: str, *, kill: bool) -> list[Any]:
         """The hub asks for its end."""

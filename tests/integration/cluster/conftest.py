@@ -68,6 +68,7 @@ def cluster() -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="fxc"))
     folder.chmod(0o755)
     user = f"fxt{uuid.uuid4().hex[:6]}"
+    users = {user: folder / "home", f"{user}b": folder / "homeb"}
     mounts: list[Path] = []
     stop = threading.Event()
     slurm = folder / "slurm"
@@ -76,8 +77,9 @@ def cluster() -> Iterator[Cluster]:
             [TESTBED / "slurm-up", slurm, "4", "accounting"], capture_output=True, text=True, check=False
         )
         assert up.returncode == 0, up.stdout + up.stderr
-        subprocess.run(["useradd", "-m", "-d", folder / "home", user], check=True, capture_output=True)
-        (folder / "home").chmod(0o700)
+        for name, home in users.items():
+            subprocess.run(["useradd", "-m", "-d", home, name], check=True, capture_output=True)
+            home.chmod(0o700)
         try:
             repo = _readable(REPO, folder, mounts)
             site = _readable(Path(sysconfig.get_path("purelib")), folder, mounts)
@@ -87,10 +89,10 @@ def cluster() -> Iterator[Cluster]:
         paths = [repo, repo / "kernel", repo / "hub", site]
         (purelib,) = (folder / "venv" / "lib").glob("python*/site-packages")
         (purelib / "fx.pth").write_text("".join(f"{path}\n" for path in paths))
-        found = Cluster(folder, user, folder / "venv" / "bin" / "python", paths)
+        found = Cluster(folder, users, folder / "venv" / "bin" / "python", paths)
         for line in (
             ["sacctmgr", "-i", "add", "account", "physics"],
-            ["sacctmgr", "-i", "add", "user", user, "account=physics"],
+            ["sacctmgr", "-i", "add", "user", ",".join(users), "account=physics"],
         ):
             subprocess.run(line, env=found.env, check=True, capture_output=True)
         found.requests.mkdir()
@@ -107,7 +109,8 @@ def cluster() -> Iterator[Cluster]:
         for there in mounts:
             subprocess.run(["umount", there], check=False)
         # A rootless podman leaves a process that holds its user's namespace.
-        subprocess.run(["pkill", "-KILL", "-U", user], check=False, capture_output=True)
-        subprocess.run(["userdel", user], check=False, capture_output=True)
+        for name in users:
+            subprocess.run(["pkill", "-KILL", "-U", name], check=False, capture_output=True)
+            subprocess.run(["userdel", name], check=False, capture_output=True)
         if not any(there.is_mount() for there in mounts):
             shutil.rmtree(folder, ignore_errors=True)

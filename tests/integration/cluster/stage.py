@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import subprocess
 import sys
@@ -124,3 +125,24 @@ async def endpoint(extra: str = "", config: str = SLURM) -> AsyncIterator[tuple[
                     sys.stdout.write(f"--- {path.name}\n{path.read_text()[-2000:]}\n")
                 sys.stdout.write(run("squeue", "--me", "-t", "all"))
             hub.close()
+
+
+def notebook_kernel(folder: Path) -> Any:
+    """A real kernel with the extension, as in the notebooks' own tests."""
+    path = Path(__file__).parents[1] / "notebook" / "conftest.py"
+    found = importlib.util.spec_from_file_location("notebook_conftest", path)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules["notebook_conftest"] = module
+    found.loader.exec_module(module)
+    folder.mkdir()
+    return module.Kernel(folder)
+
+
+def fx(*words: str) -> str:
+    ran = subprocess.run(
+        [sys.executable, "-m", "jupyter_fx.cli.app", *words], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout

@@ -12,7 +12,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from fake_endpoint_hub import Hub, args, unpack
-from stage import PLACE, STORIES, Endpoint, endpoint, jobs, ours, root, run, story
+from stage import PLACE, STORIES, Endpoint, endpoint, fx, jobs, notebook_kernel, ours, root, run, story
 
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import Resources
@@ -543,29 +543,6 @@ c.Blocks.poll_seconds = 1
         await hub.wait(lambda: agent.info()["managers"] == 1, 20)
         await agent.stop_for_good()
         await agent.nothing_left()
-
-
-def notebook_kernel(folder: Path) -> Any:
-    """A real kernel with the extension, as in the notebooks' own tests."""
-    import importlib.util
-
-    path = Path(__file__).parents[1] / "notebook" / "conftest.py"
-    found = importlib.util.spec_from_file_location("notebook_conftest", path)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules["notebook_conftest"] = module
-    found.loader.exec_module(module)
-    folder.mkdir()
-    return module.Kernel(folder)
-
-
-def fx(*words: str) -> str:
-    ran = subprocess.run(
-        [sys.executable, "-m", "jupyter_fx.cli.app", *words], capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return ran.stdout
 
 
 @story

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from slurm_cluster import Cluster
 
 TESTBED = Path(__file__).parents[2] / "testbed"
 STORIES = [
-    "a_thousand_tasks_over_four_nodes_in_three_images",
-    "whatever_ends_a_manager_nothing_of_its_containers_is_left",
+    ("images", "a_thousand_tasks_over_four_nodes_in_three_images"),
+    ("images", "whatever_ends_a_manager_nothing_of_its_containers_is_left"),
+    ("sessions", "a_notebook_lives_in_an_image_on_a_node"),
 ]
 
 
@@ -50,6 +52,28 @@ def images(cluster: Cluster) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.parametrize("story", STORIES)
-def test_story(cluster: Cluster, images: Path, story: str) -> None:
-    print(cluster.tell(story, script="stories_images.py", FX_TEST_IMAGES=str(images)))
+@pytest.mark.parametrize(("script", "story"), STORIES)
+def test_story(cluster: Cluster, images: Path, script: str, story: str) -> None:
+    print(cluster.tell(story, script=f"stories_{script}.py", FX_TEST_IMAGES=str(images)))
+
+
+def test_two_users_share_a_node(cluster: Cluster, images: Path) -> None:
+    shared = cluster.folder / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    one, other = cluster.users
+    with ThreadPoolExecutor(2) as both:
+        told = [
+            both.submit(
+                cluster.tell,
+                "two_users_share_a_node",
+                script="stories_sessions.py",
+                user=me,
+                FX_TEST_IMAGES=str(images),
+                FX_TEST_SHARED=str(shared),
+                FX_TEST_NEIGHBOUR=neighbour,
+            )
+            for me, neighbour in ((one, other), (other, one))
+        ]
+        for each in told:
+            print(each.result())
