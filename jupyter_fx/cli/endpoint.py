@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -237,37 +236,34 @@ class StatusApp(_Command):
 
 
 class LogsApp(_Command):
-    """Show the log of an endpoint's agent."""
+    """Show the logs of an endpoint: its agent, blocks, managers and containers, or of one block or task of it."""
 
     name = "jupyter fx endpoint logs"
     description = __doc__
-    lines = Int(50, min=0, help="How many of the last lines.").tag(config=True)
+    lines = Int(50, min=0, help="How many of the last lines of each.").tag(config=True)
     follow = Bool(False, help="Go on as lines come.").tag(config=True)
-    aliases = {"n": "LogsApp.lines", "lines": "LogsApp.lines"}
-    flags = {"follow": ({"LogsApp": {"follow": True}}, "Go on as lines come.")}
+    block = Unicode("", help="Of this block alone: its job's number, its name or its id; also one that is over.").tag(
+        config=True
+    )
+    task = Unicode("", help="Of this task alone: its id or the last digits. Where it ran, and what it printed.").tag(
+        config=True
+    )
+    aliases = {"n": "LogsApp.lines", "lines": "LogsApp.lines", "block": "LogsApp.block", "task": "LogsApp.task"}
+    flags = {("f", "follow"): ({"LogsApp": {"follow": True}}, "Go on as lines come.")}  # type: ignore[dict-item]
 
     def run(self) -> None:
-        """The end of the file, and what follows."""
+        """The ends of the files, and what follows."""
+        from jupyter_fx.cli.endpoint_logs import show
+        from jupyter_fx.endpoint.logfiles import logs_of
+
+        if self.block and self.task:
+            raise UsageError("say --block or --task, not both")
         if endpoint_ssh.elsewhere(self.endpoint) is not None:
             more = ["--follow"] if self.follow else []
+            more += [f"--{name}={value}" for name, value in (("block", self.block), ("task", self.task)) if value]
             self.exit(endpoint_ssh.forward(self.endpoint, "logs", f"--lines={self.lines}", *more))
-        path = launch.log_path(launch.known(self.endpoint))
-        if not path.exists():
-            print("There is no log yet.")
-            return
-        with path.open("rb") as file:
-            _show(file.read().splitlines()[-self.lines :] if self.lines else [])
-            while self.follow:
-                try:
-                    time.sleep(0.3)
-                    _show(file.read().splitlines())
-                except KeyboardInterrupt:
-                    return
-
-
-def _show(lines: list[bytes]) -> None:
-    for line in lines:
-        print(line.decode(errors="replace"), flush=True)
+        home = launch.known(self.endpoint)
+        show(lambda: logs_of(home, block=self.block, task=self.task), self.lines, follow=self.follow)
 
 
 class DeleteApp(_Command):

@@ -177,7 +177,7 @@ class Container:
                 "umask": self._spec.umask,
                 **hello,
             },
-            log=Path(self._spec.folder) / name,
+            log=Path(self._spec.container_logs + name if self._spec.container_logs else f"{self._spec.folder}/{name}"),
             loop=self._loop,
             on_ready=self._ready,
             on_forked=self._owner.worker_forked,

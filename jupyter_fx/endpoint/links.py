@@ -9,13 +9,15 @@ import contextlib
 import ipaddress
 import logging
 import socket
+import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, BinaryIO, Final
 
 import msgspec
 import psutil
 
 from jupyter_fx.endpoint.bootstrap import AgentAddress, Block, Enrolled
+from jupyter_fx.endpoint.logfiles import PLACED, placed_line
 from jupyter_fx.endpoint.mailbox import Mailbox
 from jupyter_fx.endpoint.talk import Code, FromManager, Place, Report
 from jupyter_fx.errors import UsageError
@@ -25,6 +27,9 @@ from jupyter_fx.transport.zmq import ZmqServer, new_keys
 __all__ = ["Links", "addresses"]
 
 log = logging.getLogger(__name__)
+
+PLACED_MAX: Final = 32 << 20
+"""Bytes about a manager's tasks that are noted: a million of them."""
 
 
 def addresses(configured: Sequence[str], port: str) -> list[str]:
@@ -56,6 +61,8 @@ class _Link:
         self.armed = False
         self.taught: set[str] = set()
         """Functions that were sent to it."""
+        self.placed: BinaryIO | None = None
+        self.noted = 0
 
 
 class Links:
@@ -112,6 +119,8 @@ class Links:
         link = self._links.pop(manager, None)
         if link is not None:
             self._by_key.pop(link.known.key, None)
+            if link.placed is not None:
+                link.placed.close()
             if link.channel is not None:
                 channel, link.channel = link.channel, None
                 channel.close()
@@ -186,12 +195,22 @@ class Links:
         if link is None:
             return
         if type(message) is Place:
+            self._note(link, [work.task_id for work in message.work])
             for work in message.work:
                 if work.function and work.function not in link.taught and work.function in self.functions:
                     link.taught.add(work.function)
                     link.mail.post(self.functions[work.function])
         link.mail.post(message)
         self._arm(link)
+
+    @staticmethod
+    def _note(link: _Link, ids: list[str]) -> None:
+        """Who asks for the logs of a task is led to where it was."""
+        with contextlib.suppress(OSError):
+            if link.placed is None:
+                link.placed = (link.block.folder / PLACED).open("ab", buffering=0)
+            if link.noted < PLACED_MAX:
+                link.noted += link.placed.write(placed_line(time.strftime("%FT%T"), link.known.host, ids))
 
     def _arm(self, link: _Link) -> None:
         if not link.armed:
@@ -205,4 +224,7 @@ class Links:
 
     def close(self) -> None:
         """Let go of all; managers go on."""
+        for link in self._links.values():
+            if link.placed is not None:
+                link.placed.close()
         self._server.close()

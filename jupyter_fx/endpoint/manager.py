@@ -89,6 +89,8 @@ class ManagerSpec(msgspec.Struct, kw_only=True):
     """Where sessions have their directories, in the same way."""
     sessions_hold_slots: bool = False
     """Whether a session takes slots away from tasks."""
+    container_logs: str = ""
+    """What the paths of containers' logs begin with; empty: they are in `folder`."""
     scratch: str = ""
     """Where on a node a manager makes its own directory."""
     memory: int = 0

@@ -11,7 +11,6 @@ that before it goes.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import functools
 import logging
@@ -65,6 +64,7 @@ class ManagerProgram:
         self._name = name
         self._mail = Mailbox(name or new_id(), ToManager)
         self._address = ""
+        self._noted = ""
         self._going = False
         self._agent = ""
         self._channel: Any = None
@@ -81,6 +81,9 @@ class ManagerProgram:
         if not self._name:
             self._block.is_manager(ManagerProcess(me, began(me)))
         self._block.enrol(self._keys[0], self._name, self.manager.spec.host)
+        spec = self.manager.spec
+        if self._name:
+            log.info("manager %s: %d workers, %d GPUs", self._name[:8], spec.slots, len(spec.gpus))
         self.manager.start()
         coming = self._loop.create_task(self._come())
         try:
@@ -101,9 +104,13 @@ class ManagerProgram:
                 connect = functools.partial(
                     transport.connect, server_key=found.key, keys=self._keys, timeout=CONNECT_WITHIN
                 )
-                with contextlib.suppress(FxError):
+                try:
                     self._address, channel = await reach(self._in_turn(found), connect)
+                except FxError as error:
+                    self._note(f"no agent at {', '.join(self._in_turn(found))}: {error}")
+                else:
                     alone = 0.0
+                    self._note(f"linked to the agent at {self._address}")
                     await self._serve(channel)
                     began_at = self._loop.time()
                 alone += self._loop.time() - began_at
@@ -114,6 +121,12 @@ class ManagerProgram:
             await asyncio.sleep(LOOK_EVERY)
             alone += LOOK_EVERY
         self._stop.set()
+
+    def _note(self, words: str) -> None:
+        """Log it, unless it was the last word already."""
+        if words != self._noted:
+            self._noted = words
+            log.info("%s", words)
 
     def _in_turn(self, found: AgentAddress) -> list[str]:
         """The addresses of the agent, the one first at which it was found."""
@@ -187,11 +200,13 @@ class ManagerProgram:
             self._channel.write(frames)
 
 
-def _on_node(spec: ManagerSpec, scratch: str) -> ManagerSpec:
+def _on_node(spec: ManagerSpec, scratch: str, block: Path) -> ManagerSpec:
     """The same, with what this job has of this node."""
     env = dict(os.environ)
     spec.folder = scratch
     spec.host = host_name()
+    # Where they are seen from the login node, and kept.
+    spec.container_logs = f"{block}/{spec.host}--"
     cores = cores_of(env)
     spec.slots = spec.slots or cores
     spec.worker_cores = max(1, cores // spec.slots)
@@ -207,7 +222,7 @@ def _on_node(spec: ManagerSpec, scratch: str) -> ManagerSpec:
 async def _serve(folder: Path, name: str, scratch: str) -> None:
     block = Block(folder)
     spec = msgspec.json.decode((folder / "spec.json").read_bytes(), type=ManagerSpec)
-    await ManagerProgram(block, _on_node(spec, scratch) if name else spec, name).run()
+    await ManagerProgram(block, _on_node(spec, scratch, folder) if name else spec, name).run()
 
 
 def _die_with_keeper() -> None:

@@ -230,7 +230,12 @@ class Provisioner:
         folder = self._folder / record.block_id
         kept = self._logs / record.name
         with contextlib.suppress(OSError):
-            for path in [*folder.glob("*.stdout"), *folder.glob("*.stderr"), *folder.glob("job.log")]:
+            for path in [
+                *folder.glob("*.stdout"),
+                *folder.glob("*.stderr"),
+                *folder.glob("*.log"),
+                folder / "block.json",
+            ]:
                 kept.mkdir(mode=0o700, exist_ok=True)
                 path.replace(kept / path.name)
         shutil.rmtree(folder, ignore_errors=True)

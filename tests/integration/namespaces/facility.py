@@ -131,6 +131,14 @@ class Facility:
         """The directories of those that live."""
         return [path for path in (self.home / "blocks").iterdir() if (path / "secret").exists()]
 
+    def jobs_at(self, node: str) -> set[str]:
+        """The jobs of blocks whose managers are on this node."""
+        found = set()
+        for block in self.blocks():
+            if f" {node} " in (block / "placed.log").read_text():
+                found.add(str(json.loads((block / "block.json").read_bytes())["job"]))
+        return found
+
     def agent_addresses(self) -> list[str]:
         """Where managers are told that the agent is."""
         told = json.loads((self.blocks()[0] / "agent.json").read_bytes())

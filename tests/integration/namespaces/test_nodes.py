@@ -85,6 +85,15 @@ def test_tasks_run_on_nodes_that_reach_the_agent_and_nothing_else(facility: Faci
     pid = int((facility.home / "lock").read_text())
     assert facility.net.is_on(pid) == "login"
     assert {ip for ip, _ in peers(pid)} == {"10.77.3.2", "10.77.6.2", "10.77.7.2"}
+    # What was written on the nodes is read on the login node; a task leads to its own.
+    status, said = facility.fx("login", "endpoint", "logs", facility.name)
+    assert status == 0, said
+    assert "==> agent: " in said
+    assert "keeper and manager" in said
+    status, said = facility.fx("login", "endpoint", "logs", facility.name, f"--task={futures[0].task_id[-8:]}")
+    assert status == 0, said
+    assert f"job {next(iter(facility.jobs_at(told[0]['node'])))}" in said
+    assert not any(f"job {job}" in said for job in facility.jobs_at(told[1]["node"]))
 
 
 INTRUDER = """
