@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from traitlets import Bool
+from traitlets import Bool, Unicode
 
 from jupyter_fx import __version__
+from jupyter_fx.cli import checkhub, endpoint_ssh
 from jupyter_fx.cli.base import ClientCommand
-from jupyter_fx.errors import FxError
+from jupyter_fx.cli.checkhub import Finding
+from jupyter_fx.endpoint import checkup, launch
+from jupyter_fx.endpoint.settings import config_path, load_settings
+from jupyter_fx.endpoint.ssh import record
+from jupyter_fx.errors import FxError, UsageError
 
 __all__ = ["DoctorApp"]
 
-Finding = tuple[str, str, str]  # "ok", "warn" or "bad"; what was found; the cure
 NETWORK = {
     "nfs",
     "nfs4",
@@ -54,19 +59,35 @@ class DoctorApp(ClientCommand):
 
     name = "jupyter-fx-doctor"
     description = (
-        "Check this installation, its directories, the fx hub and the local endpoint; say how to cure what is wrong."
+        "Check this installation, its directories, the fx hub and the endpoints of this host (or ENDPOINT alone); say "
+        "how to cure what is wrong."
     )
+    arguments = ("ENDPOINT",)
     call = Bool(True, help="Also start hub and endpoint if need be and make a call.").tag(config=True)
-    aliases = {"hub": "DoctorApp.hub"}
+    image = Unicode("", help="With ENDPOINT: also start this image there and look for its Python.").tag(config=True)
+    aliases = {"hub": "DoctorApp.hub", "image": "DoctorApp.image"}
     flags = {"no-call": ({"DoctorApp": {"call": False}}, "Start nothing, make no call.")}
     start_hub = True
 
     def start(self) -> None:
         """Check one thing after another; exit status 1 when something is bad."""
-        bad = 0
+        name = self.argument(0, "")
+        if self.image and not name:
+            raise UsageError("say on which endpoint the image is to be tried: jupyter fx doctor ENDPOINT --image=…")
+        if name in record.names():
+            self._run([functools.partial(_behind_ssh, name)])
+        elif name:
+            launch.known(name)
+            self._run([functools.partial(self._endpoint, name)])
         checks: list[Callable[[], Iterator[Finding]]] = [python, packages, directories, server_extension]
         if self.call:
             checks.append(self._works)
+        checks += [functools.partial(_behind_ssh, one) for one in record.names()]
+        checks += [functools.partial(self._endpoint, one) for one in launch.names() if one != "local"]
+        self._run(checks)
+
+    def _run(self, checks: Sequence[Callable[[], Iterator[Finding]]]) -> None:
+        bad = 0
         for check in checks:
             try:
                 for grade, found, cure in check():
@@ -77,11 +98,23 @@ class DoctorApp(ClientCommand):
                 print(f" bad  {error}", flush=True)
         sys.exit(1 if bad else 0)
 
+    def _endpoint(self, name: str) -> Iterator[Finding]:
+        """An endpoint of this host, and its way to its hub."""
+        print(f"endpoint {name}:")
+        yield from checkhub.hub(str(launch.status(name)["hub"]))
+        yield from checkup.checkup(name)
+        if self.image:
+            yield from checkup.image(self.image, load_settings(config_path(name)))
+
     def _works(self) -> Iterator[Finding]:
         client = self.client
         try:
             found = client.request("whoami")
-            yield "ok", f"fx hub {found.get('version', '')} at {client.address}: you are {found['user']}", ""
+            version = str(found.get("version", ""))
+            yield "ok", f"fx hub {version} at {client.address}: you are {found['user']}", ""
+            if version and version != __version__:
+                cure = "use the same version on both sides; while both speak the protocol, tasks run all the same"
+                yield "warn", f"the fx hub is jupyter-fx {version}, this is {__version__}", cure
             for one in client.request("endpoints.list"):
                 fine = str(one["state"]).upper() == "ONLINE"
                 yield (
@@ -100,6 +133,19 @@ class DoctorApp(ClientCommand):
             )
         finally:
             client.close(timeout=0.0)
+
+
+def _behind_ssh(name: str) -> Iterator[Finding]:
+    """An endpoint of another host: whether it is linked. What is there is looked at by its own doctor."""
+    found = endpoint_ssh.state(name)
+    if found["link"] == "linked":
+        yield "ok", f"endpoint {name} is linked through ssh {found['ssh']}", ""
+    else:
+        yield (
+            "bad" if found["link"] == "stopped" and found["why"] != "as asked" else "warn",
+            f"endpoint {name} (ssh {found['ssh']}) is not linked: {found['link']}, {found['why']}",
+            f"jupyter fx endpoint start {name}; if `ssh {found['ssh']}` works, see {found['log']}",
+        )
 
 
 def python() -> Iterator[Finding]:

@@ -219,3 +219,6 @@ def logs(notebook: Notebook, words: Sequence[str]) -> None:
         last = piece[-1:] or last
     if last != "\n":
         print()
+    if info["state"] in {"FAILED", "LOST", "POISONED"} and info.get("endpoint"):
+        line = f"jupyter fx endpoint logs {info['endpoint']} --task {short_id(info['task_id'])}"
+        print(f"[where it ran: what agent, manager and container wrote is shown on the endpoint's host by `{line}`]")
