@@ -31,7 +31,7 @@ _TICK, _SLOW_TICK = 1.0, 10.0
 """Seconds between refreshes of a card that is shown, at first and of one that has long been; in between an eighth
 of its age. Each costs the front end about 10 ms, and a card says as of when it is."""
 _BUSY, _STEADY, _LONG = 0.25, 0.5, 10.0
-"""The same when what it says has changed, and from its tenth second on: progress may change a thousand times a second."""
+"""The same when what it says has changed, at first and from its tenth second on: progress may change very often."""
 _LINE_END = 0.06
 """Seconds that a line without its end waits for it."""
 _DRAIN = 100
