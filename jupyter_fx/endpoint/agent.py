@@ -26,6 +26,7 @@ from jupyter_fx.auth.scrub import scrubbed
 from jupyter_fx.client.blobs import Blobs
 from jupyter_fx.digest import digest
 from jupyter_fx.endpoint import environments
+from jupyter_fx.endpoint.cores import host_cores
 from jupyter_fx.endpoint.events import (
     Acked,
     Assemble,
@@ -57,7 +58,6 @@ from jupyter_fx.endpoint.launch import STOP_MARK
 from jupyter_fx.endpoint.linknote import LinkNote
 from jupyter_fx.endpoint.manager import Manager, ManagerSpec
 from jupyter_fx.endpoint.nodes import Nodes
-from jupyter_fx.endpoint.pool import host_cores
 from jupyter_fx.endpoint.provisioning import Provision, on_nodes
 from jupyter_fx.endpoint.questions import Questions
 from jupyter_fx.endpoint.remote_manager import RemoteManager

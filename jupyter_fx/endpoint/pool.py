@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -490,10 +489,3 @@ class Pool:
         self._workers.clear()
         self.warm.close()
         self._pids.clear()
-
-
-def host_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
