@@ -32,6 +32,7 @@ def spawn(command: Sequence[str], log: Path, environment: dict[str, str], *, lin
     reads on standard input: a secret there is in no argument and no environment.
     """
     _children[:] = [child for child in _children if child.poll() is None]
+    served = "JUPYTERHUB_USER" in os.environ
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         child = subprocess.Popen(
@@ -41,7 +42,9 @@ def spawn(command: Sequence[str], log: Path, environment: dict[str, str], *, lin
             stderr=descriptor,
             cwd=log.parent,
             env=environment,
-            start_new_session="JUPYTERHUB_USER" not in os.environ and sys.platform != "win32",
+            start_new_session=not served and sys.platform != "win32",
+            # Of its own in any case: a kernel that is interrupted or restarted signals its whole group.
+            process_group=0 if served and sys.platform != "win32" else None,
         )
     finally:
         os.close(descriptor)

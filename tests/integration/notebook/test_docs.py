@@ -84,11 +84,14 @@ def run(snippet: Snippet, kernel: Any, folder: Path) -> str:
 
 
 def check(snippet: Snippet, folder: Path) -> None:
+    from jupyterhub.spawner import Spawner
+
     from jupyter_fx.server.app import FxExtension
 
     path = folder / "checked.py"
     path.write_text(snippet.text, encoding="utf-8")
     kinds = {"the config.py of an endpoint": Endpoint, "jupyter_server_config.py": FxExtension}
+    kinds["jupyterhub_config.py"] = Spawner
     kind = kinds[snippet.remark.removeprefix("checked as ")]
     config = read_config(path)
     check_config(config, path, [kind])

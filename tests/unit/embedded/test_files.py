@@ -192,6 +192,8 @@ def test_under_jupyterhub_the_hub_is_the_servers_child(runtime: Path, monkeypatc
             monkeypatch.delenv("JUPYTERHUB_USER", raising=False)
         child = spawn.spawn(script, runtime / "log", spawn.clean_environment())
         groups.append(os.getsid(child.pid) == os.getsid(0))
+        # Never in our group: a kernel that is interrupted or restarted signals all of its own.
+        assert os.getpgid(child.pid) == child.pid
         child.kill()
         child.wait(5)
     assert groups == [False, True]
