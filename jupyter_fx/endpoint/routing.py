@@ -23,7 +23,7 @@ POLICIES: Final = ("warm", "binpack", "roundrobin", "random")
 SHARED: Final = -1
 """Of a warm environment: as many of its tasks can begin at once as slots are free (workers are forked)."""
 _BIAS: Final = 1 << 13
-"""Free slots may be negative: short tasks queue at their manager."""
+"""Free slots may be negative: short tasks queue at their manager. Below this they are no longer told apart."""
 
 
 class _Buckets:
@@ -37,6 +37,7 @@ class _Buckets:
         self.mask = 0
 
     def move(self, manager: str, number: int) -> None:
+        number = max(number, -_BIAS)
         old = self.at.get(manager)
         if old == number:
             return
@@ -63,6 +64,7 @@ class _Buckets:
 
     def falling(self, least: int) -> Iterator[tuple[int, str]]:
         """(number, manager), the highest number first, down to `least`; managers may move while this runs."""
+        least = max(least, -_BIAS)
         mask = self.mask >> (least + _BIAS)
         while mask:
             number = mask.bit_length() - 1 + least
@@ -71,6 +73,7 @@ class _Buckets:
 
     def first(self, least: int) -> tuple[int, str] | None:
         """The head of the highest bucket not below `least`."""
+        least = max(least, -_BIAS)
         mask = self.mask >> (least + _BIAS)
         if not mask:
             return None
@@ -79,6 +82,7 @@ class _Buckets:
 
     def rising(self, least: int) -> Iterator[tuple[int, str]]:
         """The same from `least` up."""
+        least = max(least, -_BIAS)
         mask = self.mask >> (least + _BIAS)
         while mask:
             lowest = mask & -mask
@@ -118,6 +122,11 @@ class Routes:
 
     def __contains__(self, manager: str) -> bool:
         return manager in self._places
+
+    @property
+    def even(self) -> bool:
+        """Whether what matters is that load is even, not which manager gets the very next task."""
+        return self.policy == "warm"
 
     # Managers come, change and go.
 

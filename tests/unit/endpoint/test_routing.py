@@ -31,6 +31,19 @@ def test_warm_first_then_the_most_free_then_where_there_is_room() -> None:
     assert list(routes.ranked("torch", 3)) == ["c", "b"]
 
 
+def test_a_large_node_may_have_any_number_of_short_tasks_queued() -> None:
+    # 256 slots, 64 short tasks each: more than the buckets tell apart.
+    for policy in ("warm", "binpack"):
+        routes = Routes(policy)
+        routes.put("a", 256, {})
+        routes.put("b", 4, {})
+        routes.free("a", -256 * 63)
+        routes.free("b", -4 * 63)
+        assert set(routes.ranked("", -256 * 64)) == {"a", "b"}
+        routes.free("a", 1)
+        assert routes.pick("") == "a"
+
+
 def test_what_is_taken_and_given_back_is_seen() -> None:
     routes = three("warm")
     routes.free("c", 0)
