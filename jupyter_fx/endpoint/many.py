@@ -13,7 +13,7 @@ from jupyter_fx.endpoint.need import Need
 from jupyter_fx.endpoint.recovery import Recovery
 from jupyter_fx.endpoint.scaling import Load
 from jupyter_fx.endpoint.talk import Capacity, Drain
-from jupyter_fx.endpoint.tallies import summed
+from jupyter_fx.endpoint.tallies import Tallies
 from jupyter_fx.protocol.messages import Demand, Resources
 from jupyter_fx.protocol.shapes import session_of
 
@@ -27,6 +27,7 @@ class Many:
         self._held = held
         self._fleet = fleet
         self._tell_status = tell_status
+        self._tallies = Tallies()
         held.books.resize(0)
         held.books.ready = False
         self._provisioned = Provisioned({}, "no block has been asked for yet")
@@ -82,6 +83,8 @@ class Many:
             ready=message.ready,
             info=info,
         )
+        if self._held.speaker in self._fleet.managers:
+            self._tallies.put(self._held.speaker, info)
         return self._tell_status()
 
     def lasts(self, wall: float) -> dict[str, Any]:
@@ -95,6 +98,7 @@ class Many:
     def gone(self, manager: str) -> None:
         """It is attested to be dead."""
         self._fleet.left(manager)
+        self._tallies.drop(manager)
         self._fleet.changed = True
 
     def _drains(self, event: BlockDrains, _now: float) -> list[Any]:
@@ -138,8 +142,6 @@ class Many:
         """For AgentStatus: what all managers have together, and the blocks."""
         views = self._fleet.managers.values()
         some: dict[str, Any] = next((view.info for view in views if view.ready), {})
-        workers, images = summed([view.info for view in views])
-        memory = {session: size for view in views for session, size in (view.info.get("session_memory") or {}).items()}
         told: dict[str, Any] = {
             key: some[key] for key in ("python", "ipython", "packages", "worker_cores", "forkable") if key in some
         }
@@ -148,9 +150,9 @@ class Many:
             **told,
             **self._provisioned.info,
             "slots": self._fleet.slots,
-            "workers": workers,
-            "images": images,
-            **({"session_memory": memory} if memory else {}),
+            "workers": dict(self._tallies.workers),
+            "images": {image: dict(states) for image, states in self._tallies.images.items()},
+            **({"session_memory": dict(self._tallies.memory)} if self._tallies.memory else {}),
             "managers": len(views),
             "why": broken or self._provisioned.why,
         }

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from jupyter_fx.endpoint.containers import Container
     from jupyter_fx.endpoint.worker_proc import WorkerProc
 
-__all__ = ["HOST", "counts", "summed"]
+__all__ = ["HOST", "Tallies", "counts"]
 
 HOST: Final = "host"
 """What the environment without an image is called."""
@@ -29,18 +29,50 @@ def counts(containers: Iterable[Container], workers: Iterable[WorkerProc]) -> di
     return {"workers": states, "images": images}
 
 
-def summed(infos: Iterable[Mapping[str, Any]]) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
-    """(workers, images) of several managers together."""
-    states: dict[str, int] = {}
-    images: dict[str, dict[str, int]] = {}
-    for info in infos:
-        for state, count in (info.get("workers") or {}).items():
-            _add(states, state, count)
-        for image, found in (info.get("images") or {}).items():
-            for state, count in found.items():
-                _add(images.setdefault(image, {}), state, count)
-    return states, images
+class Tallies:
+    """Several managers together: `workers` and `images` as in `counts`, `memory` in bytes by session. What one manager
+    says costs the same whether there are ten of them or thousands.
+    """
+
+    def __init__(self) -> None:
+        self.workers: dict[str, int] = {}
+        self.images: dict[str, dict[str, int]] = {}
+        self.memory: dict[str, int] = {}
+        self._said: dict[str, Mapping[str, Any]] = {}
+
+    def put(self, manager: str, info: Mapping[str, Any]) -> None:
+        """A manager says how it is there, in place of what it said before."""
+        self.drop(manager)
+        self._said[manager] = info
+        self._sum_up(info, 1)
+        self.memory.update(_pairs(info.get("session_memory")))
+
+    def drop(self, manager: str) -> None:
+        """A manager is gone."""
+        if (info := self._said.pop(manager, None)) is not None:
+            self._sum_up(info, -1)
+            for session, _size in _pairs(info.get("session_memory")):
+                self.memory.pop(session, None)
+
+    def _sum_up(self, info: Mapping[str, Any], sign: int) -> None:
+        for state, count in _pairs(info.get("workers")):
+            _add(self.workers, state, sign * count)
+        for image, found in _pairs(info.get("images")):
+            states = self.images.setdefault(image, {})
+            for state, count in _pairs(found):
+                _add(states, state, sign * count)
+            if not states:
+                del self.images[image]
+
+
+def _pairs(found: Any) -> Iterable[tuple[str, Any]]:
+    # A manager of another version may tell something else.
+    return found.items() if isinstance(found, Mapping) else ()
 
 
 def _add(into: dict[str, int], name: str, count: int) -> None:
-    into[name] = into.get(name, 0) + count
+    there = into.get(name, 0) + count
+    if there:
+        into[name] = there
+    else:
+        into.pop(name, None)

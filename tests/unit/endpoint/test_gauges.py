@@ -6,7 +6,7 @@ from types import SimpleNamespace as Thing
 from typing import Any
 
 from jupyter_fx.endpoint.gauges import coarse
-from jupyter_fx.endpoint.tallies import counts, summed
+from jupyter_fx.endpoint.tallies import Tallies, counts
 from jupyter_fx.protocol.lifecycle import WorkerState
 
 HOST, TORCH = Thing(environment="", up=True), Thing(environment="torch.sqfs", up=True)
@@ -24,9 +24,23 @@ def test_workers_are_counted_by_state_and_by_image() -> None:
         "workers": {"busy": 1, "idle": 2},
         "images": {"host": {"warm": 1, "idle": 2}, "torch.sqfs": {"warm": 1, "busy": 1}},
     }
-    states, images = summed([found, found, {"why": "its manager is starting"}])
-    assert states == {"busy": 2, "idle": 4}
-    assert images["torch.sqfs"] == {"warm": 2, "busy": 2}
+    of_all = Tallies()
+    of_all.put("a", found)
+    of_all.put("b", found | {"session_memory": {"s": 1 << 30}})
+    of_all.put("c", {"why": "its manager is starting"})
+    assert of_all.workers == {"busy": 2, "idle": 4}
+    assert of_all.images["torch.sqfs"] == {"warm": 2, "busy": 2}
+    assert of_all.memory == {"s": 1 << 30}
+    of_all.put("b", {"workers": {"idle": 1}})
+    of_all.drop("a")
+    assert (of_all.workers, of_all.images, of_all.memory) == ({"idle": 1}, {}, {})
+
+
+def test_a_manager_of_another_version_spoils_no_count() -> None:
+    of_all = Tallies()
+    of_all.put("a", {"workers": 4, "images": ["host"], "session_memory": None})
+    of_all.put("b", {"workers": {"idle": 1}})
+    assert of_all.workers == {"idle": 1}
 
 
 def test_memory_is_told_in_steps_so_that_what_trembles_is_no_news() -> None:
