@@ -26,6 +26,8 @@ _AHEAD: Final = 2
 """Tasks per slot of those that take less than a second."""
 _SOON: Final = 1.0
 _SHORT: Final = 0.01
+_ROW: Final = 31
+"""Short tasks that go to one manager in a row, after the first."""
 
 
 class ManagerView:
@@ -124,7 +126,10 @@ class Fleet:
         self.managers: dict[str, ManagerView] = {}
         self._waiting: dict[str, deque[tuple[Entry, Work, Need]]] = {}
         self._routes = routes or Routes()
+        self._serving: dict[str, int] = {}
+        """Those that take work, with their slots."""
         self._largest = 0
+        """Slots that the largest manager has, or had."""
         self.slots = 0
         """Of all managers that take work."""
         self.ready = False
@@ -141,14 +146,14 @@ class Fleet:
             view = self.managers[manager] = ManagerView(block, ends=ends, host=host)
             self._sort(manager)
         view.ends, view.linked = ends, True
-        self._recount()
+        self._count(manager)
         return view
 
     def away(self, manager: str) -> None:
         """It is silent."""
         if (view := self.managers.get(manager)) is not None:
             view.linked = False
-            self._recount()
+            self._count(manager)
 
     def has(self, manager: str, *, slots: int, memory: int, gpus: int, ready: bool, info: dict[str, Any]) -> None:
         """It says what it has."""
@@ -158,14 +163,14 @@ class Fleet:
             # What is on its way counts as warm: a second start elsewhere would come no sooner.
             there = {str(one.get("environment")) for one in info.get("containers", ())} - {"host"}
             self._routes.put(manager, view.slots - view.used, dict.fromkeys(there, SHARED))
-            self._recount()
+            self._count(manager)
 
     def left(self, manager: str) -> ManagerView | None:
         """It is gone."""
         view = self.managers.pop(manager, None)
         if view is not None:
             self._routes.drop(manager)
-            self._recount()
+            self._count(manager)
         return view
 
     def drain(self, block: str, *, on: bool = True) -> list[str]:
@@ -173,14 +178,18 @@ class Fleet:
         those = [one for one, view in self.managers.items() if view.block == block]
         for one in those:
             self.managers[one].draining = on
-        self._recount()
+            self._count(one)
         return those
 
-    def _recount(self) -> None:
-        """A manager came, went, or is another one than before: seldom, so that nothing need be added up for a task."""
-        serving = [view.slots for view in self.managers.values() if view.serves]
-        self.slots, self.ready = sum(serving), bool(serving)
-        self._largest = max((view.slots for view in self.managers.values()), default=0)
+    def _count(self, manager: str) -> None:
+        """A manager came, went, or is another one than before. Thousands of them say so: nothing is counted anew."""
+        view = self.managers.get(manager)
+        before = self._serving.pop(manager, None)
+        if view is not None and view.serves:
+            self._serving[manager] = view.slots
+            self._largest = max(self._largest, view.slots)
+        self.slots += self._serving.get(manager, 0) - (before or 0)
+        self.ready = bool(self._serving)
         self.changed = True
 
     def _sort(self, manager: str) -> None:
@@ -222,15 +231,18 @@ class Fleet:
             depth = 1 if not mean or mean >= _SOON else DEEP if mean < _SHORT else _AHEAD
             kept: deque[tuple[Entry, Work, Need]] = deque()
             too_long = 0.0
+            last, more = "", 0
             while queue:
                 entry, work, need = item = queue.popleft()
                 if not _waits(entry):
                     continue
-                manager = (
-                    ""
-                    if too_long and work.timeout >= too_long
-                    else self.pick(need, depth, work.timeout, work.environment)
-                )
+                if too_long and work.timeout >= too_long:
+                    manager = ""
+                elif more and self.suits(last, need, depth, work.timeout):
+                    manager, more = last, more - 1
+                else:
+                    manager = last = self.pick(need, depth, work.timeout, work.environment)
+                    more = self._in_a_row(manager) if depth > 1 else 0
                 if manager:
                     need = self.as_given(manager, need)
                     work.cores = need.width
@@ -258,10 +270,23 @@ class Fleet:
     def pick(self, need: Need, depth: int, seconds: float, environment: str = "") -> str:
         """Where it may run for so many seconds; empty when nowhere now. Who has the environment warm comes first."""
         for manager in self._routes.ranked(environment, need.width - (depth - 1) * self._largest):
-            view = self.managers[manager]
-            if view.takes(need, depth) and (not seconds or self.now + seconds <= view.ends):
+            if self.suits(manager, need, depth, seconds):
                 return manager
         return ""
+
+    def suits(self, manager: str, need: Need, depth: int, seconds: float) -> bool:
+        """Whether it may run there for so many seconds."""
+        view = self.managers[manager]
+        return view.takes(need, depth) and (not seconds or self.now + seconds <= view.ends)
+
+    def _in_a_row(self, manager: str) -> int:
+        """How many more short tasks of one shape may go where one went, without asking again: a message to a manager
+        costs more than such a task, and no manager gets more than a quarter of what it has free.
+        """
+        if not manager or not self._routes.even:
+            return 0
+        view = self.managers[manager]
+        return min(_ROW, (view.slots - view.used) // 4)
 
     def took(self, manager: str, entry: Entry, need: Need) -> None:
         """A task is at this manager."""

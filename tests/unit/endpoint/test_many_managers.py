@@ -380,3 +380,22 @@ def test_tasks_of_an_image_go_where_it_is_warm_and_the_books_say_so() -> None:
     fleet.unleased("warm", "s1")
     fleet.left("warm")
     assert fleet.lease("s5", need, 0.0, "torch.sqfs") == ""
+
+
+def test_short_tasks_go_to_one_manager_in_a_row_and_evenly_all_the_same() -> None:
+    one = Many()
+    for name in "abcd":
+        one.manager(name, 16)
+    # Known to be short: a first one has said so.
+    (first,) = one.tasks(1)
+    (manager,) = [name for name in "abcd" if one.at(name)]
+    one.start(manager, first)
+    one(From(manager, Done([Ended(first, "ok", b"r", 0.0, 0.0001)])))
+    one.told.clear()
+    one.tasks(8)
+    # One, and a quarter of what is free after it: two messages in place of four.
+    assert [len(m.work) for _to, m in one.told if isinstance(m, Place)] == [5, 3]
+    one.tasks(56)
+    counts = [len(one.at(name)) for name in "abcd"]
+    assert sum(counts) == 64
+    assert max(counts) - min(counts) <= 4
