@@ -81,7 +81,10 @@ export class LiveTask implements ISink {
     for (const row of rows) {
       const [n, kind, , data] = row;
       if (this._output) {
-        this._next = Math.max(this._next, n + 1);
+        if (n < this._next) {
+          continue; // another one here asked for the story from its beginning
+        }
+        this._next = n + 1;
         if ((kind === 'stdout' || kind === 'stderr') && typeof data === 'string') {
           this.lines.append(data, kind === 'stderr');
         } else if (kind === 'note') {
