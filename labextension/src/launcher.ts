@@ -6,37 +6,26 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { IDisposable } from '@lumino/disposable';
 
 import { CommandIDs } from './commands';
-import { isName } from './front/python';
-import { IFxLive, IFxSettings, IState } from './tokens';
-
-/** More would bury the others: the command asks for the name. */
-const MOST = 8;
-
-/** Names of endpoints that get a card: those that are ready first. */
-export function offered(state: IState | null): readonly string[] {
-  return [...(state?.endpoints ?? [])]
-    .filter(one => isName(one.name))
-    .sort(
-      (a, b) =>
-        Number(b.state === 'ONLINE') - Number(a.state === 'ONLINE') || (a.name < b.name ? -1 : 1)
-    )
-    .slice(0, MOST)
-    .map(one => one.name);
-}
+import { iconUrl } from './icon';
+import { offered } from './offers';
+import { IFxLive, IFxSettings } from './tokens';
 
 export const launcher: JupyterFrontEndPlugin<void> = {
   id: 'jupyter-fx:launcher',
   description: 'Offers new notebooks on endpoints in the launcher.',
   autoStart: true,
-  requires: [ILauncher, IFxLive, IFxSettings],
-  optional: [ITranslator],
+  requires: [IFxLive, IFxSettings],
+  optional: [ILauncher, ITranslator],
   activate: (
     _app: JupyterFrontEnd,
-    all: ILauncher,
     live: IFxLive,
     settings: IFxSettings,
+    all: ILauncher | null,
     translator: ITranslator | null
   ) => {
+    if (all === null) {
+      return; // Notebook 7 has none
+    }
     const trans = (translator ?? nullTranslator).load('jupyterlab');
     const shown = new Map<string, IDisposable>();
     const draw = (): void => {
@@ -55,7 +44,8 @@ export const launcher: JupyterFrontEndPlugin<void> = {
           const args = { endpoint };
           // The category is JupyterLab's own, by JupyterLab's translation of it.
           const category = trans.__('Notebook');
-          const item = { command: CommandIDs.newNotebook, args, category, rank: 100 + rank };
+          const command = CommandIDs.newNotebook;
+          const item = { command, args, category, rank: 100 + rank, kernelIconUrl: iconUrl };
           shown.set(endpoint, all.add(item));
         }
       });

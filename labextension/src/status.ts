@@ -8,20 +8,8 @@ import { Widget } from '@lumino/widgets';
 import { CommandIDs } from './commands';
 import { button, say } from './dom';
 import { lookWhileSeen } from './looking';
-import { IFxLive, IState } from './tokens';
-
-/** `3 running, 2 waiting`; empty when nothing does. */
-export function counts(state: IState | null, trans: TranslationBundle): string {
-  const endpoints = state?.endpoints ?? [];
-  const running = endpoints.reduce((sum, one) => sum + one.running, 0);
-  const waiting = endpoints.reduce((sum, one) => sum + one.queued + one.leased, 0);
-  return [
-    running > 0 ? trans.__('%1 running', running) : '',
-    waiting > 0 ? trans.__('%1 waiting', waiting) : ''
-  ]
-    .filter(Boolean)
-    .join(', ');
-}
+import { counts } from './offers';
+import { IFxLive } from './tokens';
 
 class StatusItem extends Widget {
   private readonly _button: HTMLButtonElement;
@@ -54,14 +42,17 @@ export const status: JupyterFrontEndPlugin<void> = {
   id: 'jupyter-fx:status',
   description: 'Shows in the status bar how many remote tasks run.',
   autoStart: true,
-  requires: [IFxLive, IStatusBar],
-  optional: [ITranslator],
+  requires: [IFxLive],
+  optional: [IStatusBar, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     live: IFxLive,
-    statusBar: IStatusBar,
+    statusBar: IStatusBar | null,
     translator: ITranslator | null
   ) => {
+    if (statusBar === null) {
+      return; // Notebook 7 has none
+    }
     const trans = (translator ?? nullTranslator).load('jupyter_fx');
     const open = (): void => void app.commands.execute(CommandIDs.open);
     const item = new StatusItem(live, trans, open);

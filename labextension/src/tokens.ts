@@ -130,8 +130,10 @@ export interface IFxFront {
   readonly changed: ISignal<IFxFront, void>;
   /** The notebook in front. */
   readonly panel: NotebookPanel | null;
-  /** The endpoint of a notebook's remote cells: what its kernel says, as far as it has; empty without a notebook. */
+  /** The endpoint of a notebook's remote cells: what its kernel says; empty while that is not known. */
   endpoint(state: IState | null, panel?: NotebookPanel | null): string;
+  /** Whether it can have remote cells: its kernel is Python, as far as is known. */
+  possible(panel: NotebookPanel): boolean;
   /** The endpoint that is being chosen for it; empty most of the time. */
   pending(panel: NotebookPanel): string;
   /** Its session there, if one is open. */

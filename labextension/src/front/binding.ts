@@ -11,7 +11,7 @@ import { Kernel } from '@jupyterlab/services';
 import { TranslationBundle } from '@jupyterlab/translation';
 
 import { isRecord } from '../requests';
-import { fx, isName, IWhere, preset, readWhere, refusal, WHERE } from './python';
+import { choose, environ, fx, isName, IWhere, loads, readWhere, refusal, WHERE } from './python';
 
 /** Key in a notebook's metadata: {endpoint: NAME}. */
 export const METADATA = 'jupyter_fx';
@@ -28,6 +28,8 @@ export interface IBindingServices {
 export class Binding {
   /** What the kernel says; empty while it has not. */
   private _told = '';
+  private _answered = false;
+  private _python = true;
   private _pending = '';
   private _new = true;
   private _asking = false;
@@ -56,6 +58,16 @@ export class Binding {
     return this._told || this.bound;
   }
 
+  /** Whether nothing better than `endpoint` is to be expected: the kernel has said what it uses, or there is none. */
+  get settled(): boolean {
+    return this._answered || this.kernel === null;
+  }
+
+  /** Whether its kernel can have remote cells; true until it is known. */
+  get possible(): boolean {
+    return this._python;
+  }
+
   /** What is being chosen; empty most of the time. */
   get pending(): string {
     return this._pending;
@@ -77,7 +89,7 @@ export class Binding {
     this._services.changed();
     try {
       if (this.kernel !== null) {
-        await this.run(fx(`use ${endpoint}`));
+        await this.run(this._choice(endpoint));
         this._told = endpoint;
       }
       this._bind(endpoint);
@@ -110,6 +122,8 @@ export class Binding {
 
   private _renewed(): void {
     this._told = '';
+    this._answered = false;
+    this._python = true;
     this._new = true;
     this._services.changed();
     this._status();
@@ -119,7 +133,9 @@ export class Binding {
     const status = this.kernel?.status;
     if (status === 'restarting' || status === 'autorestarting') {
       this._told = '';
+      this._answered = false;
       this._new = true;
+      this._services.changed();
     } else if (status === 'idle' && this._new) {
       this._new = false;
       void this._sync(true);
@@ -134,7 +150,8 @@ export class Binding {
     }
     this._asking = true;
     try {
-      const where = await this._where(kernel);
+      this._python = (await kernel.info).language_info.name === 'python';
+      const where = this._python ? await this._where(kernel) : null;
       if (where !== null) {
         this._told = where.endpoint;
         if (tell && !where.loaded) {
@@ -145,14 +162,12 @@ export class Binding {
       // A kernel that goes meanwhile: the next one is asked.
     } finally {
       this._asking = false;
+      this._answered = true;
       this._services.changed();
     }
   }
 
   private async _where(kernel: Kernel.IKernelConnection): Promise<IWhere | null> {
-    if ((await kernel.info).language_info.name !== 'python') {
-      return null;
-    }
     const asked = { code: '', silent: true, store_history: false, user_expressions: { fx: WHERE } };
     const { content } = await kernel.requestExecute(asked).done;
     const found: unknown = content.status === 'ok' ? content.user_expressions.fx : null;
@@ -165,15 +180,22 @@ export class Binding {
     const usual = this._services.usual();
     if (bound !== '') {
       try {
-        await this.run(fx(`use ${bound}`));
+        await this.run(this._choice(bound));
         this._told = bound;
       } catch (error) {
         this._services.trouble(error instanceof Error ? error.message : String(error));
       }
     } else if (isName(usual) && usual !== known) {
-      await this.run(preset(usual));
+      await this.run(environ(usual));
       this._told = usual;
     }
+  }
+
+  /** A notebook that loads our magics itself is left to do so. */
+  private _choice(endpoint: string): string {
+    const cells = this.panel.content.model?.sharedModel.cells ?? [];
+    const itself = cells.some(cell => cell.cell_type === 'code' && loads(cell.getSource()));
+    return itself ? choose(endpoint) : fx(`use ${endpoint}`);
   }
 
   private _bind(endpoint: string): void {

@@ -50,9 +50,16 @@ export class Front implements IFxFront {
     if (panel === null) {
       return '';
     }
-    const found = this._bindings.get(panel)?.endpoint ?? '';
-    const newest = (): string => this._sessions(panel, state)[0]?.endpoint ?? '';
-    return found || newest() || this._services.settings.defaultEndpoint || 'local';
+    const binding = this._bindings.get(panel);
+    const found = (binding?.endpoint ?? '') || (this._sessions(panel, state)[0]?.endpoint ?? '');
+    if (found !== '' || binding?.settled !== true) {
+      return found;
+    }
+    return this._services.settings.defaultEndpoint || 'local';
+  }
+
+  possible(panel: NotebookPanel): boolean {
+    return this._bindings.get(panel)?.possible !== false;
   }
 
   pending(panel: NotebookPanel): string {

@@ -17,9 +17,23 @@ export function fx(words: string): string {
   return `${LOAD}\nget_ipython().run_line_magic("fx", "${words}")`;
 }
 
+/** Choose the endpoint: at once if our magics are loaded, else for when they are. */
+export function choose(endpoint: string): string {
+  return (
+    `get_ipython().run_line_magic("fx", "use ${endpoint}")` +
+    ' if "FxMagics" in get_ipython().magics_manager.registry' +
+    ` else ${environ(endpoint)}`
+  );
+}
+
+/** Whether a cell loads our magics itself: IPython complains when it is done twice. */
+export function loads(source: string): boolean {
+  return /^\s*%(?:re)?load_ext\s+jupyter_fx\b/m.test(source);
+}
+
 /** The endpoint of remote cells, for when our magics are loaded: costs nothing and asks no hub. */
-export function preset(endpoint: string): string {
-  return `__import__("os").environ["JUPYTER_FX_ENDPOINT"] = "${endpoint}"`;
+export function environ(endpoint: string): string {
+  return `__import__("os").environ.update(JUPYTER_FX_ENDPOINT="${endpoint}")`;
 }
 
 /** `+NAME` when our magics are loaded, else `-NAME`; the name may be empty. Loads nothing and asks no hub. */

@@ -7,6 +7,7 @@ import {
   JupyterFrontEndPlugin
 } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
+import { PageConfig } from '@jupyterlab/coreutils';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { CommandIDs } from '../commands';
@@ -41,14 +42,15 @@ export const panel: JupyterFrontEndPlugin<void> = {
       return '';
     };
     const openPath = (path: string): void => void app.commands.execute('docmanager:open', { path });
-    if (lab === null) {
-      return; // Notebook 7 has the toolbar's item and the cards
+    // Notebook 7 has side bars beside its notebooks, not beside its tree of files.
+    if (lab === null && PageConfig.getOption('notebookPage') !== 'notebooks') {
+      return;
     }
     const shown = new FxPanel({ tasks: new Tasks(live), requests, front, trans, pathOf, openPath });
     shown.id = 'jupyter-fx-panel';
     shown.title.icon = icon;
     shown.title.caption = trans.__('Remote endpoints, sessions and tasks');
-    lab.add(shown, 'left', { rank: 450, type: 'Remote' });
+    app.shell.add(shown, 'left', { rank: 450, type: 'Remote' });
     restorer?.add(shown, shown.id);
     app.commands.addCommand(CommandIDs.open, {
       label: trans.__('Show Endpoints, Sessions and Tasks'),

@@ -78,21 +78,25 @@ export class WhereItem extends Widget {
   }
 
   private _draw(): void {
+    const { trans, front } = this._services;
+    this.setHidden(!front.possible(this._panel));
     if (!this.isVisible || document.hidden) {
       return;
     }
-    const { trans } = this._services;
     const situation = this._situation();
     const { tone, state, about } = words(situation, trans);
-    say(this._name, situation.endpoint);
+    say(this._name, situation.endpoint || trans.__('Remote'));
     say(this._state, state);
     this._state.hidden = state === '';
     this._button.dataset.tone = tone;
     if (this._button.title !== about) {
       this._button.title = about;
-      const label = trans.__('Remote cells: %1', `${situation.endpoint} ${state}`.trim());
+    }
+    // It begins with what is seen: who speaks to a computer says what they read.
+    const seen = `${this._name.textContent} ${state}`.trim();
+    const label = trans.__('%1: where remote cells run', seen);
+    if (this._button.getAttribute('aria-label') !== label) {
       this._button.setAttribute('aria-label', label);
-      this._button.setAttribute('aria-description', about);
     }
   }
 

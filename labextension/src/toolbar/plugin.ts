@@ -4,6 +4,8 @@ import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application'
 import { ICommandPalette, IToolbarWidgetRegistry } from '@jupyterlab/apputils';
 import { NotebookPanel } from '@jupyterlab/notebook';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+import { MenuSvg } from '@jupyterlab/ui-components';
+import { h, VirtualElement } from '@lumino/virtualdom';
 import { Menu } from '@lumino/widgets';
 
 import { CommandIDs } from '../commands';
@@ -13,6 +15,24 @@ import { WhereItem } from './item';
 
 /** Endpoints in the menu; the panel has them all. */
 const MOST = 20;
+
+/** Separators are no stop for the keyboard, and are called what they are. */
+class Renderer extends MenuSvg.Renderer {
+  override renderItem(data: Menu.IRenderData): VirtualElement {
+    if (data.item.type !== 'separator') {
+      return super.renderItem(data);
+    }
+    const className = this.createItemClass(data);
+    const dataset = this.createItemDataset(data);
+    return h.li(
+      { className, dataset, role: 'separator' },
+      this.renderIcon(data),
+      this.renderLabel(data),
+      this.renderShortcut(data),
+      this.renderSubmenu(data)
+    );
+  }
+}
 
 export const toolbar: JupyterFrontEndPlugin<void> = {
   id: 'jupyter-fx:toolbar',
@@ -30,7 +50,7 @@ export const toolbar: JupyterFrontEndPlugin<void> = {
   ) => {
     const trans = (translator ?? nullTranslator).load('jupyter_fx');
     const items = new Map<NotebookPanel, WhereItem>();
-    const menu = new Menu({ commands: app.commands });
+    const menu = new MenuSvg({ commands: app.commands, renderer: new Renderer() });
     menu.addClass('fx-menu');
     menu.title.label = trans.__('Where remote cells run');
     let opener: HTMLElement | null = null;

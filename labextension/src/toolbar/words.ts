@@ -49,6 +49,10 @@ export function words(of: ISituation, trans: TranslationBundle): IWords {
       )
     };
   }
+  if (of.endpoint === '') {
+    const about = trans.__('The kernel has not said yet where remote cells of this notebook run.');
+    return { tone: 'off', state: '', about };
+  }
   if (of.status === null) {
     return { tone: 'off', state: '', about: trans.__('Remote cells run on %1.', name) };
   }
