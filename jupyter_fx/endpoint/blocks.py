@@ -110,7 +110,10 @@ class Ended(NamedTuple):
 
 
 class _Block:
-    __slots__ = ("asked_end", "drain_at", "idle_since", "managers", "misses", "record", "seen", "since", "told_drain")
+    __slots__ = (
+        *("asked_end", "complaint", "drain_at", "idle_since", "managers", "misses", "record", "seen", "since"),
+        "told_drain",
+    )
 
     def __init__(self, record: BlockRecord, now: float) -> None:
         self.record = record
@@ -122,6 +125,7 @@ class _Block:
         self.managers: set[str] = set()
         self.asked_end = 0.0
         """When its job was last asked to end."""
+        self.complaint = ""
         self.told_drain = False
         self.drain_at = float("inf")
 
@@ -284,7 +288,7 @@ class BlockBook:
         record = block.record
         unborn = not block.managers and block.state in {BlockState.PENDING, BlockState.STARTING}
         if unborn and not block.asked_end:
-            said = reason or "its job ended"
+            said = block.complaint or reason or "its job ended"
             self._fail(f"{self.label} job {record.job} ended before a manager of it came ({said})", now)
         return self._over(block, BlockState.FAILED if state == "failed" else BlockState.ENDED, reason, now)
 
@@ -303,6 +307,22 @@ class BlockBook:
         if block.state in {BlockState.PENDING, BlockState.STARTING}:
             return self._to(block, BlockState.RUNNING)
         return []
+
+    def unfit(self, block_id: str, why: str, now: float) -> list[Any]:
+        """A manager of it cannot be understood. One that an earlier agent started may hold work: it is left alone."""
+        block = self._blocks.get(block_id)
+        if block is None or block.record.leaving:
+            return []
+        if block.state in {BlockState.PENDING, BlockState.STARTING}:
+            self._fail(why, now)
+            return self.leave(block_id, why, now)
+        block.record.reason = f"{why}; what it runs ends with its job, {block.record.job}"
+        return [Save(block.record)]
+
+    def complained(self, block_id: str, why: str) -> None:
+        """What its node said before any manager of it was there."""
+        if (block := self._blocks.get(block_id)) is not None:
+            block.complaint = why
 
     def left(self, block_id: str, manager: str) -> None:
         """A manager of it is attested to be dead."""
@@ -403,6 +423,9 @@ class BlockBook:
         if self._failed:
             pause = max(0.0, self._try_at - now)
             return f"{self._failed}; next try in {pause:.0f} s" if pause else self._failed
+        unfit = [b.record.reason for b in self._blocks.values() if b.state is BlockState.RUNNING and b.record.reason]
+        if unfit:
+            return unfit[0]
         if any(block.state is BlockState.SUBMITTING for block in self._blocks.values()):
             return f"a job is being submitted to {self.label}"
         return ""

@@ -140,6 +140,17 @@ class Block:
         sound = hmac.compare_digest(said.proof, proof) and path.name == _file_of(said.key)
         return Enrolled(said.nonce, said.host, said.key) if sound else None
 
+    def complain(self, why: str) -> None:
+        """On a node: why no manager comes."""
+        self._write(self.folder / "complaint", why.encode())
+
+    def complaint(self) -> str:
+        """The agent: what a node said of that."""
+        try:
+            return (self.folder / "complaint").read_text(errors="replace")[:1000]
+        except OSError:
+            return ""
+
     def tell_gone(self, manager: str, why: str) -> None:
         """A node's keeper: this manager is dead, and so is all that it started. The secret vouches for it."""
         said = _Gone(manager, why, self._proof("gone", manager, why))

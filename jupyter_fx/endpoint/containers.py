@@ -324,6 +324,8 @@ class Boxed(Container):
         assert image is not None
         runtime = image.runtime
         home = self._spec.env.get("HOME", "") if spec.home else ""
+        # There may be none on a node.
+        home = home if Path(home).is_dir() else ""
         program = bundle.boot_at(f"{INSIDE}/tree/worker.zip", f"{INSIDE}/run/zygote")
         start = Start(
             image=_exact(image, self.digest),

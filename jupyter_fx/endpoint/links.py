@@ -18,7 +18,7 @@ import psutil
 
 from jupyter_fx.endpoint.bootstrap import AgentAddress, Block, Enrolled
 from jupyter_fx.endpoint.logfiles import PLACED, placed_line
-from jupyter_fx.endpoint.mailbox import Mailbox
+from jupyter_fx.endpoint.mailbox import VERSION, Mailbox, fits
 from jupyter_fx.endpoint.talk import Code, FromManager, Place, Report
 from jupyter_fx.errors import UsageError
 from jupyter_fx.ids import new_id
@@ -58,6 +58,8 @@ class _Link:
         self.block = block
         self.mail = Mailbox(me, FromManager)
         self.channel: Any = None
+        self.came = False
+        """Whether it greeted on this channel, and can be understood."""
         self.armed = False
         self.taught: set[str] = set()
         """Functions that were sent to it."""
@@ -66,8 +68,9 @@ class _Link:
 
 
 class Links:
-    """`on_message(manager, message)`, `on_came(manager, block, host)`, `on_away(manager)` are the agent's; `functions`:
-    those that are kept, by digest. A function goes to a manager with the first work that names it.
+    """`on_message(manager, message)`, `on_came(manager, block, host)`, `on_away(manager)`, `on_unfit(manager, block,
+    why)` are the agent's; `functions`: those that are kept, by digest. A function goes to a manager with the first work
+    that names it.
     """
 
     def __init__(
@@ -79,14 +82,17 @@ class Links:
         on_message: Callable[[str, Any], None],
         on_came: Callable[[str, str, str], None],
         on_away: Callable[[str], None],
+        on_unfit: Callable[[str, str, str], None],
     ) -> None:
         self._loop = loop
-        self._on_message, self._on_came, self._on_away = on_message, on_came, on_away
+        self._on_message, self._on_came, self._on_away, self._on_unfit = on_message, on_came, on_away, on_unfit
         self.me = new_id()
         self.functions: dict[str, Code] = {}
         self._blocks: dict[str, Block] = {}
         self._links: dict[str, _Link] = {}
         self._by_key: dict[str, str] = {}
+        self._unfit: set[str] = set()
+        """Managers that cannot be understood: they are not let in again."""
         keys = new_keys()
         try:
             self._server = ZmqServer(
@@ -143,7 +149,7 @@ class Links:
         for block in self._blocks.values():
             if (one := block.enrolment(key)) is None:
                 continue
-            if one.manager in block.gone():
+            if one.manager in self._unfit or one.manager in block.gone():
                 return False
             self._links[one.manager] = _Link(one, block, self.me)
             self._by_key[key] = one.manager
@@ -162,14 +168,25 @@ class Links:
         channel.on_frame = lambda frame: self._frame(manager, link, frame)
         channel.on_closed = lambda _error: self._closed(manager, link, channel)
         channel.start()
+        link.came = False
         channel.write([link.mail.connected()])
-        self._on_came(manager, link.block.name, link.known.host)
+
+    def _refuse(self, manager: str, link: _Link) -> None:
+        """It cannot be understood: no more is heard of it."""
+        self._unfit.add(manager)
+        self.drop(manager)
+        why = (
+            f"the manager on {link.known.host} speaks version {link.mail.version} of an endpoint's protocol, its agent "
+            f"{VERSION}: the same jupyter-fx has to be installed for both (c.Blocks.python is the one on nodes)"
+        )
+        self._on_unfit(manager, link.block.name, why)
 
     def _closed(self, manager: str, link: _Link, channel: Any) -> None:
         if link.channel is channel:
             link.channel = None
             link.mail.greeted = False
-            self._on_away(manager)
+            if link.came:
+                self._on_away(manager)
 
     def _frame(self, manager: str, link: _Link, frame: bytes) -> None:
         try:
@@ -177,6 +194,12 @@ class Links:
         except msgspec.MsgspecError as error:
             log.error("manager %s on %s sent what cannot be read: %s", manager[:8], link.known.host, error)
             return
+        if not link.came and link.mail.greeted:
+            if not fits(link.mail.version):
+                self._refuse(manager, link)
+                return
+            link.came = True
+            self._on_came(manager, link.block.name, link.known.host)
         for message in messages:
             if type(message) is not Report or message.to == self.me:
                 self._on_message(manager, message)

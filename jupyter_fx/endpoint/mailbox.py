@@ -14,7 +14,12 @@ import msgspec
 
 from jupyter_fx.protocol.limits import FRAME_MAX
 
-__all__ = ["Greeting", "Mailbox"]
+__all__ = ["VERSION", "Greeting", "Mailbox", "fits"]
+
+VERSION: Final = 1
+"""Of what an agent and a manager say to each other (`talk`). A manager may be from an installation on a node that is
+newer or older than its agent's, or have outlived an upgrade of it.
+"""
 
 _FRAME: Final = FRAME_MAX - 4096
 _encode = msgspec.msgpack.Encoder().encode
@@ -26,6 +31,12 @@ class Greeting(msgspec.Struct, array_like=True, tag=0):
     process: str
     of: str
     received: int
+    version: int = 1
+
+
+def fits(version: int) -> bool:
+    """Whether this side understands one that speaks `version`: the one before its own, and the one after."""
+    return abs(version - VERSION) <= 1
 
 
 class Mailbox:
@@ -42,6 +53,8 @@ class Mailbox:
         self.other = ""
         """The process at the other end; "" before it has greeted."""
         self.greeted = False
+        self.version = VERSION
+        """What the other end speaks."""
         self.size = 0
         """Bytes that wait for an ack."""
 
@@ -55,7 +68,7 @@ class Mailbox:
     def connected(self) -> bytes:
         """A new connection: the frame to send first."""
         self.greeted = False
-        return _encode((0, 0, [Greeting(self._process, self.other, self._received)]))
+        return _encode((0, 0, [Greeting(self._process, self.other, self._received, VERSION)]))
 
     def frames(self, *, ack: bool = True) -> list[bytes]:
         """What may be sent now."""
@@ -96,6 +109,7 @@ class Mailbox:
 
     def _greet(self, greeting: Greeting) -> None:
         self.greeted = True
+        self.version = greeting.version
         if greeting.process != self.other:
             # Another process: its numbers begin anew, and what the last one had not taken is for it, too.
             self.other = greeting.process

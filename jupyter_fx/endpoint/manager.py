@@ -165,7 +165,7 @@ class Manager:
     def capacity(self) -> Capacity:
         """What there is."""
         spec = self.spec
-        node = {"memory": spec.memory, "gpus": spec.gpus, "host": spec.host} if spec.host else {}
+        node = {"memory": spec.memory, "gpus": spec.gpus, "host": spec.host, "clock": time.time()} if spec.host else {}
         memory = {"session_memory": dict(self.gauges.memory)} if self.gauges.memory else {}
         return Capacity(spec.slots, self.pool.ready, {**self.pool.describe(), **memory, **node})
 

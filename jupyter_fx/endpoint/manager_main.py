@@ -26,7 +26,7 @@ from jupyter_fx.auth.scrub import scrubbed
 from jupyter_fx.endpoint.bootstrap import AgentAddress, Block, ManagerProcess
 from jupyter_fx.endpoint.mailbox import Mailbox
 from jupyter_fx.endpoint.manager import Manager, ManagerSpec
-from jupyter_fx.endpoint.node import host_name
+from jupyter_fx.endpoint.node import host_name, no_room
 from jupyter_fx.endpoint.node_size import cores_of, gpus_of, memory_of
 from jupyter_fx.endpoint.reach import reach
 from jupyter_fx.endpoint.talk import Capacity, Halt, Report, Said, ToManager
@@ -222,7 +222,12 @@ def _on_node(spec: ManagerSpec, scratch: str, block: Path) -> ManagerSpec:
 async def _serve(folder: Path, name: str, scratch: str) -> None:
     block = Block(folder)
     spec = msgspec.json.decode((folder / "spec.json").read_bytes(), type=ManagerSpec)
-    await ManagerProgram(block, _on_node(spec, scratch, folder) if name else spec, name).run()
+    try:
+        await ManagerProgram(block, _on_node(spec, scratch, folder) if name else spec, name).run()
+    except OSError as error:
+        if name:
+            block.complain(no_room(host_name(), error))
+        raise
 
 
 def _die_with_keeper() -> None:

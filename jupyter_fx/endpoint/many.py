@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from jupyter_fx.endpoint.clocks import Clocks
 from jupyter_fx.endpoint.events import Assembled, Away, BlockDrains, Came, Patience, Provisioned, Tell
 from jupyter_fx.endpoint.fleet import Fleet
 from jupyter_fx.endpoint.holding import Holding
@@ -31,6 +32,7 @@ class Many:
         held.books.resize(0)
         held.books.ready = False
         self._provisioned = Provisioned({}, "no block has been asked for yet")
+        self.clocks = Clocks()
         self._demand: dict[str, tuple[int, Resources]] = {}
         self.handlers: dict[type, Callable[[Any, float], list[Any]]] = {
             Came: self._came,
@@ -61,6 +63,7 @@ class Many:
     # Managers.
 
     def _came(self, event: Came, now: float) -> list[Any]:
+        self.clocks.forget(event.manager)
         self._fleet.came(event.manager, event.block, ends=now + event.seconds, host=event.host)
         return []
 
@@ -68,9 +71,11 @@ class Many:
         self._fleet.away(event.manager)
         return self._tell_status()
 
-    def capacity(self, message: Capacity) -> list[Any]:
+    def capacity(self, message: Capacity, now: float) -> list[Any]:
         """The manager that speaks says what it has."""
         info = message.info
+        if clock := info.get("clock"):
+            self.clocks.heard(self._held.speaker, float(clock), now + self._held.wall)
         most = self._held.books.most
         if not most.slots:
             # The scheduler could not be asked: this is what a node has.
@@ -97,6 +102,7 @@ class Many:
 
     def gone(self, manager: str) -> None:
         """It is attested to be dead."""
+        self.clocks.forget(manager)
         self._fleet.left(manager)
         self._tallies.drop(manager)
         self._fleet.changed = True

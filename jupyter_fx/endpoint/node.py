@@ -33,7 +33,7 @@ RESTARTS: Final = 5
 _SUBREAPER: Final = 36
 _PROC: Final = Path("/proc")
 
-__all__ = ["MARK", "host_name", "main", "scratch_dir"]
+__all__ = ["MARK", "host_name", "main", "no_room", "scratch_dir"]
 
 
 def host_name() -> str:
@@ -150,7 +150,11 @@ class Keeper:
 
         spec = msgspec.json.decode((self._folder / "spec.json").read_bytes())
         manager = secrets.token_hex(16)
-        scratch = scratch_dir(spec.get("scratch", ""), manager)
+        try:
+            scratch = scratch_dir(spec.get("scratch", ""), manager)
+        except OSError as error:
+            self._block.complain(no_room(host_name(), error))
+            raise SystemExit(f"{host_name()}: {error}") from error
         command = [sys.executable, "-m", "jupyter_fx.endpoint.manager_main", str(self._folder), manager, str(scratch)]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
         status: int | None = None
@@ -210,6 +214,12 @@ class Keeper:
             if not left:
                 return
             time.sleep(0.02)
+
+
+def no_room(host: str, error: OSError) -> str:
+    """Why a manager cannot write on its node, and the cure."""
+    where = f" ({error.filename})" if error.filename else ""
+    return f"{host}: {error.strerror}{where}; c.Blocks.scratch says where managers write on their nodes"
 
 
 def _words(status: int) -> str:

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 LOOK_EVERY: Final = 1.0
 PATIENCE: Final = 60.0
 """Seconds that an agent waits for the reports of managers that outlived its predecessor."""
+CLOCK_WRONG: Final = 60.0
+"""Seconds by which a node's clock has to differ for that to be told."""
 
 
 class Nodes:
@@ -61,6 +63,7 @@ class Nodes:
             on_message=self._said,
             on_came=self._came,
             on_away=self._away,
+            on_unfit=self._unfit,
         )
         self._provisioner = Provisioner(
             home,
@@ -79,6 +82,7 @@ class Nodes:
         self._live: dict[str, Block] = {}
         self._managers: dict[str, str] = {}
         """Those that may live, with their blocks."""
+        self._wrong_clocks: set[Any] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._scaling: asyncio.Handle | None = None
         for block in self._provisioner.adopted():
@@ -119,11 +123,29 @@ class Nodes:
             log.warning("the link to manager %s is broken", manager[:8])
             self._event(Away(manager))
 
+    def _unfit(self, manager: str, block: str, why: str) -> None:
+        log.error("manager %s of block %s is not let in: %s", manager[:8], block[:8], why)
+        self._provisioner.carry_out(self._provisioner.book.unfit(block, why, time.monotonic()))
+
     def _said(self, manager: str, message: Any) -> None:
         if manager in self._managers:
             if type(message) is Capacity:
                 self._provisioner.learned(message.cores)
+                self._clock(manager, message.info)
             self._event(From(manager, message))
+
+    def _clock(self, manager: str, info: dict[str, Any]) -> None:
+        """Say once that its node's clock is not as ours."""
+        wrong = (info.get("clock") or time.time()) - time.time()
+        if abs(wrong) > CLOCK_WRONG and info.get("host") not in self._wrong_clocks:
+            self._wrong_clocks.add(info.get("host"))
+            log.warning(
+                "the clock of %s is %.0f s %s this host's: times of what runs there are put right here, but not those "
+                "of files that it writes; the cluster's administrators should know (time synchronisation)",
+                info.get("host") or manager[:8],
+                abs(wrong),
+                "ahead of" if wrong > 0 else "behind",
+            )
 
     def _dead(self, manager: str, why: str) -> None:
         """It is attested to be dead."""

@@ -258,6 +258,9 @@ class Provisioner:
             self.book.cannot_look(f"{self._provider.label} cannot be asked: {done}")
             self._tell()
             return
+        for record in self.book.records():
+            if why := Block(self._folder / record.block_id).complaint():
+                self.book.complained(record.block_id, why)
         self.carry_out(self.book.looked(done, time.monotonic()))
         self._tell()
 

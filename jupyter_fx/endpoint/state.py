@@ -465,10 +465,10 @@ class AgentState:
         self._held.speaker = event.manager
         try:
             if type(event.message) is Capacity:
-                return self._many.capacity(event.message)
+                return self._many.capacity(event.message, now)
             if type(event.message) is Report and event.message.gone:
                 self._many.gone(event.manager)
-            return self._handlers[type(event.message)](event.message, now)
+            return self._handlers[type(event.message)](self._many.clocks.put_right(event), now)
         finally:
             self._held.speaker = ""
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol
 from jupyter_fx.endpoint.blocks import JobInfo
 from jupyter_fx.endpoint.need import NodeSize
 
-__all__ = ["JobSpec", "Provider", "ProviderError", "run", "said"]
+__all__ = ["JobSpec", "Provider", "ProviderError", "finished", "run", "said"]
 
 TIMEOUT: Final = 20.0
 """Seconds that a scheduler's command may take."""
@@ -49,23 +49,28 @@ class Provider(Protocol):
         """End these jobs."""
 
 
-def run(command: Sequence[str], *, timeout: float = TIMEOUT) -> str:
-    """The output of a command; ProviderError when it fails, hangs, or is not there."""
-    program = command[0]
+def finished(command: Sequence[str], name: str, seconds: float) -> tuple[int, bytes, bytes]:
+    """Status, stdout and stderr of a command; ProviderError when it hangs (it is ended then) or is not there."""
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
         )
     except OSError as error:
-        raise ProviderError(f"{program} cannot be run: {error.strerror}") from error
+        raise ProviderError(f"{name} cannot be run: {error.strerror}") from error
     with process:
         try:
-            out, err = process.communicate(timeout=timeout)
+            out, err = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            raise ProviderError(f"{program} did not answer within {timeout:g} s") from None
-    if process.returncode:
-        raise ProviderError(f"{program}: {said(err.decode(errors='replace') or out.decode(errors='replace'))}")
+            raise ProviderError(f"{name} did not answer within {seconds:g} s") from None
+    return process.returncode, out, err
+
+
+def run(command: Sequence[str], *, timeout: float = 0.0) -> str:
+    """The output of a command; ProviderError when it fails, hangs, or is not there."""
+    status, out, err = finished(command, command[0], timeout or TIMEOUT)
+    if status:
+        raise ProviderError(f"{command[0]}: {said(err.decode(errors='replace') or out.decode(errors='replace'))}")
     return out.decode(errors="replace")
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from jupyter_fx.endpoint.blocks import JobInfo
 from jupyter_fx.endpoint.need import NodeSize
 from jupyter_fx.endpoint.providers import pbs, slurm
-from jupyter_fx.endpoint.providers.base import JobSpec, ProviderError, run, said
+from jupyter_fx.endpoint.providers.base import JobSpec, ProviderError, finished, run, said
 from jupyter_fx.errors import UsageError
 
 __all__ = ["BATCH", "ParslProvider", "one_line"]
@@ -29,6 +29,8 @@ BATCH: Final = {
     "kubernetes": "Kubernetes",
 }
 """The batch systems, by the word in `c.Blocks.provider`."""
+SUBMIT_WITHIN: Final = 30
+"""Seconds that a command of Parsl may take."""
 _STATES: Final = {"PENDING": "pending", "HELD": "pending", "RUNNING": "running", "FAILED": "failed"}
 _ONE: Final = re.compile(r"[^\n\r\0]*")
 
@@ -47,6 +49,21 @@ def _word(name: str, value: str) -> str:
     return value
 
 
+def _execute(command: str, _timeout: int | None = None) -> tuple[int, str, str]:
+    """What Parsl has its shell do: (status, stdout, stderr)."""
+    status, out, err = finished(["/bin/sh", "-c", command], command.split(maxsplit=1)[0], SUBMIT_WITHIN)
+    return status, out.decode(errors="replace"), err.decode(errors="replace")
+
+
+def _refusal(error: Exception) -> str:
+    """What a submission said."""
+    text = f"{getattr(error, 'stderr', '') or ''}".strip()
+    if not text and getattr(error, "retcode", None) == 0:
+        out = f"{getattr(error, 'stdout', '') or ''}".strip()
+        return f"it gave no job id; it said{': ' + said(out) if out else ' nothing'}"
+    return said(text or str(error))
+
+
 class ParslProvider:
     """One batch system. `settings` are `c.Blocks`."""
 
@@ -61,6 +78,8 @@ class ParslProvider:
     def _made(self) -> Any:
         if self._provider is None:
             self._provider = self._make()
+            # Parsl's own leaves a command that hangs behind.
+            self._provider.execute_wait = _execute
         return self._provider
 
     def _make(self) -> Any:
@@ -108,7 +127,7 @@ class ParslProvider:
                 gpus_per_node=wanted.gpus_per_node or None,
                 exclusive=wanted.exclusive,
                 scheduler_options="\n".join(options),
-                cmd_timeout=30,
+                cmd_timeout=SUBMIT_WITHIN,
                 **common,
             )
         common["scheduler_options"] = "\n".join(options)
@@ -150,9 +169,10 @@ class ParslProvider:
         provider.script_dir = str(spec.folder)
         try:
             job = provider.submit(spec.command, 1, spec.name)
+        except ProviderError:
+            raise
         except Exception as error:
-            text = f"{getattr(error, 'stderr', '') or ''}".strip()
-            raise ProviderError(said(text or str(error))) from error
+            raise ProviderError(_refusal(error)) from error
         if not job:
             raise ProviderError("it gave no job id; see the agent's log")
         return str(job)

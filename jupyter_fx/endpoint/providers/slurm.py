@@ -30,6 +30,21 @@ _WORDS: Final = {
     "COMPLETED": "it ended",
     "DEADLINE": "its deadline was reached",
 }
+_NEVER: Final = {
+    "JobHeldUser": "held by you: `scontrol release {job}` lets it go",
+    "JobHeldAdmin": "held by an administrator of the cluster: ask them",
+    "launch failed requeued held": "Slurm could not start it on a node: `scontrol release {job}` tries again",
+    "PartitionTimeLimit": "its time limit is above the partition's: see c.Blocks.walltime",
+    "PartitionNodeLimit": "it wants more nodes than the partition allows: see c.Blocks.nodes",
+    "PartitionDown": "its partition is down: wait, or choose another one by c.Blocks.partition",
+    "PartitionInactive": "its partition is inactive: wait, or choose another one by c.Blocks.partition",
+    "BadConstraints": "no node has what it asks for: see c.Blocks.constraint and c.Blocks.scheduler_options",
+    "InvalidAccount": "its account may not be used: see c.Blocks.account",
+    "InvalidQOS": "its quality of service may not be used: see c.Blocks.qos",
+    "ReqNodeNotAvail": "a node that it asks for cannot be had: it is down, drained or reserved",
+    "DependencyNeverSatisfied": "what it depends on failed: `scancel {job}` makes room for another try",
+}
+"""Why a job waits until somebody does something: who, and what."""
 _KEYS: Final = re.compile(r"(\w+)=(\S*)")
 
 
@@ -71,7 +86,7 @@ def jobs() -> dict[str, JobInfo]:
         job, state, left, start, name, reason = parts
         reason = "" if reason in {"None", "(null)"} else reason
         if state in _PENDING:
-            told = JobInfo(job, name, "pending", reason, start="" if start in {"N/A", ""} else start)
+            told = JobInfo(job, name, "pending", _why(job, reason), start="" if start in {"N/A", ""} else start)
         elif state in _RUNNING:
             told = JobInfo(job, name, "running", "" if state == "RUNNING" else state.lower(), seconds_of(left))
         else:
@@ -80,6 +95,12 @@ def jobs() -> dict[str, JobInfo]:
             told = JobInfo(job, name, "failed" if state in _FAILED else "ended", words + more)
         found[job] = told
     return found
+
+
+def _why(job: str, reason: str) -> str:
+    """Slurm's reason; with what to do about it where waiting alone does not help."""
+    cure = next((words for word, words in _NEVER.items() if reason.startswith(word)), "")
+    return f"{reason}: {cure.format(job=job)}" if cure else reason
 
 
 def partitions() -> dict[str, Partition]:

@@ -21,8 +21,9 @@ _WRONG_CPU: Final = re.compile(
     re.IGNORECASE,
 )
 _NO_TARGET: Final = re.compile(
-    r"can't (?:bind|mkdir|create)[^:]*: ?(\S+)|Can't (?:create|mkdir|find source path) (?:directory |file )?(\S+)"
+    r"can't (?:bind|mkdir|create)[^:]*: ?(\S+)|Can't (?:create|mkdir) (?:directory |file )?(\S+)"
 )
+_NO_SOURCE: Final = re.compile(r"(?:can't bind: source not found|Can't find source path):? ([^\s:]+)")
 _FUSE: Final = re.compile(r"fuse: (device not found|failed to open)|fusermount3?: (.*)", re.IGNORECASE)
 
 
@@ -49,6 +50,8 @@ def explain(image: str, python: str, machine: str, status: int | None, said: str
         )
     if _FUSE.search(said):
         return f"image {image} cannot be mounted on this node: {last}"
+    if found := _NO_SOURCE.search(said):
+        return f"image {image} cannot be started: this node has no {found[1]}, which is to be seen in it"
     if found := _NO_TARGET.search(said):
         target = found[1] or found[2] or ""
         return f"image {image} has no directory to mount on ({target.rstrip(':')}): make it in the image{tail}"

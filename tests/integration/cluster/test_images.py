@@ -17,6 +17,7 @@ STORIES = [
     ("images", "a_thousand_tasks_over_four_nodes_in_three_images"),
     ("images", "whatever_ends_a_manager_nothing_of_its_containers_is_left"),
     ("sessions", "a_notebook_lives_in_an_image_on_a_node"),
+    ("faults", "a_user_without_a_home_on_the_node_can_work"),
 ]
 
 

@@ -185,3 +185,34 @@ def test_a_block_whose_time_is_long_over_is_ended_although_nobody_can_be_asked()
     again.cannot_look("Slurm cannot be asked: squeue did not answer within 20 s")
     assert not again.overdue("b1", 655.0)
     assert again.overdue("b1", 661.0)
+
+
+def test_a_block_whose_manager_cannot_be_understood_is_ended_and_not_asked_for_again_at_once() -> None:
+    one = book()
+    one.ask([("b1", "fx1")], 0.0)
+    one.submitted("b1", "7", 0.0)
+    one.looked({"7": JobInfo("7", "fx1.1", "running")}, 1.0)
+    out = one.unfit("b1", "the manager on n1 speaks version 99", 2.0)
+    assert names(out) == ["Save", "Cancel"]
+    assert one.unfit("b1", "again", 2.5) == []
+    one.looked({"7": JobInfo("7", "fx1.1", "ended")}, 3.0)
+    assert "version 99" in one.why(3.0)
+    assert one.ask([("b2", "fx2")], 3.0) == []
+    assert names(one.ask([("b2", "fx2")], 100.0)) == ["Save", "Submit"]
+
+
+def test_a_manager_that_an_upgrade_left_behind_keeps_what_it_runs_and_is_named() -> None:
+    one = book()
+    running(one)
+    assert names(one.unfit("b1", "the manager on n1 speaks version 9", 2.0)) == ["Save"]
+    assert one.why(2.0) == "the manager on n1 speaks version 9; what it runs ends with its job, 7"
+    assert len(one.records()) == 1
+
+
+def test_what_a_node_said_before_its_manager_came_is_why_its_job_failed() -> None:
+    one = book()
+    one.ask([("b1", "fx1")], 0.0)
+    one.submitted("b1", "7", 0.0)
+    one.complained("b1", "n1: No space left on device (/scratch)")
+    one.looked({"7": JobInfo("7", "fx1.1", "failed", "it failed")}, 1.0)
+    assert "(n1: No space left on device (/scratch)); next try" in one.why(1.0)

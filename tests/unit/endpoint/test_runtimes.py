@@ -227,6 +227,8 @@ def test_an_allow_list_admits_by_name_path_and_digest() -> None:
         (None, "", "did not come up within 5 s and was stopped (c.Containers.start_seconds"),
         (1, "fuse: device not found, try 'modprobe fuse' first", "cannot be mounted on this node"),
         (1, "bwrap: Can't mkdir /data: Read-only file system", "has no directory to mount on (/data)"),
+        (1, "ch-run[9]: error: can't bind: source not found: /no (ch_core.c:104)", "this node has no /no, which is to"),
+        (1, "bwrap: Can't find source path /no: No such file or directory", "this node has no /no, which is to"),
         (3, "first\n\nlast words\n", "cannot be started (status 3); it said: last words"),
         (3, "", "cannot be started (status 3): it said nothing"),
     ],

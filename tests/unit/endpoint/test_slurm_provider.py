@@ -10,8 +10,8 @@ import pytest
 
 from jupyter_fx.endpoint import configfile, scheduler
 from jupyter_fx.endpoint.blocks import JobInfo
-from jupyter_fx.endpoint.providers import ProviderError, slurm
-from jupyter_fx.endpoint.providers.base import run
+from jupyter_fx.endpoint.providers import ProviderError, base, batch, slurm
+from jupyter_fx.endpoint.providers.base import JobSpec, run
 from jupyter_fx.endpoint.providers.batch import ParslProvider
 from jupyter_fx.endpoint.settings import Blocks, load_blocks
 from jupyter_fx.errors import ConfigError, UsageError
@@ -68,6 +68,16 @@ def test_garbage_is_not_taken_for_an_empty_queue(answers: dict[str, str], garbag
     answers["squeue"] = garbage
     with pytest.raises(ProviderError, match="cannot be understood"):
         slurm.jobs()
+
+
+def test_what_keeps_a_job_for_ever_is_told_with_its_cure(answers: dict[str, str]) -> None:
+    line = "7|PENDING|1:00:00|N/A|fx1.17|%s\n"
+    answers["squeue"] = line % "JobHeldUser"
+    assert slurm.jobs()["7"].reason == "JobHeldUser: held by you: `scontrol release 7` lets it go"
+    answers["squeue"] = line % "ReqNodeNotAvail, UnavailableNodes:n[1-2]"
+    assert slurm.jobs()["7"].reason.startswith("ReqNodeNotAvail, UnavailableNodes:n[1-2]: a node that it asks for")
+    answers["squeue"] = line % "Resources"
+    assert slurm.jobs()["7"].reason == "Resources"
 
 
 def test_partitions_with_their_largest_nodes(answers: dict[str, str]) -> None:
@@ -137,3 +147,48 @@ def test_a_command_that_hangs_fails_or_is_not_there_is_told() -> None:
         run(["no-such-command"])
     with pytest.raises(ProviderError, match="sh: the last line"):
         run(["sh", "-c", "echo first >&2; echo the last line >&2; exit 3"])
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory first on the PATH: scripts in it are Slurm's commands."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return tmp_path
+
+
+def _says(folder: Path, name: str, script: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("exec sleep 60", "sbatch did not answer within 1 s"),
+        ("echo Oh dear", "it gave no job id; it said: Oh dear"),
+        ("true", "it gave no job id; it said nothing"),
+        ("echo 'sbatch: error: invalid account' >&2; exit 1", "sbatch: error: invalid account"),
+    ],
+)
+def test_an_sbatch_that_hangs_or_answers_garbage_is_a_refusal_that_says_so(
+    commands: Path, tmp_path: Path, script: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("parsl")
+    monkeypatch.setattr(batch, "SUBMIT_WITHIN", 1)
+    _says(commands, "sbatch", script)
+    with pytest.raises(ProviderError) as caught:
+        ParslProvider("slurm", Blocks(provider="slurm")).submit(JobSpec("fx1", "true", tmp_path))
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(("command", "call"), [("squeue", slurm.jobs), ("scancel", None), ("sinfo", None)])
+def test_a_slurm_that_hangs_is_told_by_the_command_that_did(
+    commands: Path, command: str, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "TIMEOUT", 0.2)
+    _says(commands, "scontrol", "echo PartitionName=debug Default=YES")
+    _says(commands, command, "exec sleep 60")
+    provider = ParslProvider("slurm", Blocks(provider="slurm"))
+    call = call or {"scancel": lambda: provider.cancel(["7"]), "sinfo": provider.check}[command]
+    with pytest.raises(ProviderError, match=f"{command} did not answer within 0.2 s"):
+        call()
