@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jupyter_fx.endpoint.coalesce import Coalescer
 from jupyter_fx.endpoint.rows import Rows
 from jupyter_fx.endpoint.talk import Work
+from jupyter_fx.endpoint.textbars import TextBars
 from jupyter_fx.protocol.messages import Kind
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class Job:
     """One `Work` on its way. `handed`: monotonic time at which its worker got it; 0.0 before."""
 
     __slots__ = (
+        "bars",
         "cancel",
         "flushing",
         "handed",
@@ -68,6 +70,8 @@ class Job:
         self.said = 0
         """Pieces of its story that were told."""
         self.text: Coalescer | None = None
+        self.bars: TextBars | None = None
+        """Set with `text`."""
         self.flushing: asyncio.TimerHandle | None = None
         self.timers: tuple[asyncio.TimerHandle, ...] = ()
 

@@ -12,6 +12,7 @@ from jupyter_fx.endpoint.coalesce import Coalescer
 from jupyter_fx.endpoint.job import Job
 from jupyter_fx.endpoint.logs import TaskLogs
 from jupyter_fx.endpoint.talk import Said
+from jupyter_fx.endpoint.textbars import TextBars
 from jupyter_fx.protocol.messages import EventKind
 
 __all__ = ["DISPLAYS_MAX", "DISPLAY_MAX", "PART_BYTES", "Stories"]
@@ -43,24 +44,33 @@ class Stories:
 
     def text(self, job: Job, stream: int, text: bytes) -> None:
         """A task wrote."""
-        work = job.work
-        self._logs.append(work.task_id, work.attempt, stream, text)
-        if job.text is None:
-            job.text = Coalescer()
-        job.text.add(stream, text)
-        if job.flushing is None:
+        if job.text is None or job.bars is None:
+            job.text, job.bars = Coalescer(), TextBars(self._loop.time())
+        self._keep(job, job.text, stream, job.bars.feed(stream, text))
+        due = job.text.due()
+        # What is armed may be for bars alone, and those wait longer.
+        if job.flushing is None or (due is not None and due < job.flushing.when()):
+            if job.flushing is not None:
+                job.flushing.cancel()
             self._pump(job)
+
+    def _keep(self, job: Job, whole: Coalescer, stream: int, text: bytes) -> None:
+        if text:
+            self._logs.append(job.work.task_id, job.work.attempt, stream, text)
+            whole.add(stream, text)
 
     def _pump(self, job: Job) -> None:
         """Send what may go now; come back for the rest."""
         job.flushing = None
-        if job.text is None:
+        if job.text is None or job.bars is None:
             return
         now = self._loop.time()
         self._put_text(job, job.text.take(now))
-        due = job.text.due()
-        if due is not None:
-            job.flushing = self._loop.call_at(max(due, now + 0.001), self._pump, job)
+        if bars := job.bars.take(now):
+            self._put(job, EventKind.PROGRESS, {"bars": bars})
+        due = [at for at in (job.text.due(), job.bars.due()) if at is not None]
+        if due:
+            job.flushing = self._loop.call_at(max(min(due), now + 0.001), self._pump, job)
 
     def _put_text(self, job: Job, frames: list[tuple[int, bytes]]) -> None:
         for stream, data in frames:
@@ -130,9 +140,11 @@ class Stories:
         if job.flushing is not None:
             job.flushing.cancel()
             job.flushing = None
-        if job.text is not None:
+        if job.text is not None and job.bars is not None:
+            for stream, text in job.bars.rest():
+                self._keep(job, job.text, stream, text)
             self._put_text(job, job.text.take(self._loop.time(), final=True))
-            job.text = None
+            job.text = job.bars = None
             self._logs.ended(job.work.task_id, job.work.attempt)
 
     def flush(self) -> None:

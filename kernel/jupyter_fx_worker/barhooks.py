@@ -1,7 +1,8 @@
 """tqdm and rich draw bars for terminals, or as widgets of a notebook; here there is neither. Their bars become ours.
 
 They are changed when (and if) user code imports them. What tqdm leaves behind when a bar is done is written as ever;
-bars of processes that user code started, and bars that write to files of their own, are left alone.
+bars that write to files of their own are left alone. Those of processes that user code started are read from their text
+by the manager (`jupyter_fx.endpoint.textbars`).
 Where jupyter_fx itself is not installed, `import jupyter_fx` gives a stand-in that has `progress`.
 """
 

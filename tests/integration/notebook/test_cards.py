@@ -89,6 +89,21 @@ def test_bars_are_drawn_on_the_card_and_not_written(kernel: Kernel) -> None:
     assert len(cards(ran)) < 4 * ran.elapsed + 6
 
 
+def test_bars_of_a_program_that_a_cell_starts_are_drawn_too(kernel: Kernel) -> None:
+    pytest.importorskip("tqdm", reason="tqdm is not installed: pip install tqdm")
+    program = (
+        "import time; from tqdm import tqdm; print('begun')\n"
+        "for _ in tqdm(range(40), desc='epochs', unit='epoch'): time.sleep(0.04)\nprint('ended')"
+    )
+    ran = kernel.remote(f"import subprocess, sys\n_ = subprocess.run([sys.executable, '-uc', {program!r}], check=True)")
+    bars = [bar for shot in cards(ran) for bar in shot.get("progress", ())]
+    assert {(bar["label"], bar["total"], bar["unit"]) for bar in bars} == {("epochs", 40, "epoch")}
+    assert any(0 < bar["done"] < 40 for bar in bars)
+    assert ran.stream() == "begun\nended\n"
+    left = ran.stream("stderr")
+    assert left.startswith("epochs: 100%|") and left.count("\n") == 1 and "\r" not in left
+
+
 def test_a_map_has_one_card_with_its_failures(kernel: Kernel) -> None:
     kernel.run(
         "import jupyter_fx as fx\n"
