@@ -22,6 +22,7 @@ from jupyter_fx.errors import (
 from jupyter_fx.protocol.lifecycle import EndpointState, TaskState
 from jupyter_fx.protocol.messages import Cancel, EventKind, Kind
 from jupyter_fx_hub import auth, infos
+from jupyter_fx_hub.groupops import GroupOperations
 from jupyter_fx_hub.optable import OPERATIONS, Arg, Caller, Operation, operation
 from jupyter_fx_hub.service import Service
 from jupyter_fx_hub.sessionops import SessionOperations
@@ -44,10 +45,11 @@ DETAILS_MAX: Final = 200
 _REF: Final = Arg(str, "id of a reference", needed=True)
 
 
-class Operations(SessionOperations):
+class Operations(SessionOperations, GroupOperations):
     """What callers may ask of this hub."""
 
     def __init__(self, service: Service, *, user: str, stop: Callable[[], None]) -> None:
+        GroupOperations.__init__(self)
         self.service, self.user, self._stop = service, user, stop
         self.on_revoked: Callable[[str], None] = lambda token_id: None
         """Called with the id of a token that is worth nothing any more."""

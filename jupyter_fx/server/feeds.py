@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jupyter_fx.errors import FxError, HubUnavailable
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import Event, EventKind, Outcome, Watch
+from jupyter_fx.server.groups import Groups
 from jupyter_fx.server.hublink import HubLink
 from jupyter_fx.server.tabs import Sub, Tab
 
@@ -60,7 +61,9 @@ class Feeds:
         self._came: deque[tuple[str, Any]] = deque()
         self._ticker: asyncio.Task[None] | None = None
         self._asking: set[asyncio.Task[None]] = set()
-        self.on_tick: list[Callable[[set[Tab]], None]] = []
+        self.groups = Groups(link)
+        """The maps that tabs show."""
+        self.on_tick: list[Callable[[set[Tab]], None]] = [self.groups.tick]
         """Called every second while there are tabs."""
 
     # --- tabs ---
@@ -79,6 +82,7 @@ class Feeds:
         self._tabs.discard(tab)
         for task_id in list(tab.subs):
             self.unfollow(tab, task_id)
+        self.groups.closed(tab)
         tab.close()
         if not self._tabs and self._ticker is not None:
             self._ticker.cancel()

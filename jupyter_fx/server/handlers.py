@@ -14,7 +14,7 @@ from tornado import web
 from jupyter_fx import __version__
 from jupyter_fx.errors import FxError
 from jupyter_fx.protocol.messages import CancelMode
-from jupyter_fx.server import agenthandlers
+from jupyter_fx.server import agenthandlers, grouphandlers
 from jupyter_fx.server.base import Handler, Parts
 from jupyter_fx.server.socket import LiveHandler
 
@@ -236,6 +236,7 @@ def handlers(parts: Parts) -> list[tuple[str, type[Any], dict[str, Any]]]:
         (f"{task}/log", LogHandler, settings),
         (f"{task}/log/download", DownloadHandler, settings),
         (f"{task}/cancel", CancelHandler, settings),
+        *grouphandlers.handlers(parts),
         *agenthandlers.handlers(parts),
         ("/jupyter-fx/live", LiveHandler, {"feeds": parts.feeds, "overview": parts.overview}),
     ]

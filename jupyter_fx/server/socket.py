@@ -24,17 +24,20 @@ MESSAGE_MAX: Final = 16 * 1024
 
 
 class Follow(msgspec.Struct, tag_field="op", tag="follow", forbid_unknown_fields=True):
-    """Tell me this task's story from event `first` on; without `output` its states alone."""
+    """Tell me this task's story from event `first` on; without `output` its states alone. `group`: of a map, how it
+    stands."""
 
     task_id: str
     first: int = 0
     output: bool = False
+    group: bool = False
 
 
 class Unfollow(msgspec.Struct, tag_field="op", tag="unfollow", forbid_unknown_fields=True):
-    """No more of this task."""
+    """No more of this task, or map."""
 
     task_id: str
+    group: bool = False
 
 
 class Look(msgspec.Struct, tag_field="op", tag="look", forbid_unknown_fields=True):
@@ -99,6 +102,10 @@ class LiveHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
             self._overview.looked(self._tab)
         elif not is_id(said.task_id):
             self.close(1008, "a task is named by its 32 digits")
+        elif said.group and isinstance(said, Follow):
+            self._feeds.groups.follow(self._tab, said.task_id)
+        elif said.group:
+            self._feeds.groups.unfollow(self._tab, said.task_id)
         elif isinstance(said, Follow):
             self._feeds.follow(self._tab, said.task_id, max(0, said.first), output=said.output)
         else:

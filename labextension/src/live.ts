@@ -4,7 +4,7 @@ import { DisposableDelegate, IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 
 import { isRecord } from './requests';
-import { IFxLive, ISink, IState, IStatus, ITaskInfo, Row } from './tokens';
+import { IFxLive, IGroupInfo, IGroupSink, ISink, IState, IStatus, ITaskInfo, Row } from './tokens';
 
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 30_000;
@@ -24,6 +24,7 @@ export class Live implements IFxLive {
   private readonly _statusChanged = new Signal<this, void>(this);
   private readonly _stateChanged = new Signal<this, void>(this);
   private readonly _followed = new Map<string, Set<IFollowed>>();
+  private readonly _groups = new Map<string, Set<IGroupSink>>();
   private _looking = 0;
   private _every = 10;
   private _tries = 0;
@@ -67,6 +68,22 @@ export class Live implements IFxLive {
     });
   }
 
+  followGroup(group: string, sink: IGroupSink): IDisposable {
+    const all = this._groups.get(group) ?? new Set();
+    all.add(sink);
+    this._groups.set(group, all);
+    this._askGroup(group);
+    this._needed();
+    return new DisposableDelegate(() => {
+      all.delete(sink);
+      if (all.size === 0) {
+        this._groups.delete(group);
+        this._say({ op: 'unfollow', task_id: group, group: true });
+      }
+      this._needed();
+    });
+  }
+
   look(): IDisposable {
     this._looking += 1;
     if (this._looking === 1) {
@@ -105,6 +122,10 @@ export class Live implements IFxLive {
     this._say({ op: 'follow', task_id: taskId, output: whole.length > 0, first });
   }
 
+  private _askGroup(group: string): void {
+    this._say({ op: 'follow', task_id: group, group: true });
+  }
+
   private _say(message: Readonly<Record<string, unknown>>): void {
     if (this._socket !== null && this._socket.readyState === 1) {
       this._socket.send(JSON.stringify(message));
@@ -113,7 +134,7 @@ export class Live implements IFxLive {
 
   private _needed(): void {
     window.clearTimeout(this._timer);
-    if (this._followed.size > 0 || this._looking > 0) {
+    if (this._followed.size > 0 || this._groups.size > 0 || this._looking > 0) {
       if (this._socket === null) {
         this._connect();
       }
@@ -130,6 +151,9 @@ export class Live implements IFxLive {
       this._tries = 0;
       for (const taskId of this._followed.keys()) {
         this._ask(taskId);
+      }
+      for (const group of this._groups.keys()) {
+        this._askGroup(group);
       }
       if (this._looking > 0) {
         this._sayLook();
@@ -181,7 +205,9 @@ export class Live implements IFxLive {
     if (!isRecord(message)) {
       return;
     }
-    const sinks = [...(this._followed.get(String(message.task_id)) ?? [])].map(one => one.sink);
+    const id = String(message.task_id);
+    const sinks = [...(this._followed.get(id) ?? [])].map(one => one.sink);
+    const groups = [...(this._groups.get(id) ?? [])];
     switch (message.type) {
       case 'status':
         this._setStatus(message as unknown as IStatus);
@@ -200,8 +226,13 @@ export class Live implements IFxLive {
           sink.info(message.info as ITaskInfo);
         }
         break;
+      case 'group':
+        for (const sink of groups) {
+          sink.group(message.info as IGroupInfo);
+        }
+        break;
       case 'unknown':
-        for (const sink of sinks) {
+        for (const sink of [...sinks, ...groups]) {
           sink.unknown(String(message.message));
         }
         break;

@@ -31,6 +31,10 @@ export class Requests implements IFxRequests {
     return this._count(await this._json(`tasks/${taskId}/cancel`, { mode }), 'cancelled');
   }
 
+  async cancelGroup(group: string): Promise<number> {
+    return this._count(await this._json(`groups/${group}/cancel`, {}), 'cancelled');
+  }
+
   async closeSession(sessionId: string, kill: boolean): Promise<number> {
     return this._count(await this._json(`sessions/${sessionId}/close`, { kill }), 'closed');
   }

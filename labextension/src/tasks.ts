@@ -3,16 +3,17 @@
 import { IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 
+import { grouped, Pace } from './card/mapping';
 import { informed, newer, told } from './card/reduce';
 import { ended } from './card/read';
 import { Lines } from './lines';
-import { IFxLive, ISink, ITaskInfo, Row } from './tokens';
+import { IFxLive, IGroupInfo, IGroupSink, ISink, ITaskInfo, Row } from './tokens';
 import { Card } from './types/card';
 
 const now = (): number => Date.now() / 1000;
 
-/** One task. Made by `Tasks.take`, given back with `Tasks.leave`. */
-export class LiveTask implements ISink {
+/** One task, or map. Made by `Tasks.take`, given back with `Tasks.leave`. */
+export class LiveTask implements ISink, IGroupSink {
   readonly lines = new Lines();
   /** Why the hub knows nothing of it; empty while it may. */
   missing = '';
@@ -23,6 +24,7 @@ export class LiveTask implements ISink {
   private _next = 0;
   private _output = false;
   private _following: IDisposable | null = null;
+  private readonly _pace = new Pace();
   private readonly _changed = new Signal<this, void>(this);
 
   constructor(
@@ -53,8 +55,12 @@ export class LiveTask implements ISink {
     this._changed.emit();
   }
 
-  /** Hear of it; with `output` of everything that it printed, too. */
+  /** Hear of it; with `output` of everything that it printed, too. A map has no output. */
   follow(output: boolean): void {
+    if (this._card.kind === 'map') {
+      this._following ??= this._live.followGroup(this._card.task_id, this);
+      return;
+    }
     if (this._following !== null && (this._output || !output)) {
       return;
     }
@@ -108,6 +114,16 @@ export class LiveTask implements ISink {
     this.missing = '';
     this._card = informed(this._card, info, now());
     this.complete = this._output && ended(this._card.state);
+    this._changed.emit();
+  }
+
+  group(info: IGroupInfo): void {
+    this.heard = true;
+    this.missing = '';
+    this._card = grouped(this._card, info, this._pace.heard(now(), info.done), now());
+    if (ended(this._card.state)) {
+      this.stop();
+    }
     this._changed.emit();
   }
 

@@ -35,6 +35,25 @@ export interface ITaskInfo {
   readonly items: number;
 }
 
+/** How a map stands, as far as its tasks were submitted; `done`, `failed` and `cancelled` count items. */
+export interface IGroupInfo {
+  readonly endpoint: string;
+  readonly submitted: number;
+  readonly finished: number;
+  /** Tasks that are not at their end. */
+  readonly active: number;
+  readonly states: Readonly<Record<string, number>>;
+  readonly items: number;
+  readonly done: number;
+  readonly failed: number;
+  readonly cancelled: number;
+  /** Tasks. */
+  readonly running: number;
+  readonly why: string;
+  readonly unreachable: boolean;
+  readonly errors: readonly { readonly etype: string; readonly message: string }[];
+}
+
 /** EndpointInfo, as far as we show it. */
 export interface IEndpointInfo {
   readonly endpoint_id: string;
@@ -85,6 +104,12 @@ export interface ISink {
   unknown(message: string): void;
 }
 
+/** Who hears how a map stands. */
+export interface IGroupSink {
+  group(info: IGroupInfo): void;
+  unknown(message: string): void;
+}
+
 /** The one connection of this tab. It is open while something is followed or looked at. */
 export interface IFxLive {
   /** null: not connected to the Jupyter server. */
@@ -94,6 +119,8 @@ export interface IFxLive {
   readonly stateChanged: ISignal<IFxLive, void>;
   /** Hear of a task: with `output` everything from event `first()` on, else its states. */
   follow(taskId: string, output: boolean, first: () => number, sink: ISink): IDisposable;
+  /** Hear how a map stands, now and whenever that has changed. */
+  followGroup(group: string, sink: IGroupSink): IDisposable;
   /** Hear of the state of the hub. */
   look(): IDisposable;
   /** Something was done: hear of the state sooner than it would be looked for. */
@@ -110,6 +137,8 @@ export const IFxLive = new Token<IFxLive>(
 /** Everything that is asked of the server once. */
 export interface IFxRequests {
   cancel(taskId: string, mode: 'cancel' | 'interrupt'): Promise<number>;
+  /** Stop all that is left of a map. */
+  cancelGroup(group: string): Promise<number>;
   closeSession(sessionId: string, kill: boolean): Promise<number>;
   renewSession(sessionId: string): Promise<void>;
   /** Find or start the hub and its local endpoint. */

@@ -3,11 +3,12 @@ import { TranslationBundle } from '@jupyterlab/translation';
 
 import { noticeOf } from '../src/card/announce';
 import { ended, readCard, stateOf } from '../src/card/read';
+import { grouped, Pace } from '../src/card/mapping';
 import { informed, newer, told } from '../src/card/reduce';
 import { line, stateWords } from '../src/card/words';
 import { bundle, escaped, size, tail, TAIL_MAX } from '../src/card/write';
 import { line as announcement } from '../src/notices/words';
-import { ITaskInfo } from '../src/tokens';
+import { IGroupInfo, ITaskInfo } from '../src/tokens';
 import { Card } from '../src/types/card';
 
 const base: Card = {
@@ -163,5 +164,74 @@ describe('what is told to who looks elsewhere', () => {
     expect(said).toContain('on polaris: failed after 1 min 15 s');
     expect(said).not.toContain('\u202e');
     expect(said.length).toBeLessThan(140);
+  });
+});
+
+describe('a map', () => {
+  const map: Card = {
+    ...base,
+    kind: 'map',
+    group: base.task_id,
+    map: { total: 100, done: 37, running: 2, failed: 1, cancelled: 0, failures: [], tasks: [] }
+  };
+  const group: IGroupInfo = {
+    endpoint: 'polaris',
+    submitted: 100,
+    finished: 0,
+    active: 3,
+    states: { SUCCEEDED: 3, RUNNING: 2, QUEUED: 1 },
+    items: 60,
+    done: 30,
+    failed: 1,
+    cancelled: 0,
+    running: 2,
+    why: '',
+    unreachable: false,
+    errors: []
+  };
+
+  it('goes on from what the hub counts, and never back behind what its kernel has said', () => {
+    const next = grouped(map, group, 5, 110);
+    expect(next).toMatchObject({ state: 'running', elapsed: 10, as_of: 110 });
+    expect(next.map).toMatchObject({ total: 100, done: 37, running: 2, failed: 1, rate: 5 });
+    expect(next.map?.eta).toBeCloseTo(12.6);
+    expect(grouped(next, { ...group, done: 60 }, null, 120).map?.done).toBe(60);
+  });
+
+  it('says what it waits for while none of it has begun', () => {
+    const young = { ...map, map: { total: 9, done: 0, running: 0, failed: 0, cancelled: 0 } };
+    const waits = { ...group, states: { QUEUED: 3 }, done: 0, running: 0, why: 'job 7 is pending' };
+    expect(grouped(young, waits, null, 110)).toMatchObject({ state: 'queued', why: waits.why });
+    expect(grouped(young, { ...waits, unreachable: true }, null, 110).unreachable).toBe(true);
+  });
+
+  it('is over only when all of its items are back, or it was cancelled', () => {
+    const still = { ...group, active: 0, states: { SUCCEEDED: 6 }, done: 60, running: 0 };
+    const waiting = grouped(map, { ...still, finished: 130 }, 1, 140);
+    expect(waiting.state).toBe('waiting');
+    expect(waiting.why).toContain('all 60 of 100 items that were sent');
+    expect(waiting.map).toMatchObject({ done: 60, rate: null, eta: null });
+    const whole = { ...still, items: 100, done: 100, finished: 130 };
+    expect(grouped(map, { ...whole, failed: 0 }, 1, 140)).toMatchObject({
+      state: 'succeeded',
+      elapsed: 30
+    });
+    const errors = [{ etype: 'WorkerLost', message: 'killed' }];
+    expect(grouped(map, { ...whole, errors }, 1, 140)).toMatchObject({
+      state: 'failed',
+      error: { type: 'WorkerLost', message: 'killed' }
+    });
+    const stopped = { ...still, states: { SUCCEEDED: 5, CANCELLED: 1 }, cancelled: 10 };
+    const end = grouped(map, stopped, 1, 140);
+    expect(end).toMatchObject({ state: 'cancelled', map: { done: 60, cancelled: 10 } });
+    expect(grouped(end, group, 5, 150)).toBe(end);
+  });
+
+  it('has the rate of its last seconds', () => {
+    const pace = new Pace();
+    expect(pace.heard(0, 0)).toBeNull();
+    expect(pace.heard(10, 100)).toBe(10);
+    expect(pace.heard(20, 100)).toBeNull();
+    expect(pace.heard(21, 110)).toBeCloseTo(10 / 11);
   });
 });

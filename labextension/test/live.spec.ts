@@ -124,4 +124,25 @@ describe('the connection of a tab', () => {
     at(sockets, 0).hear({ type: 'unknown', task_id: ID, message: 'no task' });
     expect(sink.said).toEqual(['no task']);
   });
+
+  it('follows maps beside tasks, and asks for them anew when it comes back', () => {
+    const [live, sockets] = started();
+    const heard: unknown[] = [];
+    const sink = { group: (info: unknown) => heard.push(info), unknown: () => heard.push(null) };
+    const shown = live.followGroup(ID, sink);
+    at(sockets, 0).open();
+    const asked = { op: 'follow', task_id: ID, group: true };
+    expect(at(sockets, 0).sent).toEqual([asked]);
+    at(sockets, 0).hear({ type: 'group', task_id: ID, info: { active: 1 } });
+    at(sockets, 0).hear({ type: 'group', task_id: 'c'.repeat(32), info: { active: 2 } });
+    expect(heard).toEqual([{ active: 1 }]);
+    at(sockets, 0).close();
+    jest.advanceTimersByTime(1000);
+    at(sockets, 1).open();
+    expect(at(sockets, 1).sent).toEqual([asked]);
+    at(sockets, 1).hear({ type: 'unknown', task_id: ID, message: 'gone' });
+    expect(heard).toEqual([{ active: 1 }, null]);
+    shown.dispose();
+    expect(at(at(sockets, 1).sent, -1)).toEqual({ op: 'unfollow', task_id: ID, group: true });
+  });
 });

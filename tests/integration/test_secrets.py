@@ -32,7 +32,7 @@ import pytest
 from nbclient import NotebookClient
 
 from jupyter_fx import embedded
-from jupyter_fx.client import HubClient
+from jupyter_fx.client import HubClient, MapResult
 from jupyter_fx.embedded import local
 from jupyter_fx.endpoint.settings import config_path
 from jupyter_fx.errors import FxError
@@ -158,6 +158,7 @@ def prepared(site: Site) -> Iterator[None]:
         site.environment, site.umask = client.submit(lambda: (dict(os.environ), os.umask(0o022))).result(60)
         assert client.submit(len, os.urandom(400_000)).result(60) == 400_000
         running = client.submit(time.sleep, 300)
+        group = MapResult(client, abs, ([1, -2],)).wait().group
         book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in CELLS])
         kernel = NotebookClient(book, timeout=60, allow_errors=True)
         with kernel.setup_kernel():
@@ -173,6 +174,7 @@ def prepared(site: Site) -> Iterator[None]:
                 "blob": next(iter((site.top / "1" / "hub" / "blobs").glob("??/*"))).name,
                 "ref_id": new_id(),
                 "function": "f" * 64,
+                "group": group,
             }
             asyncio.run(_function(site))
             yield
@@ -320,6 +322,8 @@ MATRIX: dict[str, dict[str, Any]] = {
     "tasks.log": {"task_id": "=task_id"},
     "tasks.cancel": {"task_id": "=task_id"},
     "tasks.delete": {"task_id": "=task_id"},
+    "groups.get": {"group": "=group"},
+    "groups.cancel": {"group": "=group"},
     "endpoints.list": {},
     "endpoints.get": {"name": "=endpoint_id"},
     "endpoints.code": {"name": "polaris"},

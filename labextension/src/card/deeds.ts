@@ -7,6 +7,10 @@ import { save } from '../save';
 import { IFxRequests } from '../tokens';
 import { Card } from '../types/card';
 
+/** How often a map whose tasks all came back meanwhile is cancelled again, and milliseconds in between. */
+const AGAIN = 5;
+const SOON = 300;
+
 export class Deeds {
   /** Whether it was asked to stop, and has not ended yet. */
   cancelling = false;
@@ -21,7 +25,20 @@ export class Deeds {
 
   async cancel(card: Card): Promise<void> {
     this.cancelling = true;
-    await this._try(this._requests.cancel(card.task_id, 'cancel'));
+    await this._try(
+      card.kind === 'map' ? this._cancelMap(card) : this._requests.cancel(card.task_id, 'cancel')
+    );
+  }
+
+  /** Its kernel sends no more of a map of which something was cancelled: there must be something. */
+  private async _cancelMap(card: Card): Promise<void> {
+    for (let turn = 0; turn < AGAIN; turn++) {
+      if ((await this._requests.cancelGroup(card.task_id)) > 0) {
+        return;
+      }
+      await new Promise(resolve => window.setTimeout(resolve, SOON));
+    }
+    throw new Error(this._trans.__('Nothing of it was under way: there was nothing to cancel.'));
   }
 
   /** End its session with all variables, if its reader is sure. */

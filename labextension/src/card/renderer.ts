@@ -28,6 +28,7 @@ const KERNEL_WRITES = 5000;
 /** Milliseconds between two drawings of what goes on: more often nobody can read it. A kernel tells a little less often. */
 const PACE = 200;
 const now = (): number => Date.now() / 1000;
+const isTask = (card: Card): boolean => card.kind === 'cell' || card.kind === 'call';
 
 export interface ICardServices {
   readonly tasks: Tasks;
@@ -155,11 +156,13 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
     this._drawnState = card.state;
     const over = ended(card.state);
     const fed = this._fed;
-    const single = card.kind === 'cell' || card.kind === 'call';
+    const single = isTask(card);
     this._ran ||= !over && (fed || (task.following && task.heard));
     const open = this._opened ?? (single && !fed && !over && this._may);
     if (single && this._may && (!over || open)) {
       task.follow(open);
+    } else if (card.kind === 'map' && this._may && !over && !fed) {
+      task.follow(false);
     }
     if (over && this._endedAt === 0) {
       this._endedAt = now();
@@ -193,7 +196,9 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
   private _situation(task: LiveTask, fed: boolean, open: boolean): ISituation {
     const card = task.card;
     const over = ended(card.state);
-    const single = card.kind === 'cell' || card.kind === 'call';
+    const single = isTask(card);
+    // Of a wait the hub knows nothing: its tasks are there.
+    const known = single || card.kind === 'map';
     const status = this._services.tasks.live.status;
     const linked = task.following && status?.connected === true;
     const current = !over && task.missing === '' && (fed || (linked && task.heard));
@@ -203,13 +208,13 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
       trouble = status.problem;
     }
     const stubborn = (card.interrupts ?? 0) > 0 || (cancelling && this._deeds.trouble === '');
-    const may = single && !over && this._may && task.missing === '';
+    const may = known && !over && this._may && task.missing === '';
     const kill = card.session !== undefined && stubborn;
     return {
       elapsed: current ? this._base.elapsed + (now() - this._base.at) : card.elapsed,
       current,
       trouble,
-      offer: single && !over && !this._may ? 'look' : 'none',
+      offer: known && !over && !this._may ? 'look' : 'none',
       cancel: may ? (kill ? 'kill' : 'cancel') : 'none',
       cancelling,
       log:

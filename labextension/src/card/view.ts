@@ -10,6 +10,9 @@ import { row } from './logpane';
 import { ended } from './read';
 import { barWords, mapWords, mark, stateWords, timesWords, title } from './words';
 
+/** The id of a map's own bar, which no task can have given. */
+const MAP = '\u0000';
+
 /** What the card cannot say of itself. */
 export interface ISituation {
   /** Seconds to show; those of a card that nobody moves on stand still. */
@@ -104,7 +107,7 @@ export class CardView {
     say(this._said, [stands, mapWords(card), card.note, card.ended].filter(Boolean).join(' · '));
     this._text(this._why, card.why);
     this._text(this._trouble, situation.trouble);
-    this._drawBars(over && card.state === 'succeeded' ? [] : (card.progress ?? []));
+    this._drawBars(over && card.state === 'succeeded' ? [] : barsOf(card));
     this._text(this._error, card.error ? `${card.error.type}: ${card.error.message}` : '');
     this._drawFailures(card);
     this._drawNotices(card.notices ?? []);
@@ -123,7 +126,11 @@ export class CardView {
     this._cancel.disabled = situation.cancelling;
     say(
       this._cancel,
-      situation.cancelling ? this._trans.__('Cancelling …') : this._trans.__('Cancel')
+      situation.cancelling
+        ? this._trans.__('Cancelling …')
+        : card.kind === 'map'
+          ? this._trans.__('Cancel all')
+          : this._trans.__('Cancel')
     );
     this._kill.hidden = situation.cancel !== 'kill';
     const lost = card.session?.variables;
@@ -161,7 +168,7 @@ export class CardView {
         this._bars.append(row);
       }
       const [track, words] = [row.children[0] as HTMLElement, row.children[1] as HTMLElement];
-      say(words, barWords(bar));
+      say(words, bar.id === MAP ? '' : barWords(bar));
       const share = bar.total ? Math.min(1, Math.max(0, bar.done / bar.total)) : null;
       track.classList.toggle('fx-unknown', share === null);
       (track.children[0] as HTMLElement).style.width =
@@ -233,6 +240,15 @@ export class CardView {
     }
     this._tail.hidden = text === '';
   }
+}
+
+/** Its bars; a map that goes on has one of its own, whose words stand in its line. */
+function barsOf(card: Card): readonly Bar[] {
+  const { map, progress = [] } = card;
+  if (map?.total == null || ended(card.state)) {
+    return progress;
+  }
+  return [{ id: MAP, done: map.done, total: map.total }, ...progress];
 }
 
 function tailRows(text: string): HTMLElement[] {

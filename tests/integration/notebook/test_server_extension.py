@@ -273,3 +273,56 @@ def test_a_server_without_a_hub_works_and_says_what_is_wrong(stack: Path) -> Non
         assert "jupyter fx doctor" in server.log.read_text()
     finally:
         server.close()
+
+
+MAPPED = """import time, jupyter_fx as fx
+@fx.remote(endpoint="local")
+def slow(n):
+    time.sleep({pause})
+    assert n != 3, "three"
+    return n
+going = slow.map(range({count}), chunksize=2)
+going.group"""
+
+
+def test_a_map_is_told_as_one_and_cancelled_as_one(server: Server) -> None:
+    kernel_id = server.start_kernel()
+    server.run(kernel_id, "%load_ext jupyter_fx")
+    tab = Tab(server)
+    groups = {task["group"] for task in server.ask("jupyter-fx/tasks?limit=100")[1]["tasks"]}
+
+    def mapped(count: int, pause: float) -> str:
+        server.run(kernel_id, MAPPED.format(count=count, pause=pause))
+
+        def found() -> Any:
+            seen = {task["group"] for task in server.ask("jupyter-fx/tasks?limit=100")[1]["tasks"]}
+            return next(iter(seen - groups), None)
+
+        group: str = eventually(found, "the map is there")
+        groups.add(group)
+        tab.say(op="follow", task_id=group, group=True)
+        return group
+
+    whole = mapped(8, 0.05)
+    told = tab.until(lambda m: m["type"] == "group" and not m["info"]["active"] and m["info"])
+    assert (told["items"], told["done"], told["failed"], told["tasks"]) == (8, 8, 1, 4)
+    assert (told["states"], told["endpoint"]) == ({"SUCCEEDED": 4}, "local")
+    assert server.ask(f"jupyter-fx/groups/{whole}")[1] == told
+    # What its kernel still has to send is not sent once somebody has cancelled what was.
+    endless = mapped(100_000, 0.5)
+    tab.until(lambda m: m["type"] == "group" and m["task_id"] == endless and m["info"]["running"])
+    assert server.ask(f"jupyter-fx/groups/{endless}/cancel", "POST", {})[1]["cancelled"] > 0
+    told = tab.until(
+        lambda m: m["type"] == "group" and m["task_id"] == endless and not m["info"]["active"] and m["info"]
+    )
+    assert told["cancelled"] > 0
+    assert set(told["states"]) <= {"CANCELLED", "SUCCEEDED"}
+    assert told["done"] == told["items"] < 100_000
+    assert server.ask(f"jupyter-fx/groups/{endless}/cancel", "POST", {})[1] == {"cancelled": 0}
+    missing = "0" * 32
+    tab.say(op="follow", task_id=missing, group=True)
+    assert "no map" in tab.until(lambda m: m["type"] == "unknown" and m["message"])
+    assert server.ask(f"jupyter-fx/groups/{missing}")[0] == 404
+    assert server.ask(f"jupyter-fx/groups/{missing}/cancel", "POST", {}, token="")[0] == 403
+    assert server.ask(f"jupyter-fx/groups/{endless}/cancel", "POST", {"mode": "nuke"})[0] == 400
+    server.ask(f"api/kernels/{kernel_id}", "DELETE")
