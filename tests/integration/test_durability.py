@@ -128,6 +128,21 @@ def test_a_managers_process_carries_its_tasks_over_the_agents_death() -> None:
         assert history.check() == {"SUCCEEDED": 400}
 
 
+def test_a_function_larger_than_a_frame_reaches_a_managers_process_and_its_next_agent() -> None:
+    ballast = random.Random(1).randbytes(3_000_000)
+
+    def heavy(number: int) -> int:
+        return len(ballast) + number
+
+    with Site(manager="process") as site:
+        client = site.up()
+        assert client.submit(heavy, 1).result(60) == 3_000_001
+        site.agent.kill()
+        site.agent.start()
+        futures = [client.submit(heavy, number) for number in range(20)]
+        assert [future.result(60) for future in futures] == [3_000_000 + number for number in range(20)]
+
+
 @both_managers
 def test_results_that_the_hub_never_got_outlive_the_agent(manager: str) -> None:
     with Site(manager=manager) as site:

@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from jupyter_fx.endpoint.mailbox import Mailbox
 from jupyter_fx.endpoint.talk import Back, Drain, FromManager, ToManager
 
+LARGE = "x" * (2 << 20)
+"""Goes in three pieces."""
+
 
 def connect(one: Mailbox, other: Mailbox) -> None:
     mine, theirs = one.connected(), other.connected()
@@ -21,18 +24,23 @@ def passed(source: Mailbox, target: Mailbox) -> list[Any]:
     return [message for frame in source.frames() for message in target.take(frame)]
 
 
-@given(st.lists(st.sampled_from(["post", "pass", "pass back", "cut", "lose"]), max_size=60))
+@given(st.lists(st.sampled_from(["post", "post large", "pass", "pass one", "pass back", "cut", "lose"]), max_size=60))
 def test_each_message_comes_once_and_in_order_whatever_is_cut(steps: list[str]) -> None:
     agent, manager = Mailbox("agent", FromManager), Mailbox("manager", ToManager)
     connect(agent, manager)
     came: list[Any] = []
     count = 0
     for step in steps:
-        if step == "post":
+        if step.startswith("post"):
             count += 1
-            manager.post(Back([str(count)]))
+            manager.post(Back([str(count)], reason=LARGE if step == "post large" else ""))
         elif step == "pass":
             came += passed(manager, agent)
+        elif step == "pass one":
+            # The connection breaks after the first frame.
+            for frame in manager.frames()[:1]:
+                came += agent.take(frame)
+            connect(agent, manager)
         elif step == "pass back":
             passed(agent, manager)
         elif step == "lose":
@@ -42,7 +50,8 @@ def test_each_message_comes_once_and_in_order_whatever_is_cut(steps: list[str]) 
             connect(agent, manager)
     connect(agent, manager)
     came += passed(manager, agent)
-    assert came == [Back([str(n)]) for n in range(1, count + 1)]
+    assert [message.tasks for message in came] == [[str(n)] for n in range(1, count + 1)]
+    assert {message.reason for message in came} <= {"", LARGE}
     passed(agent, manager)
     assert manager.size == 0
 
@@ -76,3 +85,20 @@ def test_nothing_goes_before_the_other_side_has_greeted_and_frames_stay_small() 
     assert len(frames) > 3
     assert all(len(frame) <= 1 << 20 for frame in frames)
     assert sum(len(agent.take(frame)) for frame in frames) == 10
+
+
+def test_a_new_agent_gets_all_pieces_of_what_the_old_one_had_a_part_of() -> None:
+    old, manager = Mailbox("old", FromManager), Mailbox("manager", ToManager)
+    connect(old, manager)
+    manager.post(Back(["small"]))
+    manager.post(Back(["large"], reason=LARGE))
+    frames = manager.frames()
+    assert len(frames) >= 3
+    assert all(len(frame) <= 1 << 20 for frame in frames)
+    assert [message.tasks for frame in frames[:2] for message in old.take(frame)] == [["small"]]
+    passed(old, manager)
+    new = Mailbox("new", FromManager)
+    connect(new, manager)
+    assert passed(manager, new) == [Back(["large"], reason=LARGE)]
+    passed(new, manager)
+    assert manager.size == 0
