@@ -23,6 +23,9 @@ export const CommandIDs = {
   newNotebook: 'jupyter-fx:new-notebook'
 } as const;
 
+/** In a string for translators `%%` is one `%`. */
+const MAGIC = '%%remote';
+
 type Args = ReadonlyPartialJSONObject;
 const text = (found: unknown): string => (typeof found === 'string' ? found : '');
 
@@ -53,7 +56,7 @@ export const commands: JupyterFrontEndPlugin<void> = {
     };
     add(CommandIDs.runRemote, {
       label: trans.__('Run This Cell Remotely'),
-      caption: trans.__('Put %%remote above the cell and run it'),
+      caption: trans.__('Put %1 above the cell and run it', MAGIC),
       isEnabled: inNotebook,
       execute: args => {
         pointed(args);
@@ -61,8 +64,8 @@ export const commands: JupyterFrontEndPlugin<void> = {
       }
     });
     add(CommandIDs.insertRemote, {
-      label: trans.__('Insert %%remote'),
-      caption: trans.__('Put %%remote above the cell'),
+      label: trans.__('Insert %1', MAGIC),
+      caption: trans.__('Put %1 above the cell', MAGIC),
       isEnabled: inNotebook,
       execute: args => {
         pointed(args);
@@ -121,10 +124,11 @@ export const commands: JupyterFrontEndPlugin<void> = {
       CommandIDs.runRemote,
       CommandIDs.insertRemote,
       CommandIDs.newSession,
-      CommandIDs.closeSession,
-      CommandIDs.newNotebook
+      CommandIDs.closeSession
     ]) {
-      palette?.addItem({ command, category, args: { isPalette: true } });
+      // Without arguments, as the shortcuts are: else it would show none.
+      palette?.addItem({ command, category });
     }
+    palette?.addItem({ command: CommandIDs.newNotebook, category, args: { isPalette: true } });
   }
 };

@@ -3,7 +3,9 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 
 const fill = (said: string, args: readonly unknown[]): string =>
-  said.replace(/%(\d)/g, (_, n: string) => String(args[Number(n) - 1]));
+  said.replace(/%%|%(\d+)/g, (found, n: string) =>
+    found === '%%' ? '%' : String(args[Number(n) - 1])
+  );
 
 export const trans = {
   __: (said: string, ...args: unknown[]) => fill(said, args),

@@ -53,6 +53,7 @@ export const toolbar: JupyterFrontEndPlugin<void> = {
     const menu = new MenuSvg({ commands: app.commands, renderer: new Renderer() });
     menu.addClass('fx-menu');
     menu.title.label = trans.__('Where remote cells run');
+    menu.contentNode.setAttribute('aria-label', menu.title.label);
     let opener: HTMLElement | null = null;
     menu.aboutToClose.connect(() => {
       opener?.setAttribute('aria-expanded', 'false');
