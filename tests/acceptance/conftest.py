@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.parse
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,6 +62,17 @@ class Lab:
         nbformat.write(book, self.folder / name)
         return name
 
+    def ask(self, path: str, body: Any = None, method: str = "POST") -> Any:
+        """What the server answers to this; an error is one here, too."""
+        asked = urllib.request.Request(
+            self.url + path,
+            data=json.dumps(body or {}).encode(),
+            method=method,
+            headers={"Authorization": "token sesame", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            return json.loads(answer.read() or b"null")
+
     def saved(self, name: str) -> Any:
         """The notebook as its file has it."""
         return json.loads((self.folder / name).read_text(encoding="utf-8"))
@@ -71,10 +84,11 @@ class Sheet:
     def __init__(self, lab: Lab, page: Any, name: str) -> None:
         self.lab, self.page, self.name = lab, page, name
 
-    def open(self) -> Sheet:
+    def open(self, app: str = "lab") -> Sheet:
+        """Open it in JupyterLab, or in Notebook 7 (`notebooks`)."""
         # A workspace of its own: else JupyterLab opens what an earlier test had open, too.
-        space = f"lab/workspaces/{uuid.uuid4().hex[:8]}/tree/{urllib.parse.quote(self.name)}"
-        self.page.goto(f"{self.lab.url}{space}?token=sesame")
+        space = f"lab/workspaces/{uuid.uuid4().hex[:8]}/tree" if app == "lab" else app
+        self.page.goto(f"{self.lab.url}{space}/{urllib.parse.quote(self.name)}?token=sesame")
         return self.ready()
 
     def reload(self) -> Sheet:
@@ -181,9 +195,9 @@ def chromium(driver: Any) -> Iterator[Any]:
     browser.close()
 
 
-@pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
-    """A JupyterLab whose first remote cell has to start hub and endpoint."""
+@contextlib.contextmanager
+def running_lab() -> Iterator[Lab]:
+    """A JupyterLab of a user who has nothing yet: its first remote cell has to start hub and endpoint."""
     pytest.importorskip("jupyterlab", reason="JupyterLab is not installed: pip install jupyterlab")
     from jupyter_fx import embedded
 
@@ -204,6 +218,7 @@ def lab() -> Iterator[Lab]:
         # Under a prefix, as below a JupyterHub: whatever forgets it is not found.
         command += ["--ServerApp.base_url=/user/someone/"]
         command += ["--LabApp.collaborative=False", "--LabApp.news_url=None", "--LabApp.expose_app_in_browser=True"]
+        command += ["--JupyterNotebookApp.expose_app_in_browser=True"]
         log = top / "lab.log"
         with log.open("wb") as stream:
             process = subprocess.Popen(command, env=dict(os.environ), stdout=stream, stderr=subprocess.STDOUT)
@@ -219,6 +234,34 @@ def lab() -> Iterator[Lab]:
             embedded.stop_endpoint()
             embedded.stop_hub()
     shutil.rmtree(top, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """The JupyterLab that most tests share."""
+    with running_lab() as found:
+        yield found
+
+
+@pytest.fixture
+def fresh_lab(labextension: Lab) -> Iterator[Lab]:
+    """A JupyterLab of a user who has never run a remote cell. Meanwhile the environment names their places."""
+    del labextension  # it says why there is none
+    with running_lab() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def second(labextension: Lab) -> Iterator[str]:
+    """The name of an endpoint beside `local`, made as the panel would; gone with the module."""
+    name = "aurora"
+    labextension.ask("jupyter-fx/start")
+    labextension.ask("jupyter-fx/agents", {"name": name, "values": {"Endpoint": {"workers": 1}}})
+    try:
+        labextension.ask(f"jupyter-fx/agents/{name}/start")
+        yield name
+    finally:
+        labextension.ask(f"jupyter-fx/endpoints/{name}/delete")
 
 
 @pytest.fixture(scope="session")
@@ -241,16 +284,24 @@ def sheets(labextension: Lab, chromium: Any) -> Iterator[Callable[..., Sheet]]:
     context = chromium.new_context(viewport={"width": 1280, "height": HEIGHT}, accept_downloads=True)
     opened: list[Sheet] = []
 
-    def start(*cells: str, name: str = "", **metadata: Any) -> Sheet:
+    def start(*cells: str, name: str = "", app: str = "lab", **metadata: Any) -> Sheet:
         name = name or labextension.write(["%load_ext jupyter_fx", *cells], **metadata)
         opened.append(Sheet(labextension, context.new_page(), name))
-        return opened[-1].open()
+        return opened[-1].open(app)
 
     yield start
     shut = "() => window.jupyterapp.serviceManager.sessions.shutdownAll()"
     if opened:
         opened[0].page.evaluate(shut)
     context.close()
+
+
+def wear(page: Any, theme: str) -> None:
+    """Put a page into a theme of JupyterLab's: Light, Dark, Dark High Contrast."""
+    page.evaluate(
+        "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {theme}"
+    )
+    page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=f"JupyterLab {theme}")
 
 
 @pytest.fixture
@@ -260,14 +311,10 @@ def picture() -> Callable[[Any, str], None]:
     def take(page: Any, name: str) -> None:
         ARTEFACTS.mkdir(exist_ok=True)
         for theme in ("Light", "Dark"):
-            change = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
-            page.evaluate(change, f"JupyterLab {theme}")
-            page.wait_for_function(
-                "light => document.body.dataset.jpThemeLight === light", arg=str(theme == "Light").lower()
-            )
+            wear(page, theme)
             page.wait_for_timeout(300)
             page.screenshot(path=str(ARTEFACTS / f"{name}-{theme.lower()}.png"))
-        page.evaluate(change, "JupyterLab Light")
+        wear(page, "Light")
 
     return take
 

@@ -1,0 +1,82 @@
+"""axe looks at the panel, cards, the toolbar's item with its menu and the status bar, in every theme of JupyterLab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.conftest import ARTEFACTS, ROOT, wear
+
+WAIT = 30_000
+AXE = ROOT / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
+OURS = ["#jupyter-fx-panel", ".fx-output", ".fx-toolbar", ".fx-status"]
+SERIOUS = {"serious", "critical"}
+LOOK = """async where => {
+    const found = await axe.run({ include: where.map(one => [one]) }, { resultTypes: ['violations'] });
+    return found.violations.map(one => [one.impact, one.id, one.nodes.map(node => node.html).slice(0, 5)]);
+}"""
+BROKEN = """() => {
+    const panel = document.querySelector('#jupyter-fx-panel');
+    const button = document.createElement('button');
+    button.id = 'broken';
+    panel.append(button);
+}"""
+SEEN = "%%remote\nimport time\ntime.sleep(1)\nprint('\\x1b[31mred\\x1b[0m')"
+UNTIL_TOLD = """%%remote --bg --name watched
+import pathlib, time
+print("seen", flush=True)
+while not pathlib.Path({stop!r}).exists():
+    time.sleep(0.1)
+"""
+
+
+@pytest.fixture
+def expect(driver: Any) -> Any:
+    from playwright.sync_api import expect as wait
+
+    return wait
+
+
+def serious(page: Any, where: list[str]) -> list[Any]:
+    """What axe finds there that keeps people out."""
+    return [found for found in page.evaluate(LOOK, where) if found[0] in SERIOUS]
+
+
+def test_axe_finds_nothing_serious_in_any_theme(sheets: Any, expect: Any, tmp_path: Path) -> None:
+    if not AXE.exists():
+        pytest.skip("axe-core is not installed: tools/build-labextension (needs node)")
+    stop = tmp_path / "stop"
+    sheet = sheets(SEEN, "%%remote\n1 / 0", UNTIL_TOLD.format(stop=str(stop)))
+    page = sheet.page
+    for number in range(4):
+        sheet.done(number)
+    expect(sheet.card(2)).to_have_attribute("data-state", "failed", timeout=WAIT)
+    sheet.card(1).hover()
+    sheet.card(1).get_by_role("button", name="Output").click()
+    sheet.command("jupyter-fx:open")
+    task = page.get_by_role("region", name="Tasks").locator(".fx-item").filter(has_text="watched")
+    task.locator(".fx-row-head").click()
+    expect(task.locator(".fx-rows")).to_contain_text("seen", timeout=WAIT)
+    expect(page.locator(".fx-status")).to_contain_text("running", timeout=WAIT)
+    page.add_script_tag(path=str(AXE))
+    found: dict[str, Any] = {}
+    ARTEFACTS.mkdir(exist_ok=True)
+    for theme in ("Light", "Dark", "Dark High Contrast"):
+        wear(page, theme)
+        found[theme] = serious(page, OURS)
+        sheet.panel.locator(".fx-where").click()
+        menu = page.get_by_role("menu").filter(has_text="New Remote Session")
+        expect(menu).to_be_visible()
+        page.screenshot(path=str(ARTEFACTS / f"everything-{theme.lower().replace(' ', '-')}.png"))
+        found[f"{theme}, menu"] = serious(page, [".fx-menu"])
+        page.keyboard.press("Escape")
+    # A system that imposes its own colours.
+    page.emulate_media(forced_colors="active")
+    page.screenshot(path=str(ARTEFACTS / "everything-forced-colours.png"))
+    stop.touch()
+    assert {theme: what for theme, what in found.items() if what} == {}
+    # It would have found something.
+    page.evaluate(BROKEN)
+    assert [what[1] for what in serious(page, ["#jupyter-fx-panel"])] == ["button-name"]

@@ -1,0 +1,43 @@
+"""Notebook 7: the same card, toolbar item and panel, as far as its shell has places for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+WAIT = 30_000
+
+
+@pytest.fixture
+def expect(driver: Any) -> Any:
+    from playwright.sync_api import expect as wait
+
+    return wait
+
+
+def test_notebook_7_has_the_card_and_the_toolbars_item(
+    sheets: Any, expect: Any, picture: Any, new_sheet: Any, labextension: Any
+) -> None:
+    pytest.importorskip("notebook", reason="Notebook 7 is not installed: pip install notebook")
+    sheet = sheets(
+        "%%remote\nimport time\nfor n in range(8):\n    print('line', n, flush=True)\n    time.sleep(0.25)",
+        app="notebooks",
+    )
+    page = sheet.page
+    item = page.locator(".fx-where")
+    expect(item).to_contain_text("local", timeout=WAIT)
+    sheet.done(0)
+    area = sheet.run(1)
+    expect(area).to_contain_text("line 1", timeout=WAIT)
+    expect(sheet.card(1).get_by_role("button", name="Cancel")).to_be_visible()
+    expect(item).to_contain_text("busy", timeout=WAIT)
+    expect(sheet.card(1)).to_have_attribute("data-state", "succeeded", timeout=WAIT)
+    expect(item).to_contain_text("warm", timeout=WAIT)
+    sheet.command("jupyter-fx:open")
+    panel = page.locator("#jupyter-fx-panel")
+    sessions = panel.get_by_role("region", name="Sessions").locator(".fx-item")
+    expect(sessions.filter(has_text=sheet.name)).to_contain_text("idle", timeout=WAIT)
+    item.click()
+    expect(page.get_by_role("menu").filter(has_text="New Remote Session")).to_be_visible()
+    picture(page, "notebook7")
