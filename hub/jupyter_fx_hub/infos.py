@@ -119,6 +119,7 @@ def of_session(core: Core, session: Session) -> dict[str, Any]:
             "memory": spec.resources.memory,
             "gpus": spec.resources.gpus,
             "environment": spec.resources.environment,
+            "allocation": spec.resources.allocation,
         },
         "memory": (endpoint.session_memory if endpoint else {}).get(spec.session_id, 0),
         **_lifespan(core, session),

@@ -13,6 +13,7 @@ from jupyter_fx.client.futures import TaskFuture
 from jupyter_fx.client.hub import HubClient, task_options
 from jupyter_fx.client.maps import MapResult
 from jupyter_fx.errors import UsageError
+from jupyter_fx.protocol.allocation import WORDS, text_of
 from jupyter_fx.protocol.messages import Resources, TaskOptions, Watch
 
 __all__ = ["MapResult", "RemoteFunction", "remote"]
@@ -28,6 +29,8 @@ _OPTIONS = (
     "gpus",
     "image",
     "environment",
+    "exclusive",
+    *WORDS,
     "client",
 )
 _LOCAL = ("on_interrupt",)
@@ -137,8 +140,9 @@ def remote(function: Callable[..., Any] | None = None, /, **options: Any) -> Any
 
     Options: `endpoint`; `name` (shown in lists); `retries` (it may then start more than once); `timeout` (seconds of
     running) and `expires` (seconds of waiting); `cores`, `memory` (bytes), `gpus`, `image` (in which it runs);
-    `client`; `on_interrupt`: `cancel` (who is interrupted while waiting stops the work there too) or `leave`.
-    UsageError for others.
+    `exclusive` (nothing else on its node); `account`, `partition`, `qos`, `constraint`, `reservation`, `walltime`
+    (HH:MM:SS): how its endpoint asks a batch system for the node; `client`; `on_interrupt`: `cancel` (who is
+    interrupted while waiting stops the work there too) or `leave`. UsageError for others.
     """
     import difflib
 
@@ -154,7 +158,9 @@ def remote(function: Callable[..., Any] | None = None, /, **options: Any) -> Any
         return functools.partial(remote, **options)
     if options.get("image") and options.get("environment"):
         raise UsageError("@fx.remote takes an image or another environment, not both")
-    needs = {key: options[key] for key in ("cores", "memory", "gpus", "environment") if options.get(key)}
+    needs = {key: options[key] for key in ("cores", "memory", "gpus", "environment", "exclusive") if options.get(key)}
+    if allocation := text_of({word: str(options[word]) for word in WORDS if options.get(word)}):
+        needs["allocation"] = allocation
     if options.get("image"):
         needs["environment"] = str(options["image"])
     chosen = task_options(

@@ -139,6 +139,7 @@ class Agent:
             most=nodes.node if nodes is not None else None,
             session_floor=nodes.settings.session_floor_seconds if nodes is not None else 0.0,
             refuses=functools.partial(environments.refusal, spec=containers),
+            place_of=nodes.allocations.place if nodes is not None else None,
         )
         env = dict(os.environ)
         spec = ManagerSpec(
@@ -162,9 +163,9 @@ class Agent:
                 nodes.settings,
                 nodes.provider,
                 on_nodes(spec, settings, nodes.settings),
-                nodes.node,
+                nodes.allocations,
                 event=self._told,
-                load=self.state.load,
+                loads=self.state.loads,
                 loop=self._loop,
             )
         elif settings.manager == "process":

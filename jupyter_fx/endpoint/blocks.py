@@ -12,6 +12,7 @@ epoch (`now + wall`), for they outlive the agent.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -63,6 +64,8 @@ class BlockRecord(msgspec.Struct):
     """What the scheduler said last, or why it ended."""
     leaving: str = ""
     """Why it takes no more work; empty while it does."""
+    allocation: str = ""
+    """What its job is asked for with (`protocol.allocation`); empty: the endpoint's own settings."""
 
 
 class JobInfo(NamedTuple):
@@ -134,6 +137,17 @@ class _Block:
         return BlockState(self.record.state)
 
 
+class _Tries:
+    """How asking for blocks of one allocation went lately."""
+
+    __slots__ = ("failed", "failures", "try_at")
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.failed = ""
+        self.try_at = 0.0
+
+
 class BlockBook:
     """See the module. `label`: what people call the scheduler; `lead`: seconds before the end of a block's time from
     which it takes nothing more.
@@ -144,16 +158,15 @@ class BlockBook:
         self._wall = wall
         self._nodes = nodes
         self._walltime = walltime
-        self._lead = min(lead, walltime / 4) if walltime else 0.0
+        self._lead = lead
         self._blocks: dict[str, _Block] = {}
         self.over: list[BlockRecord] = []
         """Those that ended last."""
         self.trouble = ""
         """What is wrong with the scheduler's commands; empty when nothing is."""
         self._looked = False
-        self._failed = ""
-        self._failures = 0
-        self._try_at = 0.0
+        self._tries: dict[str, _Tries] = {}
+        """By allocation: an account that is refused does not hold up the blocks of another."""
         self.node_seconds = 0.0
         """Used by blocks that are over."""
 
@@ -185,13 +198,19 @@ class BlockBook:
         for record in records:
             self._blocks[record.block_id] = _Block(record, now)
 
-    def ask(self, ids: list[tuple[str, str]], now: float) -> list[Any]:
+    def ask(
+        self, ids: list[tuple[str, str]], now: float, allocation: str = "", walltime: float | None = None
+    ) -> list[Any]:
         """Ask for blocks of these ids and job names: nothing while the last tries failed a short time ago."""
         out: list[Any] = []
-        if now < self._try_at or self.trouble:
+        tries = self._tries.get(allocation) or _Tries()
+        if now < tries.try_at or self.trouble:
             return out
-        for block_id, name in ids[:1] if self._failures else ids:
-            record = BlockRecord(block_id, name, self._nodes, made=now + self._wall, walltime=self._walltime)
+        seconds = self._walltime if walltime is None else walltime
+        for block_id, name in ids[:1] if tries.failures else ids:
+            record = BlockRecord(
+                block_id, name, self._nodes, made=now + self._wall, walltime=seconds, allocation=allocation
+            )
             block = self._blocks[block_id] = _Block(record, now)
             out += [*self._to(block, BlockState.SUBMITTING), Submit(record)]
         return out
@@ -210,13 +229,14 @@ class BlockBook:
         block = self._blocks.get(block_id)
         if block is None:
             return []
-        self._fail(f"{self.label} refuses the job: {why}", now)
+        self._fail(block.record, f"{self.label} refuses the job: {why}", now)
         return self._over(block, BlockState.FAILED, why, now)
 
-    def _fail(self, why: str, now: float) -> None:
-        self._failures += 1
-        pause = min(BACKOFF_MAX, BACKOFF * 2 ** (self._failures - 1))
-        self._failed, self._try_at = why, now + pause
+    def _fail(self, record: BlockRecord, why: str, now: float) -> None:
+        tries = self._tries.setdefault(record.allocation, _Tries())
+        tries.failures += 1
+        pause = min(BACKOFF_MAX, BACKOFF * 2 ** (tries.failures - 1))
+        tries.failed, tries.try_at = why, now + pause
 
     # What the scheduler says.
 
@@ -278,10 +298,10 @@ class BlockBook:
         if block.state is BlockState.PENDING:
             out = self._to(block, BlockState.STARTING)
         if info.left >= 0.0:
-            block.drain_at = now + info.left - self._lead
             record.walltime = (now + self._wall + info.left) - record.began
-        elif record.walltime:
-            block.drain_at = record.began + record.walltime - self._wall - self._lead
+        if record.walltime:
+            lead = min(self._lead, record.walltime / 4)
+            block.drain_at = record.began + record.walltime - self._wall - lead
         return out
 
     def _finished(self, block: _Block, state: str, reason: str, now: float) -> list[Any]:
@@ -289,7 +309,7 @@ class BlockBook:
         unborn = not block.managers and block.state in {BlockState.PENDING, BlockState.STARTING}
         if unborn and not block.asked_end:
             said = block.complaint or reason or "its job ended"
-            self._fail(f"{self.label} job {record.job} ended before a manager of it came ({said})", now)
+            self._fail(record, f"{self.label} job {record.job} ended before a manager of it came ({said})", now)
         return self._over(block, BlockState.FAILED if state == "failed" else BlockState.ENDED, reason, now)
 
     # Managers.
@@ -299,7 +319,7 @@ class BlockBook:
         block = self._blocks.get(block_id)
         if block is None:
             return []
-        self._failures, self._failed = 0, ""
+        self._tries.pop(block.record.allocation, None)
         block.managers.add(manager)
         block.idle_since = now
         if not block.record.began:
@@ -314,7 +334,7 @@ class BlockBook:
         if block is None or block.record.leaving:
             return []
         if block.state in {BlockState.PENDING, BlockState.STARTING}:
-            self._fail(why, now)
+            self._fail(block.record, why, now)
             return self.leave(block_id, why, now)
         block.record.reason = f"{why}; what it runs ends with its job, {block.record.job}"
         return [Save(block.record)]
@@ -395,7 +415,13 @@ class BlockBook:
     def views(self, now: float) -> list[BlockView]:
         """For `scaling`. A block that waits for its job or its managers is idle since it was asked for."""
         return [
-            BlockView(b.record.block_id, b.state is BlockState.RUNNING, bool(b.record.leaving), now - b.idle_since)
+            BlockView(
+                b.record.block_id,
+                b.state is BlockState.RUNNING,
+                bool(b.record.leaving),
+                now - b.idle_since,
+                b.record.allocation,
+            )
             for b in self._blocks.values()
         ]
 
@@ -408,25 +434,36 @@ class BlockBook:
         block = self._blocks.get(block_id)
         return block.record if block is not None else None
 
-    def why(self, now: float) -> str:
-        """Why there is no room, as far as blocks are the cause."""
+    def allocations(self) -> set[str]:
+        """Those that there are blocks of, or were asked for in vain."""
+        return {block.record.allocation for block in self._blocks.values()} | self._tries.keys()
+
+    def forget_tries(self, but: Container[str]) -> None:
+        """Nobody wants blocks of other allocations than these any more."""
+        for allocation in [one for one in self._tries if one and one not in but]:
+            del self._tries[allocation]
+
+    def why(self, now: float, allocation: str = "") -> str:
+        """Why there is no room, as far as blocks of an allocation are the cause."""
         if self.trouble:
             return self.trouble
-        waiting = [block for block in self._blocks.values() if block.state is BlockState.PENDING]
-        starting = [block for block in self._blocks.values() if block.state is BlockState.STARTING]
+        blocks = [block for block in self._blocks.values() if block.record.allocation == allocation]
+        waiting = [block for block in blocks if block.state is BlockState.PENDING]
+        starting = [block for block in blocks if block.state is BlockState.STARTING]
         if starting:
             return f"{self.label} job {starting[0].record.job} runs; its manager is starting"
         if waiting:
             record = waiting[0].record
             others = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
             return f"{self.label} job {record.job} pending{f' ({record.reason})' if record.reason else ''}{others}"
-        if self._failed:
-            pause = max(0.0, self._try_at - now)
-            return f"{self._failed}; next try in {pause:.0f} s" if pause else self._failed
-        unfit = [b.record.reason for b in self._blocks.values() if b.state is BlockState.RUNNING and b.record.reason]
+        tries = self._tries.get(allocation)
+        if tries is not None:
+            pause = max(0.0, tries.try_at - now)
+            return f"{tries.failed}; next try in {pause:.0f} s" if pause else tries.failed
+        unfit = [block.record.reason for block in blocks if block.state is BlockState.RUNNING and block.record.reason]
         if unfit:
             return unfit[0]
-        if any(block.state is BlockState.SUBMITTING for block in self._blocks.values()):
+        if any(block.state is BlockState.SUBMITTING for block in blocks):
             return f"a job is being submitted to {self.label}"
         return ""
 
@@ -443,6 +480,7 @@ class BlockBook:
                     "nodes": record.nodes,
                     "managers": len(block.managers),
                     "reason": record.leaving or record.reason,
+                    **({"allocation": record.allocation} if record.allocation else {}),
                     # A time, not what is left: that would be news every second.
                     "ends": round((now + self._wall + left) / 60) * 60 if left != float("inf") else None,
                 }

@@ -23,6 +23,12 @@ def _host_only(environment: str) -> str:
     return f"this endpoint has no environment {environment[:100]!r}: it runs in its own Python ('host') only"
 
 
+def _one_place(allocation: str) -> needs.Place:
+    """Of an endpoint that has no blocks."""
+    why = "this endpoint runs tasks itself, not in batch jobs: there is no account or partition to choose"
+    return needs.Place(allocation, needs.NodeSize(0), why)
+
+
 class Books:
     """Credit per shape (DESIGN decision 2): how many more may come, beyond the `seen` that have on this connection."""
 
@@ -32,11 +38,13 @@ class Books:
         worker_cores: int,
         most: needs.NodeSize | None = None,
         refuses: Callable[[str], str] = _host_only,
+        place_of: Callable[[str], needs.Place] = _one_place,
     ) -> None:
         """`most`: the largest node that can be had, where that is not this machine; `refuses(environment)` says why one
-        can never be had here.
+        can never be had here; `place_of(allocation)` what that comes to here.
         """
         self.most = most or needs.NodeSize(slots, worker_cores)
+        self._place_of = place_of
         self.seen = 0
         self.ready = True
         self._slots = slots
@@ -54,22 +62,31 @@ class Books:
         """Slots that a task takes."""
         if resources.exclusive:
             return max(1, self._slots)
-        return max(1, -(-resources.cores // self._worker_cores))
+        return self.need(resources).width
 
     def need(self, resources: Resources) -> needs.Need:
         """What a task takes of a node."""
-        return needs.need_of(resources, self._worker_cores)
+        if not resources.allocation:
+            return needs.need_of(resources, self._worker_cores)
+        place = self._place_of(resources.allocation)
+        return needs.need_of(resources, place.most.worker_cores, place.allocation)
 
     def mean(self, shape: str) -> float:
         """Seconds that a task of this shape takes; 0.0: not known."""
         backlog = self._shapes.get(shape)
         return backlog.mean if backlog is not None else 0.0
 
-    def refusal(self, resources: Resources) -> str:
-        """Why this endpoint can never run it; empty when it can."""
+    def refusal(self, resources: Resources, timeout: float = 0.0) -> str:
+        """Why this endpoint can never run it, for so many seconds; empty when it can."""
         if resources.environment not in _HOST and (why := self._refuses(resources.environment)):
             return why
-        return needs.refusal(resources, self.most)
+        most = self.most
+        if resources.allocation:
+            place = self._place_of(resources.allocation)
+            if place.refusal:
+                return place.refusal
+            most = place.most if place.allocation else most
+        return needs.refusal(resources, most) or (needs.too_long(timeout, most) if timeout else "")
 
     def demanded(self, shapes: dict[str, Resources]) -> None:
         """What waits at the hub: shapes that are not known yet get their books."""

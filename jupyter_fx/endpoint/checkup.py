@@ -144,6 +144,7 @@ def _scheduler(blocks: Blocks, env: Mapping[str, str], home: Path) -> Iterator[F
 
     try:
         provider = make_provider(blocks, home / "blocks")
+        provider.look()
         provider.check()
         jobs = provider.jobs()
     except FxError as error:

@@ -146,6 +146,7 @@ class Came(msgspec.Struct, frozen=True):
     block: str
     seconds: float = float("inf")
     host: str = ""
+    allocation: str = ""
 
 
 class Away(msgspec.Struct, frozen=True):

@@ -34,6 +34,7 @@ class ManagerView:
     """One manager. `ends`: when its block is over (monotonic; infinity when nobody knows)."""
 
     __slots__ = (
+        "allocation",
         "block",
         "draining",
         "ends",
@@ -52,8 +53,10 @@ class ManagerView:
         "whole",
     )
 
-    def __init__(self, block: str, *, ends: float = float("inf"), host: str = "") -> None:
+    def __init__(self, block: str, *, ends: float = float("inf"), host: str = "", allocation: str = "") -> None:
         self.block = block
+        self.allocation = allocation
+        """What its block was asked for with: it takes nothing that is to run in another's."""
         self.host = host
         self.ends = ends
         self.slots = 0
@@ -81,7 +84,7 @@ class ManagerView:
 
     def takes(self, need: Need, depth: int) -> bool:
         """Whether there is room for it; `depth`: how many tasks a slot may have."""
-        if not self.serves or self.whole:
+        if not self.serves or self.whole or need.allocation != self.allocation:
             return False
         if need.whole:
             return self.idle and self.slots > 0 and self.holds(need)
@@ -139,11 +142,11 @@ class Fleet:
 
     # Managers come and go.
 
-    def came(self, manager: str, block: str, *, ends: float, host: str) -> ManagerView:
+    def came(self, manager: str, block: str, *, ends: float, host: str, allocation: str = "") -> ManagerView:
         """A manager enrolled; it has no slots before it has said how many."""
         view = self.managers.get(manager)
         if view is None:
-            view = self.managers[manager] = ManagerView(block, ends=ends, host=host)
+            view = self.managers[manager] = ManagerView(block, ends=ends, host=host, allocation=allocation)
             self._sort(manager)
         view.ends, view.linked = ends, True
         self._count(manager)
@@ -209,6 +212,13 @@ class Fleet:
                 if _waits(entry):
                     found[need] = found.get(need, 0) + 1
         return [(count, need) for need, count in found.items()]
+
+    def used(self) -> dict[str, int]:
+        """Slots that are taken, by allocation."""
+        found: dict[str, int] = {}
+        for view in self.managers.values():
+            found[view.allocation] = found.get(view.allocation, 0) + view.used
+        return found
 
     def busy_blocks(self) -> set[str]:
         """Blocks in which there is anything of anybody."""

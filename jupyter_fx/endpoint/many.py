@@ -64,7 +64,9 @@ class Many:
 
     def _came(self, event: Came, now: float) -> list[Any]:
         self.clocks.forget(event.manager)
-        self._fleet.came(event.manager, event.block, ends=now + event.seconds, host=event.host)
+        self._fleet.came(
+            event.manager, event.block, ends=now + event.seconds, host=event.host, allocation=event.allocation
+        )
         return []
 
     def _away(self, event: Away, _now: float) -> list[Any]:
@@ -77,7 +79,8 @@ class Many:
         if clock := info.get("clock"):
             self.clocks.heard(self._held.speaker, float(clock), now + self._held.wall)
         most = self._held.books.most
-        if not most.slots:
+        view = self._fleet.managers.get(self._held.speaker)
+        if not most.slots and view is not None and not view.allocation:
             # The scheduler could not be asked: this is what a node has.
             self._held.books.most = most._replace(slots=message.cores, worker_cores=int(info.get("worker_cores") or 1))
         self._fleet.has(
@@ -123,20 +126,24 @@ class Many:
             if not session_of(item.shape) and not refused(item.resources)
         }
 
-    def load(self) -> Load:
-        """What the endpoint has to do, for `scaling`."""
+    def loads(self) -> dict[str, Load]:
+        """What the endpoint has to do, for `scaling`: by allocation."""
         waiting: list[tuple[int, Need]] = [(n, self._held.books.need(what)) for n, what in self._demand.values()]
         waiting += [(1, need) for need in self._held.sessions.waiting()]
         waiting += self._fleet.waiting()
-        views = self._fleet.managers.values()
-        return Load(
-            slots=sum(n * need.width for n, need in waiting if not need.whole),
-            nodes=sum(n for n, need in waiting if need.whole),
-            gpus=sum(n * need.gpus for n, need in waiting),
-            memory=sum(n * need.memory for n, need in waiting),
-            used=sum(view.used for view in views),
-            busy=self._fleet.busy_blocks(),
-        )
+        used, busy = self._fleet.used(), self._fleet.busy_blocks()
+        found = {}
+        for allocation in {"", *used, *(need.allocation for _, need in waiting)}:
+            those = [(n, need) for n, need in waiting if need.allocation == allocation]
+            found[allocation] = Load(
+                slots=sum(n * need.width for n, need in those if not need.whole),
+                nodes=sum(n for n, need in those if need.whole),
+                gpus=sum(n * need.gpus for n, need in those),
+                memory=sum(n * need.memory for n, need in those),
+                used=used.get(allocation, 0),
+                busy=busy,
+            )
+        return found
 
     # What is told.
 

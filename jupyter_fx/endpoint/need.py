@@ -6,16 +6,19 @@ from typing import NamedTuple
 
 from jupyter_fx.protocol.messages import Resources
 
-__all__ = ["Need", "NodeSize", "need_of", "refusal", "too_long"]
+__all__ = ["Need", "NodeSize", "Place", "need_of", "refusal", "too_long"]
 
 
 class Need(NamedTuple):
-    """`width` slots, `memory` bytes, `gpus` devices; `whole`: nothing else on the node."""
+    """`width` slots, `memory` bytes, `gpus` devices; `whole`: nothing else on the node; `allocation`: nodes that were
+    asked for so (`protocol.allocation`; empty: as the endpoint does by itself).
+    """
 
     width: int = 1
     memory: int = 0
     gpus: int = 0
     whole: bool = False
+    allocation: str = ""
 
 
 class NodeSize(NamedTuple):
@@ -31,10 +34,20 @@ class NodeSize(NamedTuple):
     seconds: float = 0.0
 
 
-def need_of(resources: Resources, worker_cores: int) -> Need:
+class Place(NamedTuple):
+    """What an allocation comes to at this endpoint: its text without what is so anyway, the largest node that can be
+    had with it, or why none ever can.
+    """
+
+    allocation: str
+    most: NodeSize
+    refusal: str = ""
+
+
+def need_of(resources: Resources, worker_cores: int, allocation: str = "") -> Need:
     """What these resources are in slots."""
     width = max(1, -(-resources.cores // max(1, worker_cores)))
-    return Need(width, resources.memory, resources.gpus, resources.exclusive)
+    return Need(width, resources.memory, resources.gpus, resources.exclusive, allocation)
 
 
 def refusal(resources: Resources, most: NodeSize) -> str:

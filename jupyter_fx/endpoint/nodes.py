@@ -14,12 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from jupyter_fx.endpoint.allocations import Allocations
 from jupyter_fx.endpoint.bootstrap import Block
 from jupyter_fx.endpoint.events import Away, BlockDrains, Came, From, Patience, Provisioned
 from jupyter_fx.endpoint.links import Links
 from jupyter_fx.endpoint.logs import TaskLogs
 from jupyter_fx.endpoint.manager import ManagerSpec
-from jupyter_fx.endpoint.need import NodeSize
 from jupyter_fx.endpoint.providers import Provider
 from jupyter_fx.endpoint.provision import Provisioner
 from jupyter_fx.endpoint.scaling import Load
@@ -47,10 +47,10 @@ class Nodes:
         settings: Blocks,
         provider: Provider,
         spec: ManagerSpec,
-        node: NodeSize,
+        allocations: Allocations,
         *,
         event: Callable[[Any], None],
-        load: Callable[[], Load],
+        loads: Callable[[], dict[str, Load]],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._event = event
@@ -71,14 +71,15 @@ class Nodes:
             settings,
             provider,
             spec,
-            node,
-            load=load,
+            allocations,
+            loads=loads,
             on_new=self._links.add,
             on_drain=self._drain,
             on_ended=self._ended,
             on_change=self._changed,
         )
-        self._load = load
+        self._loads = loads
+        self._allocations = allocations
         self._live: dict[str, Block] = {}
         self._managers: dict[str, str] = {}
         """Those that may live, with their blocks."""
@@ -113,8 +114,8 @@ class Nodes:
         self._live.setdefault(block, Block(self._provisioner.folder_of(block)))
         log.info("manager %s of block %s is linked (%s)", manager[:8], block[:8], host)
         self._provisioner.carry_out(book.came(block, manager, now))
-        self._event(Came(manager, block, book.ends(block, now), host))
         record = book.record(block)
+        self._event(Came(manager, block, book.ends(block, now), host, record.allocation if record else ""))
         if record is not None and record.leaving:
             self._event(BlockDrains(block))
 
@@ -130,7 +131,7 @@ class Nodes:
     def _said(self, manager: str, message: Any) -> None:
         if manager in self._managers:
             if type(message) is Capacity:
-                self._provisioner.learned(message.cores)
+                self._provisioner.learned(self._managers[manager], message.cores)
                 self._clock(manager, message.info)
             self._event(From(manager, message))
 
@@ -185,8 +186,15 @@ class Nodes:
 
     def _changed(self) -> None:
         book, now = self._provisioner.book, time.monotonic()
-        info = {"blocks": book.describe(now), "node_hours": round(book.hours(now), 3), "provider": book.label}
-        self._event(Provisioned(info, book.why(now)))
+        whys = self._provisioner.whys(now)
+        info = {
+            "blocks": book.describe(now),
+            "node_hours": round(book.hours(now), 3),
+            "provider": book.label,
+            "allocations": {one: why for one, why in whys.items() if one},
+            **self._allocations.offer(),
+        }
+        self._event(Provisioned(info, whys[""]))
 
     def wants(self) -> None:
         """There may be more to do than before: see soon whether blocks are wanted."""
@@ -215,7 +223,7 @@ class Nodes:
     @property
     def busy(self) -> bool:
         """Whether any task is at a manager."""
-        return bool(self._load().used)
+        return any(load.used for load in self._loads().values())
 
     async def stop(self, *, give_up: bool) -> None:
         """Let go of blocks: end them, or leave them to the next agent."""

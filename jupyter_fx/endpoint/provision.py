@@ -20,12 +20,12 @@ from typing import Any, Final
 
 import msgspec
 
+from jupyter_fx.endpoint.allocations import Allocations
 from jupyter_fx.endpoint.blocks import BlockBook, BlockRecord, Cancel, Drain, Ended, JobInfo, Save, Submit
 from jupyter_fx.endpoint.bootstrap import Block
 from jupyter_fx.endpoint.manager import ManagerSpec
-from jupyter_fx.endpoint.need import NodeSize
 from jupyter_fx.endpoint.providers import JobSpec, Provider, ProviderError
-from jupyter_fx.endpoint.scaling import Load, Plan, decide
+from jupyter_fx.endpoint.scaling import Load, Plan, decide_all
 from jupyter_fx.endpoint.settings import Blocks
 from jupyter_fx.errors import UsageError
 from jupyter_fx.ids import new_id
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 TICK: Final = 1.0
 ENDED_WITHIN: Final = 12.0
 """Seconds that an agent that is stopped waits for its jobs to be over."""
+OFFER_EVERY: Final = 300.0
+"""Seconds after which the scheduler is asked again what can be chosen."""
 LOGS_KEPT: Final = 50
 """Directories of blocks that are over whose logs are kept."""
 
@@ -52,9 +54,9 @@ class Provisioner:
         settings: Blocks,
         provider: Provider,
         spec: ManagerSpec,
-        node: NodeSize,
+        allocations: Allocations,
         *,
-        load: Callable[[], Load],
+        loads: Callable[[], dict[str, Load]],
         on_new: Callable[[Block], None],
         on_drain: Callable[[str, bool, str], None],
         on_ended: Callable[[str, str], None],
@@ -63,7 +65,10 @@ class Provisioner:
         self._settings = settings
         self._provider = provider
         self._spec = spec
-        self._load = load
+        self._loads = loads
+        self._allocations = allocations
+        self._slots: dict[str, int] = {}
+        """Of a node, by allocation, as managers told where nobody else could."""
         self._on_new, self._on_drain, self._on_ended, self._on_change = on_new, on_drain, on_ended, on_change
         self._folder = private_dir(home / "blocks")
         self._logs = private_dir(home / "block-logs")
@@ -73,17 +78,9 @@ class Provisioner:
         self._tasks: set[asyncio.Future[Any]] = set()
         self._looking = False
         self._looked_at = 0.0
+        self._offered_at = time.monotonic()
         self._first = True
         self._stopped = False
-        self._plan = Plan(
-            settings.init_blocks,
-            settings.min_blocks,
-            settings.max_blocks,
-            settings.nodes,
-            node,
-            settings.parallelism,
-            settings.idle_seconds,
-        )
         self.book = BlockBook(
             label=provider.label,
             wall=time.time() - time.monotonic(),
@@ -130,34 +127,60 @@ class Provisioner:
             return
         self._timer = self._loop.call_later(TICK, self._tick)
         now = time.monotonic()
-        load = self._load()
-        self.carry_out(self.book.tick(load.busy, now))
-        self.scale(load)
+        loads = self._loads()
+        self.carry_out(self.book.tick(loads[""].busy, now))
+        self.scale(loads)
+        if now - self._offered_at >= OFFER_EVERY:
+            self._look_at_offer()
         if now - self._looked_at >= self._settings.poll_seconds and (self.book.records() or self.book.trouble):
             self._look()
         self._tell()
 
-    def learned(self, slots: int) -> None:
-        """A manager says how many slots a node has."""
-        if not self._plan.node.slots:
-            self._plan = self._plan._replace(node=self._plan.node._replace(slots=slots))
+    def learned(self, block: str, slots: int) -> None:
+        """A manager of a block says how many slots its node has."""
+        record = self.book.record(block)
+        if record is not None:
+            self._slots[record.allocation] = slots
 
-    def scale(self, load: Load | None = None) -> None:
+    def _plan(self, allocation: str) -> Plan:
+        blocks = self._allocations.blocks(allocation)
+        node = self._allocations.place(allocation).most
+        if not node.slots:
+            node = node._replace(slots=self._slots.get(allocation, 0))
+        least = (blocks.init_blocks, blocks.min_blocks) if not allocation else (0, 0)
+        return Plan(*least, blocks.max_blocks, blocks.nodes, node, blocks.parallelism, blocks.idle_seconds)
+
+    def scale(self, loads: dict[str, Load] | None = None) -> None:
         """See how many blocks there should be."""
         if self._stopped:
             return
         now = time.monotonic()
-        decision = decide(load or self._load(), self.book.views(now), self._plan, first=self._first)
+        loads = loads or self._loads()
+        # What was offered when it was asked for and is not any more gets no new blocks: its tasks say why they wait.
+        loads = {one: load for one, load in loads.items() if not self._allocations.place(one).refusal}
+        self.book.forget_tries(loads)
+        decisions = decide_all(loads, self.book.views(now), self._plan, first=self._first)
         self._first = False
-        if decision.start:
-            ids = [(one := new_id(), self._prefix + one[-8:]) for _ in range(decision.start)]
-            self.carry_out(self.book.ask(ids, now))
-        for block in decision.stop:
-            self.carry_out(self.book.leave(block, "nothing needs it", now))
+        for allocation, decision in decisions.items():
+            if decision.start:
+                ids = [(one := new_id(), self._prefix + one[-8:]) for _ in range(decision.start)]
+                seconds = self._allocations.blocks(allocation).seconds
+                self.carry_out(self.book.ask(ids, now, allocation, seconds))
+            for block in decision.stop:
+                self.carry_out(self.book.leave(block, "nothing needs it", now))
+
+    def whys(self, now: float) -> dict[str, str]:
+        """Why there is no room, by allocation (those that anything is known of)."""
+        found = {one: self.book.why(now, one) for one in self.book.allocations() | {""}}
+        for one in self._loads():
+            found[one] = self._allocations.place(one).refusal or found.get(one, "")
+        # The hub knows a choice as it was written.
+        return found | {text: found.get(normal, "") for text, normal in self._allocations.written()}
 
     def _tell(self) -> None:
         now = time.monotonic()
-        said = (self.book.why(now).partition("; next try")[0], self.book.describe(now))
+        whys = sorted((one, why.partition("; next try")[0]) for one, why in self.whys(now).items())
+        said = (whys, self.book.describe(now), self._allocations.offer())
         if said != self._said:
             self._said = said
             self._on_change()
@@ -195,7 +218,7 @@ class Provisioner:
         self.book.submitting(record.block_id)
         python = self._settings.python or sys.executable
         command = shlex.join([python, "-m", "jupyter_fx.endpoint.node", str(block.folder)])
-        spec = JobSpec(record.name, command, block.folder)
+        spec = JobSpec(record.name, command, block.folder, record.allocation)
         log.info("asking %s for a block (%s)", self._provider.label, record.name)
         self._run(lambda: self._provider.submit(spec), lambda done: self._submitted(record, done))
 
@@ -244,6 +267,17 @@ class Provisioner:
             shutil.rmtree(path, ignore_errors=True)
 
     # The scheduler.
+
+    def _look_at_offer(self) -> None:
+        self._offered_at = time.monotonic()
+        self._run(self._allocations.look, self._offered)
+
+    def _offered(self, done: Exception | None) -> None:
+        if done is not None:
+            log.warning("%s cannot be asked what it offers: %s", self._provider.label, done)
+            return
+        self._allocations.looked()
+        self._tell()
 
     def _look(self) -> None:
         if self._looking:

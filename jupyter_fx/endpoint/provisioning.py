@@ -11,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from jupyter_fx.auth.scrub import scrubbed
+from jupyter_fx.endpoint.allocations import Allocations, sized
 from jupyter_fx.endpoint.manager import ManagerSpec
 from jupyter_fx.endpoint.need import NodeSize
 from jupyter_fx.endpoint.providers import Provider, ProviderError, make_provider
@@ -27,6 +28,7 @@ class Provision(NamedTuple):
     settings: Blocks
     provider: Provider
     node: NodeSize
+    allocations: Allocations
 
 
 async def provision(home: Path, settings: Endpoint, blocks: Blocks) -> Provision | None:
@@ -41,18 +43,12 @@ async def provision(home: Path, settings: Endpoint, blocks: Blocks) -> Provision
             del os.environ[name]
     provider = make_provider(blocks, home / "blocks")
     try:
-        node = await asyncio.to_thread(provider.check)
+        await asyncio.to_thread(provider.look)
     except ProviderError as error:
         # It may answer later; what a node has is not known until a manager says so.
         log.warning("%s cannot be asked what there is: %s", provider.label, error)
-        node = NodeSize(blocks.cores_per_node, 1, int(blocks.memory_per_node * 2**30), blocks.gpus_per_node)
-    if blocks.seconds:
-        node = node._replace(seconds=blocks.seconds - min(blocks.drain_lead_seconds, blocks.seconds / 4))
-    if blocks.gpu_devices:
-        node = node._replace(gpus=len(blocks.gpu_devices))
-    if settings.workers:
-        node = node._replace(slots=settings.workers, worker_cores=max(1, node.slots // settings.workers))
-    return Provision(blocks, provider, node)
+    node = sized(await asyncio.to_thread(provider.check), blocks, settings.workers)
+    return Provision(blocks, provider, node, Allocations(provider, blocks, node, settings.workers))
 
 
 def on_nodes(spec: ManagerSpec, settings: Endpoint, blocks: Blocks) -> ManagerSpec:

@@ -8,13 +8,16 @@ session that is leased, keeps its block. Zero blocks can become one, for the dem
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from jupyter_fx.endpoint.need import NodeSize
 
-__all__ = ["BlockView", "Decision", "Load", "Plan", "decide"]
+__all__ = ["BlockView", "Decision", "Load", "Plan", "decide", "decide_all"]
+
+_SPARE: Final = 5.0
+"""Seconds that a block keeps although nothing is in it and another allocation wants one."""
 
 
 class Load(NamedTuple):
@@ -45,13 +48,15 @@ class Plan(NamedTuple):
 class BlockView(NamedTuple):
     """One block that is not over. `up`: it has a manager; `leaving`: it takes no more work, so that it does not count.
 
-    `idle`: for how many seconds nothing of anybody has been in it (0.0 when there is).
+    `idle`: for how many seconds nothing of anybody has been in it (0.0 when there is). `allocation`: what its job was
+    asked for with.
     """
 
     block: str
     up: bool
     leaving: bool
     idle: float = 0.0
+    allocation: str = ""
 
 
 class Decision(NamedTuple):
@@ -76,6 +81,36 @@ def decide(load: Load, blocks: Sequence[BlockView], plan: Plan, *, first: bool =
     quiet = [one for one in there if one.block not in load.busy and one.idle >= plan.idle_seconds]
     quiet.sort(key=lambda one: (one.up, -one.idle))
     return Decision(stop=tuple(one.block for one in quiet[:spare]))
+
+
+def decide_all(
+    loads: Mapping[str, Load], blocks: Sequence[BlockView], plan_of: Callable[[str], Plan], *, first: bool = False
+) -> dict[str, Decision]:
+    """What to do now for each allocation; `max_blocks` are those of all of them together.
+
+    Where one wants blocks and there may be no more, blocks of the others that have nothing to do are given back at once
+    rather than after `idle_seconds`.
+    """
+    own: dict[str, list[BlockView]] = {allocation: [] for allocation in ("", *loads)}
+    for one in blocks:
+        own.setdefault(one.allocation, []).append(one)
+    room = plan_of("").max_blocks - len(blocks)
+    out: dict[str, Decision] = {}
+    short: set[str] = set()
+    for allocation in sorted(own, key=lambda one: (len(own[one]), one)):
+        plan, load = plan_of(allocation), loads.get(allocation, Load())
+        most = len(own[allocation]) + max(0, room)
+        out[allocation] = decide(load, own[allocation], plan._replace(max_blocks=most), first=first)
+        room -= out[allocation].start
+        there = sum(not one.leaving for one in own[allocation]) + out[allocation].start
+        if there < min(plan.max_blocks, _needed(load, plan)):
+            short.add(allocation)
+    for allocation in own.keys() - short if short else ():
+        found = decide(
+            loads.get(allocation, Load()), own[allocation], plan_of(allocation)._replace(idle_seconds=_SPARE)
+        )
+        out[allocation] = Decision(stop=found.stop) if found.stop else out[allocation]
+    return out
 
 
 def _needed(load: Load, plan: Plan) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from traitlets import Bool, Dict, Enum, Float, Instance, Int, List, TraitError, Unicode, validate
 from traitlets.config import Config, Configurable
 
-from jupyter_fx.config import bad_value, check_config, read_config
+from jupyter_fx.config import bad_value, check_config, nearest, read_config
 from jupyter_fx.endpoint.routing import POLICIES
 from jupyter_fx.endpoint.runtimes.settings import Containers
 from jupyter_fx.errors import UsageError
@@ -121,6 +122,10 @@ class Blocks(Configurable):
     session_floor_seconds = Float(
         120.0, min=0.0, help="Seconds that a block must still last for a notebook's session to begin in it."
     ).tag(config=True)
+    partitions = Dict(
+        help="What is so in blocks of another partition that a session or task chooses, as in "
+        "{'gpu': 'gpus_per_node=4 cores_per_node=16'}: settings of blocks, walltime too. For the rest they are as all."
+    ).tag(config=True)
     scheduler_options = List(
         Unicode(), help="Lines for the top of the job's script, such as '#SBATCH --mail-type=FAIL'."
     ).tag(config=True)
@@ -149,9 +154,36 @@ class Blocks(Configurable):
             raise TraitError(f"walltime is HH:MM:SS, such as '01:30:00', not {text!r}")
         return text
 
+    def chosen(self, choice: Mapping[str, str]) -> Blocks:
+        """These settings with a partition and so on that was chosen. UsageError for a wrong `partitions`."""
+        given = {name: getattr(self, name) for name in self.trait_names(config=True)}
+        given |= self._of_partition(choice.get("partition", ""))
+        return Blocks(**{**given, **choice})
+
+    def _of_partition(self, partition: str) -> dict[str, Any]:
+        """What `partitions` says of one. UsageError that names what is wrong."""
+        found: dict[str, Any] = {}
+        for word in str(self.partitions.get(partition, "")).split():
+            name, _, value = word.partition("=")
+            if name not in _PER_PARTITION:
+                raise UsageError(
+                    f"c.Blocks.partitions[{partition!r}]: {name!r} is no setting of a partition's blocks"
+                    f"{nearest(name, _PER_PARTITION)}"
+                )
+            try:
+                found[name] = self.traits()[name].from_string(value)
+            except ValueError as error:
+                raise UsageError(f"c.Blocks.partitions[{partition!r}]: {word!r} is wrong: {error}") from error
+        return found
+
     def problems(self) -> list[tuple[str, str]]:
         """(setting, sentence): what does not fit together."""
         found = []
+        for partition in self.partitions:
+            try:
+                self.chosen({"partition": partition})
+            except (UsageError, TraitError) as error:
+                found.append(("partitions", str(error)))
         if self.provider not in {"", "local"} and not self.walltime:
             found.append(("walltime", "it may be empty for local blocks only: a batch job needs a limit"))
         found += [
@@ -170,6 +202,7 @@ class Blocks(Configurable):
         return hours * 3600.0 + minutes * 60 + seconds
 
 
+_PER_PARTITION = ("cores_per_node", "exclusive", "gpus_per_node", "launcher", "memory_per_node", "nodes", "walltime")
 TEMPLATE = """# Settings of the endpoint {name!r}. A change is applied by
 # jupyter fx endpoint restart {name}
 c = get_config()  # noqa: F821

@@ -46,7 +46,7 @@ from jupyter_fx.endpoint.fleet import Fleet
 from jupyter_fx.endpoint.full_disk import FullDisk
 from jupyter_fx.endpoint.holding import RUN, Holding
 from jupyter_fx.endpoint.many import Many
-from jupyter_fx.endpoint.need import NodeSize, too_long
+from jupyter_fx.endpoint.need import NodeSize, Place
 from jupyter_fx.endpoint.placing import Placing
 from jupyter_fx.endpoint.recovery import Recovery
 from jupyter_fx.endpoint.replay import records_of
@@ -115,8 +115,10 @@ class AgentState:
         most: NodeSize | None = None,
         session_floor: float = 0.0,
         refuses: Callable[[str], str] | None = None,
+        place_of: Callable[[str], Place] | None = None,
     ) -> None:
-        books = Books(slots, worker_cores, most, **({"refuses": refuses} if refuses is not None else {}))
+        given: dict[str, Any] = {"refuses": refuses, "place_of": place_of}
+        books = Books(slots, worker_cores, most, **{key: value for key, value in given.items() if value is not None})
         tasks: dict[str, Entry] = {}
         self._held = Holding(
             endpoint_id=endpoint_id,
@@ -300,7 +302,7 @@ class AgentState:
                 "RefLost", "this session is not open at the endpoint; run the cell again in a new one"
             ), False
         if task.options is not None:
-            why = self.books.refusal(task.options.resources) or too_long(task.options.timeout, self.books.most)
+            why = self.books.refusal(task.options.resources, task.options.timeout)
             if why:
                 return ErrorInfo("UsageError", why), True
         return None
@@ -501,8 +503,12 @@ class AgentState:
         return bool(entry.manager) if self._many is not None else entry.placed
 
     def load(self) -> Load:
-        """What there is to do, where there are many managers."""
-        return self._many.load() if self._many is not None else Load()
+        """What there is to do in blocks that are asked for as the endpoint does by itself."""
+        return self.loads()[""]
+
+    def loads(self) -> dict[str, Load]:
+        """What there is to do, by allocation, where there are many managers."""
+        return self._many.loads() if self._many is not None else {"": Load()}
 
     def _drain(self, event: Draining, _now: float) -> list[Any]:
         self._held.draining = event.reason

@@ -138,6 +138,8 @@ class Resources(msgspec.Struct, array_like=True, gc=False, frozen=True):
     gpus: int = 0
     environment: str = ""
     exclusive: bool = False
+    allocation: str = ""
+    """How a batch system is asked for its nodes (`protocol.allocation`); empty: as the endpoint does by itself."""
 
 
 class BlobRef(msgspec.Struct, array_like=True, gc=False, frozen=True):

@@ -18,7 +18,7 @@ DEFAULT_SHAPE: Final = ""
 
 
 def shape_of(resources: Resources) -> str:
-    """The key of `resources`, such as ``c4,m1073741824,g1,x,e=torch.sqfs``.
+    """The key of `resources`, such as ``c4,m1073741824,g1,x,a=partition=gpu,e=torch.sqfs``.
 
     The environment stands last, for its name may hold anything.
     """
@@ -31,6 +31,9 @@ def shape_of(resources: Resources) -> str:
         parts.append(f"g{resources.gpus}")
     if resources.exclusive:
         parts.append("x")
+    if resources.allocation:
+        # Whatever somebody may send: a comma would end the part.
+        parts.append("a=" + resources.allocation.replace("%", "%25").replace(",", "%2C"))
     if resources.environment not in {"", "host"}:
         parts.append(f"e={resources.environment}")
     return ",".join(parts)
@@ -42,15 +45,17 @@ def resources_of(shape: str) -> Resources:
         return Resources()
     head, mark, environment = f",{shape}".partition(",e=")
     numbers = {"c": 0, "m": 0, "g": 0}
-    exclusive = False
+    exclusive, allocation = False, ""
     for part in head.split(",")[1:]:
         if part == "x":
             exclusive = True
+        elif part[:2] == "a=" and len(part) > 2:
+            allocation = part[2:].replace("%2C", ",").replace("%25", "%")
         elif part[:1] in numbers and part[1:].isascii() and part[1:].isdigit() and len(part) < 20:
             numbers[part[0]] = int(part[1:])
         elif part:
             raise RemoteProtocolError(f"{shape[:80]!r} is no shape key")
-    found = Resources(numbers["c"], numbers["m"], numbers["g"], environment if mark else "", exclusive)
+    found = Resources(numbers["c"], numbers["m"], numbers["g"], environment if mark else "", exclusive, allocation)
     if shape_of(found) != shape:
         raise RemoteProtocolError(f"{shape[:80]!r} is no shape key in its canonical form")
     return found

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from jupyter_fx.config import nearest
 from jupyter_fx.errors import UsageError
 from jupyter_fx.ids import check_name
+from jupyter_fx.protocol.allocation import WORDS
 
 __all__ = ["Options", "Parser", "completing", "names", "parse_cell", "parse_line", "seconds"]
 
@@ -47,6 +48,11 @@ class Parser(argparse.ArgumentParser):
             raise UsageError(f"{self.prog}: {message.removeprefix('argument ')}")
         word = unknown.split()[0].partition("=")[0]
         if word.startswith("-"):
+            if word.removeprefix("--") in {*WORDS, "cores", "gpus", "memory", "image", "exclusive"}:
+                raise UsageError(
+                    f"{self.prog} has no option {word}: a session keeps what it opened with; say it before, as in "
+                    f"`%fx use ENDPOINT {word} …`"
+                )
             known = [option for option in self._option_string_actions if option.startswith("--")]
             raise UsageError(f"{self.prog} has no option {word}{nearest(word, known)}")
         raise UsageError(f"{unknown.split()[0]!r} is one word too many on the line of {self.prog}")

@@ -64,8 +64,8 @@ class Session:
         self.handle = handle
         self.endpoint = endpoint
         self.name = name
-        self.image = ""
-        """In which it runs; empty: the endpoint's own Python."""
+        self.resources = Resources()
+        """What it was opened with."""
         self.ledger = Ledger(str(handle.session_id))
         self.ambient = Ambient()
         self.modules = Served()
@@ -125,8 +125,8 @@ class Notebook:
         self.epoch = secrets.token_hex(8)
         self.endpoint = os.environ.get("JUPYTER_FX_ENDPOINT", "")
         self.sessions: dict[tuple[str, str], Session] = {}
-        self.images: dict[tuple[str, str], str] = {}
-        """(endpoint, session): the image in which that session opens; one that is not named here as `main` does."""
+        self.wanted: dict[tuple[str, str], Resources] = {}
+        """(endpoint, session): what that session opens with; one that is not named here as `main` does."""
         self.cells: dict[str, tuple[int, list[str]]] = {}
         """Cells that ran remotely: filename -> (execution count, lines), for tracebacks."""
         self.notices: list[str] = []
@@ -186,8 +186,7 @@ class Notebook:
 
     def resources(self, endpoint: str, name: str) -> Resources:
         """What a session that is opened now is to have."""
-        image = self.images.get((endpoint, name), self.images.get((endpoint, "main"), ""))
-        return Resources(environment=image)
+        return self.wanted.get((endpoint, name)) or self.wanted.get((endpoint, "main")) or Resources()
 
     def session(self, asked: str, name: str) -> Session:
         """The session of this name at the endpoint, opened if need be; a notice says what went with a lost one."""
@@ -210,7 +209,7 @@ class Notebook:
         )
         handle = self.client.open_session(spec)
         session = self.sessions[endpoint, name] = Session(handle, endpoint, name)
-        session.image = spec.resources.environment
+        session.resources = spec.resources
         return session
 
     def _lease_name(self, endpoint: str, name: str) -> str:

@@ -35,8 +35,8 @@ def _count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def why_endpoint(core: Core, endpoint: Endpoint) -> str:
-    """Why it is not ready, or an empty sentence."""
+def why_endpoint(core: Core, endpoint: Endpoint, allocation: str = "") -> str:
+    """Why it is not ready, or why it has no room for what wants this allocation; or an empty sentence."""
     name = endpoint.name
     if endpoint.state is EndpointState.ENROLLED:
         if core.wall - endpoint.since < STARTING:
@@ -50,6 +50,9 @@ def why_endpoint(core: Core, endpoint: Endpoint) -> str:
         return f"endpoint {name} was deleted"
     if not endpoint.ready:
         return f"endpoint {name} is telling what it holds"
+    own = endpoint.info.get("allocations")
+    if allocation and isinstance(own, dict) and allocation in own:
+        return str(own[allocation] or "")
     return str(endpoint.info.get("why") or "")
 
 
@@ -159,10 +162,12 @@ def _in_line(core: Core, task: Task, endpoint: Endpoint) -> str:
             return taken
         own = session.reason or str(session.info.get("why") or "")
         # A place that has no room for it yet says what that waits for: a batch job, say.
-        there = why_endpoint(core, endpoint) if session.state is SessionState.REQUESTED else ""
+        wants = session.spec.resources.allocation
+        there = why_endpoint(core, endpoint, wants) if session.state is SessionState.REQUESTED else ""
         return own or there or f"its session is {session.state.name.lower()}"
     if session_id:
         return f"{_count(ahead + running, 'cell')} before it in its session"
     text = f"{_count(ahead, 'task')} before it, {_count(running, 'worker')} busy at endpoint {endpoint.name}"
-    reason = why_endpoint(core, endpoint)
+    options = task.spec.options if task.spec is not None else None
+    reason = why_endpoint(core, endpoint, options.resources.allocation if options is not None else "")
     return f"{text}; {reason}" if reason else text

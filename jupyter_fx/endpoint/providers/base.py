@@ -7,7 +7,7 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from jupyter_fx.endpoint.blocks import JobInfo
 from jupyter_fx.endpoint.need import NodeSize
@@ -29,6 +29,8 @@ class JobSpec(NamedTuple):
     name: str
     command: str
     folder: Path
+    allocation: str = ""
+    """What was chosen about how it is asked for (`protocol.allocation`)."""
 
 
 class Provider(Protocol):
@@ -36,8 +38,23 @@ class Provider(Protocol):
 
     label: str
 
-    def check(self) -> NodeSize:
-        """Look whether the settings can work at all; the largest node that can be had (0: not known)."""
+    @property
+    def default_partition(self) -> str:
+        """The partition that is used where none is named; empty: not known."""
+
+    def look(self) -> None:
+        """Ask the scheduler what it offers."""
+
+    def offers(self) -> dict[str, list[str]]:
+        """What can be chosen: for each word of `protocol.allocation.WORDS` its values; without those nobody knows."""
+
+    def settings_of(self, allocation: str) -> Any:
+        """`c.Blocks` with what an allocation chooses; UsageError when there is no such choice here."""
+
+    def check(self, allocation: str = "") -> NodeSize:
+        """See whether the settings, with what was chosen, can work at all, by what `look` found; the largest node that
+        can be had (0: not known).
+        """
 
     def submit(self, spec: JobSpec) -> str:
         """Ask for a job; its id."""

@@ -17,6 +17,7 @@ from jupyter_fx.endpoint.need import NodeSize
 from jupyter_fx.endpoint.providers import pbs, slurm
 from jupyter_fx.endpoint.providers.base import JobSpec, ProviderError, finished, run, said
 from jupyter_fx.errors import UsageError
+from jupyter_fx.protocol.allocation import chosen
 
 __all__ = ["BATCH", "ParslProvider", "one_line"]
 
@@ -33,6 +34,13 @@ SUBMIT_WITHIN: Final = 30
 """Seconds that a command of Parsl may take."""
 _STATES: Final = {"PENDING": "pending", "HELD": "pending", "RUNNING": "running", "FAILED": "failed"}
 _ONE: Final = re.compile(r"[^\n\r\0]*")
+
+
+_CHOICES: Final = {
+    "slurm": ("account", "partition", "qos", "constraint", "reservation", "walltime"),
+    "gridengine": ("partition", "walltime"),
+}
+"""What can be chosen; on the other batch systems it is account, partition and walltime."""
 
 
 def one_line(name: str, value: str) -> str:
@@ -71,18 +79,23 @@ class ParslProvider:
         self.label = BATCH[kind]
         self._kind = kind
         self._settings = settings
-        self._provider: Any = None
+        self._providers: dict[str, Any] = {}
+        """Parsl's, by allocation."""
+        self._offer: slurm.Offer | None = None
 
     # Making it.
 
-    def _made(self) -> Any:
-        if self._provider is None:
-            self._provider = self._make()
+    def _made(self, allocation: str = "") -> Any:
+        made = self._providers.get(allocation)
+        if made is None:
+            settings = self.settings_of(allocation)
+            self.script_settings(settings)
+            made = self._providers[allocation] = self._make(settings)
             # Parsl's own leaves a command that hangs behind.
-            self._provider.execute_wait = _execute
-        return self._provider
+            made.execute_wait = _execute
+        return made
 
-    def _make(self) -> Any:
+    def _make(self, wanted: Any) -> Any:
         try:
             from parsl import launchers, providers
         except ImportError as error:
@@ -90,7 +103,6 @@ class ParslProvider:
                 f"endpoints on {self.label} need Parsl: pip install 'jupyter-fx[batch]' ({error})"
             ) from error
         logging.getLogger("parsl").setLevel(logging.ERROR)
-        wanted = self._settings
         launcher = wanted.launcher or ("srun" if self._kind == "slurm" and wanted.nodes > 1 else "simple")
         classes = {
             "simple": "SimpleLauncher",
@@ -143,29 +155,59 @@ class ParslProvider:
             make, own = providers.GridEngineProvider, {"queue": queue}
         return make(**own, **common)
 
-    def script_settings(self) -> None:
+    def script_settings(self, settings: Any = None) -> None:
         """UsageError for a setting that could become a line or a command of its own in a script."""
+        settings = settings or self._settings
         for name in ("partition", "account", "qos", "constraint", "reservation"):
-            _word(name, getattr(self._settings, name))
+            _word(name, getattr(settings, name))
         for name in ("scheduler_options", "setup"):
-            for one in getattr(self._settings, name):
+            for one in getattr(settings, name):
                 one_line(name, one)
 
     # The interface.
 
-    def check(self) -> NodeSize:
-        """Ask the scheduler what there is, where it can be asked."""
-        self.script_settings()
-        found = slurm.check(self._settings) if self._kind == "slurm" else None
-        self._made()
+    @property
+    def default_partition(self) -> str:
+        """See Provider."""
+        return self._offer.default if self._offer is not None else ""
+
+    def look(self) -> None:
+        """See Provider."""
         if self._kind == "slurm":
-            return slurm.size_of(self._settings, found)
-        wanted = self._settings
+            self._offer = slurm.offer()
+
+    def offers(self) -> dict[str, list[str]]:
+        """See Provider."""
+        return self._offer.words() if self._offer is not None else {}
+
+    def settings_of(self, allocation: str) -> Any:
+        """See Provider. A partition that is chosen without a walltime gets no more than it allows."""
+        if not allocation:
+            return self._settings
+        choice = chosen(allocation)
+        for word in choice:
+            if word not in _CHOICES.get(self._kind, ("partition", "account", "walltime")):
+                raise UsageError(f"{self.label} has no {word} that could be chosen")
+        found = self._settings.chosen(choice)
+        there = self._offer.partitions.get(found.partition or self._offer.default) if self._offer is not None else None
+        if there is not None and there.limit and found.seconds > there.limit and "walltime" not in choice:
+            minutes, seconds = divmod(int(there.limit), 60)
+            found.walltime = f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}"
+        return found
+
+    def check(self, allocation: str = "") -> NodeSize:
+        """See Provider."""
+        wanted = self.settings_of(allocation)
+        self.script_settings(wanted)
+        found = slurm.check(wanted, self._offer, chosen(allocation)) if self._offer is not None else None
+        self._made(allocation)
+        if self._kind == "slurm":
+            return slurm.size_of(wanted, found)
         return NodeSize(wanted.cores_per_node, 1, int(wanted.memory_per_node * 2**30), wanted.gpus_per_node or -1)
 
     def submit(self, spec: JobSpec) -> str:
         """Parsl writes the script into the block's directory and submits it."""
-        provider = self._made()
+        provider = self._made(spec.allocation)
         provider.script_dir = str(spec.folder)
         try:
             job = provider.submit(spec.command, 1, spec.name)
@@ -185,7 +227,12 @@ class ParslProvider:
 
     def _hints(self) -> dict[str, JobInfo]:
         """What Parsl believes, for the jobs of this provider."""
-        provider = self._made()
+        found: dict[str, JobInfo] = {}
+        for provider in self._providers.values():
+            found |= self._hints_of(provider)
+        return found
+
+    def _hints_of(self, provider: Any) -> dict[str, JobInfo]:
         ids = list(provider.resources)
         if not ids:
             return {}

@@ -8,12 +8,14 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from jupyter_fx.endpoint.blocks import JobInfo
 from jupyter_fx.endpoint.need import NodeSize
 from jupyter_fx.endpoint.providers.base import JobSpec, ProviderError
+from jupyter_fx.errors import UsageError
 from jupyter_fx.processes import began
 
 __all__ = ["LocalProvider"]
@@ -29,7 +31,22 @@ class LocalProvider:
         self._walltime = walltime
         self._ours: dict[str, subprocess.Popen[bytes]] = {}
 
-    def check(self) -> NodeSize:
+    default_partition = ""
+
+    def look(self) -> None:
+        """There is nobody to ask."""
+
+    def offers(self) -> dict[str, list[str]]:
+        """Nothing."""
+        return {}
+
+    def settings_of(self, allocation: str) -> Any:
+        """UsageError: nothing can be chosen."""
+        raise UsageError(
+            f"{allocation.replace(';', ', ')} cannot be chosen: blocks of this endpoint are processes of its machine"
+        )
+
+    def check(self, _allocation: str = "") -> NodeSize:
         """Nothing can be wrong."""
         cores = len(os.sched_getaffinity(0))
         return NodeSize(cores, 1, psutil.virtual_memory().total)

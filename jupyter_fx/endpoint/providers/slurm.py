@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from jupyter_fx.config import nearest
@@ -12,8 +12,20 @@ from jupyter_fx.endpoint.blocks import JobInfo
 from jupyter_fx.endpoint.need import NodeSize
 from jupyter_fx.endpoint.providers.base import ProviderError, run
 from jupyter_fx.errors import UsageError
+from jupyter_fx.protocol.allocation import offered, text_of
 
-__all__ = ["Partition", "Problem", "accounts", "jobs", "partitions", "problems", "seconds_of", "size_of"]
+__all__ = [
+    "Offer",
+    "Partition",
+    "Problem",
+    "accounts",
+    "jobs",
+    "offer",
+    "partitions",
+    "problems",
+    "seconds_of",
+    "size_of",
+]
 
 _PENDING: Final = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 _RUNNING: Final = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
@@ -60,6 +72,8 @@ class Partition(NamedTuple):
     gpus: int
     limit: float
     accounts: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    """Of any of its nodes, for `--constraint`."""
 
 
 def seconds_of(text: str) -> float:
@@ -111,13 +125,20 @@ def partitions() -> dict[str, Partition]:
         if keys.get("PartitionName"):
             shown[keys["PartitionName"]] = keys
     sizes: dict[str, tuple[int, int, int, int]] = {}
-    for line in run(["sinfo", "-h", "-N", "-o", "%R|%c|%m|%G"]).splitlines():
+    features: dict[str, set[str]] = {}
+    for line in run(["sinfo", "-h", "-N", "-o", "%R|%c|%m|%G|%f"]).splitlines():
         parts = line.split("|")
-        if len(parts) == 4 and parts[1].isdigit() and parts[2].isdigit():
+        if len(parts) == 5 and parts[1].isdigit() and parts[2].isdigit():
             nodes, cores, memory, gpus = sizes.get(parts[0], (0, 0, 0, 0))
             here = (int(parts[1]), int(parts[2]) << 20, _gpus(parts[3]))
             sizes[parts[0]] = (nodes + 1, max(cores, here[0]), max(memory, here[1]), max(gpus, here[2]))
-    return {name: _partition(name, keys, sizes.get(name, (0, 0, 0, 0))) for name, keys in shown.items()}
+            features.setdefault(parts[0], set()).update({*parts[4].split(",")} - {"", "(null)"})
+    return {
+        name: _partition(name, keys, sizes.get(name, (0, 0, 0, 0)))._replace(
+            features=tuple(sorted(features.get(name, ())))
+        )
+        for name, keys in shown.items()
+    }
 
 
 def _partition(name: str, keys: dict[str, str], size: tuple[int, int, int, int]) -> Partition:
@@ -147,6 +168,40 @@ def accounts() -> list[str]:
     return sorted({line.strip() for line in text.splitlines() if line.strip()})
 
 
+class Offer(NamedTuple):
+    """What there is. None: it cannot be known, for Slurm keeps no accounts."""
+
+    partitions: dict[str, Partition]
+    accounts: list[str] | None
+    qos: list[str] | None
+    reservations: list[str]
+
+    @property
+    def default(self) -> str:
+        """The default partition; empty when there is none."""
+        return next((one.name for one in self.partitions.values() if one.default), "")
+
+    def words(self) -> dict[str, list[str]]:
+        """For each word of `protocol.allocation.WORDS` what can be chosen."""
+        features = sorted({feature for one in self.partitions.values() for feature in one.features})
+        found = {"partition": sorted(self.partitions), "constraint": features, "reservation": self.reservations}
+        found |= {"account": self.accounts} if self.accounts is not None else {}
+        return found | ({"qos": self.qos} if self.qos is not None else {})
+
+
+def offer() -> Offer:
+    """Ask for all that can be chosen."""
+    there = partitions()
+    keys = [dict(_KEYS.findall(line)) for line in run(["scontrol", "-o", "show", "reservation"]).splitlines()]
+    reservations = sorted(one["ReservationName"] for one in keys if "ReservationName" in one)
+    mine = accounts()
+    if not mine:
+        return Offer(there, None, None, reservations)
+    text = run(["sacctmgr", "-nP", "show", "assoc", f"user={getpass.getuser()}", "format=qos"])
+    qos = sorted({one for line in text.splitlines() for one in line.strip().split(",") if one})
+    return Offer(there, mine, qos, reservations)
+
+
 class Problem(NamedTuple):
     """A setting that Slurm will not take, and why."""
 
@@ -168,6 +223,9 @@ def problems(settings: Any, there: Mapping[str, Partition], mine: Sequence[str])
         )
     if found is None:
         return wrong
+    if account and found.accounts and account not in found.accounts:
+        allows = f"partition {found.name} may be charged to {', '.join(found.accounts)} only"
+        wrong.append(Problem("account", account, f"{allows}, not to {account!r}"))
     if found.limit and settings.seconds > found.limit:
         most = f"partition {found.name} allows {found.limit / 60:.0f} min at most"
         wrong.append(Problem("walltime", settings.walltime, most))
@@ -182,14 +240,22 @@ def problems(settings: Any, there: Mapping[str, Partition], mine: Sequence[str])
     return wrong
 
 
-def check(settings: Any) -> Partition | None:
-    """Refuse what Slurm will never run (UsageError); the partition that is going to be used, if it is known."""
-    there = partitions()
-    for wrong in problems(settings, there, accounts() if settings.account else []):
+def check(settings: Any, found: Offer, choice: Container[str] = ()) -> Partition | None:
+    """Refuse what Slurm will never run (UsageError); the partition that is going to be used, if it is known.
+
+    `choice`: what of it was not said in the configuration.
+    """
+    there = found.partitions
+    for wrong in problems(settings, there, found.accounts or []):
         if wrong.field in {"partition", "account"}:
             raise UsageError(wrong.sentence)
-        raise UsageError(f"c.Blocks.{wrong.field} is {wrong.value}, but {wrong.sentence}")
-    return there.get(settings.partition or next((p.name for p in there.values() if p.default), ""))
+        where = "" if wrong.field in choice else "c.Blocks."
+        raise UsageError(f"{where}{wrong.field} is {wrong.value}, but {wrong.sentence}")
+    for word in ("qos", "constraint", "reservation"):
+        value = getattr(settings, word)
+        if value and (why := offered(text_of({word: value}), found.words(), "Slurm")):
+            raise UsageError(why)
+    return there.get(settings.partition or found.default)
 
 
 def size_of(settings: Any, found: Partition | None) -> NodeSize:

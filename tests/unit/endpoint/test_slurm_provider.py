@@ -21,8 +21,10 @@ ANSWERS = {
         "PartitionName=debug AllowAccounts=ALL Default=YES MaxTime=02:00:00 State=UP\n"
         "PartitionName=gpu AllowAccounts=a,b Default=NO MaxTime=UNLIMITED State=DOWN\n"
     ),
-    "sinfo": "debug|16|64000|(null)\ndebug|32|128000|(null)\ngpu|64|512000|gpu:a100:4(S:0-1)\n",
+    "sinfo": "debug|16|64000|(null)|(null)\ndebug|32|128000|(null)|ib\ngpu|64|512000|gpu:a100:4(S:0-1)|a100,ib\n",
     "sacctmgr": "physics\nphysics\nchemistry\n",
+    "format=qos": "normal\nnormal,high\n",
+    "reservation": "ReservationName=course StartTime=2026-11-21T12:00:00 Users=me Flags=\n",
     "squeue": "",
 }
 
@@ -33,9 +35,10 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     told = dict(ANSWERS)
 
     def answer(command: Sequence[str], **_how: Any) -> str:
-        if told[command[0]].startswith("!"):
-            raise ProviderError(told[command[0]][1:])
-        return told[command[0]]
+        text = told[command[-1] if command[-1] in told else command[0]]
+        if text.startswith("!"):
+            raise ProviderError(text[1:])
+        return text
 
     monkeypatch.setattr(slurm, "run", answer)
     return told
@@ -82,8 +85,8 @@ def test_what_keeps_a_job_for_ever_is_told_with_its_cure(answers: dict[str, str]
 
 def test_partitions_with_their_largest_nodes(answers: dict[str, str]) -> None:
     there = slurm.partitions()
-    assert there["debug"] == slurm.Partition("debug", True, True, 2, 32, 128000 << 20, 0, 7200.0)
-    assert there["gpu"] == slurm.Partition("gpu", False, False, 1, 64, 512000 << 20, 4, 0.0, ("a", "b"))
+    assert there["debug"] == slurm.Partition("debug", True, True, 2, 32, 128000 << 20, 0, 7200.0, (), ("ib",))
+    assert there["gpu"] == slurm.Partition("gpu", False, False, 1, 64, 512000 << 20, 4, 0.0, ("a", "b"), ("a100", "ib"))
 
 
 @pytest.mark.parametrize(
@@ -96,13 +99,20 @@ def test_partitions_with_their_largest_nodes(answers: dict[str, str]) -> None:
         ({"cores_per_node": 33}, "c.Blocks.cores_per_node is 33, but partition debug has 32 at most"),
         ({"gpus_per_node": 1}, "c.Blocks.gpus_per_node is 1, but partition debug has 0 at most"),
         ({"nodes": 3}, "c.Blocks.nodes is 3, but partition debug has 2 at most"),
+        ({"qos": "hihg"}, "Slurm lets you use no qos 'hihg'; there are high, normal"),
+        ({"constraint": "ib&h100"}, "Slurm has no nodes with the feature 'h100'; there are a100, ib"),
+        ({"reservation": "curse"}, "Slurm has no reservation 'curse'; there are course"),
+        (
+            {"partition": "gpu", "account": "physics"},
+            "partition gpu may be charged to a, b only, not to 'physics'",
+        ),
     ],
 )
 def test_what_slurm_would_never_run_is_refused_with_what_there_is(
     answers: dict[str, str], settings: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        slurm.check(Blocks(provider="slurm", **settings))
+        slurm.check(Blocks(provider="slurm", **settings), slurm.offer())
     assert said in str(caught.value)
 
 
@@ -189,6 +199,6 @@ def test_a_slurm_that_hangs_is_told_by_the_command_that_did(
     _says(commands, "scontrol", "echo PartitionName=debug Default=YES")
     _says(commands, command, "exec sleep 60")
     provider = ParslProvider("slurm", Blocks(provider="slurm"))
-    call = call or {"scancel": lambda: provider.cancel(["7"]), "sinfo": provider.check}[command]
+    call = call or {"scancel": lambda: provider.cancel(["7"]), "sinfo": provider.look}[command]
     with pytest.raises(ProviderError, match=f"{command} did not answer within 0.2 s"):
         call()

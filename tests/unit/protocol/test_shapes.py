@@ -9,7 +9,13 @@ from jupyter_fx.protocol.messages import Resources
 from jupyter_fx.protocol.shapes import DEFAULT_SHAPE, resources_of, session_of, session_shape, shape_of
 
 RESOURCES = st.builds(
-    Resources, st.integers(0, 10_000), st.integers(0, 2**50), st.integers(0, 64), st.text(max_size=30), st.booleans()
+    Resources,
+    st.integers(0, 10_000),
+    st.integers(0, 2**50),
+    st.integers(0, 64),
+    st.text(max_size=30),
+    st.booleans(),
+    st.text("ab,%2C5=;e", max_size=12),
 )
 
 
@@ -28,6 +34,7 @@ def test_different_needs_have_different_keys(one: Resources, two: Resources) -> 
 def test_what_asks_for_nothing_is_the_default_shape() -> None:
     assert shape_of(Resources()) == shape_of(Resources(cores=1, environment="host")) == DEFAULT_SHAPE
     assert shape_of(Resources(4, 2**30, 1, "torch,e=1.sqfs", True)) == "c4,m1073741824,g1,x,e=torch,e=1.sqfs"
+    assert shape_of(Resources(gpus=1, allocation="account=a;qos=b")) == "g1,a=account=a;qos=b"
 
 
 def test_sessions_have_keys_of_their_own() -> None:
