@@ -47,6 +47,14 @@ def test_the_bundle_is_small(wheel: zipfile.ZipFile) -> None:
     assert 0 < size < 200_000
 
 
+def test_it_brings_nothing_but_itself_into_the_page(wheel: zipfile.ZipFile) -> None:
+    licences = next(name for name in wheel.namelist() if name.endswith(SHARED + "static/third-party-licenses.json"))
+    brought = {one["name"] for one in json.loads(wheel.read(licences))["packages"]}
+    assert brought == {"css-loader", "style-loader"}, "name it and its reason in docs/dependencies.md"
+    package = json.loads((ROOT / "labextension" / "package.json").read_text(encoding="utf-8"))
+    assert [name for name in package["dependencies"] if not name.startswith(("@jupyterlab/", "@lumino/"))] == []
+
+
 def test_the_generated_types_are_fresh() -> None:
     if shutil.which("node") is None or not (ROOT / "labextension" / "node_modules").exists():
         pytest.skip("there is no node, or the labextension's packages are not installed: tools/build-labextension")
