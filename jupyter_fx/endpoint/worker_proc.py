@@ -279,7 +279,7 @@ class WorkerProc:
         if op == "done":
             self._done(header["results"], body)
         elif op == "up":
-            self.pid = self.container.pid_outside(header["pid"]) or self.pid
+            self.pid = self.pid or self.container.pid_outside(header["pid"])
             for cutter in self._cutters:
                 cutter.nonce(header["nonce"])
             self.info = header
