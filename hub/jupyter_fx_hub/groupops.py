@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["GroupOperations"]
 
-ERRORS_MAX: Final = 20
-"""Errors of a group that are told."""
+FAILURES_MAX: Final = 20
+"""Failures of a group that are told."""
+_INPUT, _ERROR = 200, 500
+"""Characters of one."""
 _SPECS: Final = 64
 """Submissions that are read at a time: each may hold 256 KiB."""
 _SIZES: Final = 100_000
@@ -70,7 +72,7 @@ class GroupOperations:
 
     @operation("groups.get", "read", "GET /api/v1/groups/{group}", group=_GROUP)
     async def groups_get(self, caller: Caller, args: dict[str, Any]) -> Any:
-        """How a map stands, as far as its tasks were submitted: items, states, the first errors, what it waits for."""
+        """How a map stands as far as its tasks were sent: items, states, the first failures, what it waits for."""
         tasks = await self._group(caller, args["group"])
         await self._learn(caller, tasks)
         core = self.service.state.core
@@ -78,7 +80,7 @@ class GroupOperations:
         told |= {"submitted": tasks[0].submitted, "finished": 0.0, "endpoint": "", "why": "", "unreachable": False}
         sums = dict.fromkeys(("items", "done", "failed", "cancelled", "running"), 0)
         states: dict[str, int] = {}
-        errors: list[dict[str, Any]] = []
+        failures: list[dict[str, Any]] = []
         for task in tasks:
             live = core.tasks.get(task.task_id)
             state, endpoint_id = TaskState(task.state), task.endpoint_id
@@ -92,13 +94,14 @@ class GroupOperations:
                 told["endpoint"] = told["endpoint"] or endpoint.name
                 silent = endpoint.state is EndpointState.UNREACHABLE and core.wall - endpoint.since >= 30.0
                 told["unreachable"] |= silent and state in _STARTED
-            _add(sums, task, state, self._sizes.get(task.task_id, task.done))
+            size = max(task.done, self._sizes.get(task.task_id, 0))
+            if state.terminal and len(failures) < FAILURES_MAX:
+                failures += _failures(task, state, sums["items"], size)
+            _add(sums, task, state, size)
             if state.terminal:
                 told["finished"] = max(told["finished"], task.finished)
-            if task.etype and state is not TaskState.CANCELLED and len(errors) < ERRORS_MAX:
-                errors.append({"task_id": task.task_id, "etype": task.etype, "message": task.message[:500]})
         told["active"] = sum(count for name, count in states.items() if not TaskState[name].terminal)
-        return {**told, **sums, "states": states, "errors": errors}
+        return {**told, **sums, "states": states, "failures": failures[:FAILURES_MAX]}
 
     @operation(
         "groups.cancel",
@@ -121,7 +124,6 @@ class GroupOperations:
 
 def _add(sums: dict[str, int], task: GroupTask, state: TaskState, size: int) -> None:
     """Count a task's items: those of one that has ended are all done, whatever became of them."""
-    size = max(size, task.done)
     sums["items"] += size
     if not state.terminal:
         return
@@ -129,3 +131,22 @@ def _add(sums: dict[str, int], task: GroupTask, state: TaskState, size: int) -> 
     sums["failed"] += task.failed
     if state is not TaskState.SUCCEEDED:
         sums["cancelled" if state is TaskState.CANCELLED else "failed"] += size - task.done
+
+
+def _failures(task: GroupTask, state: TaskState, first: int, size: int) -> list[dict[str, Any]]:
+    """What failed of a task that has ended; `first` is the index of its first item in the map.
+
+    Its chunks were sent in the order of their items. What a worker says may be anything.
+    """
+    found = []
+    for told in task.failures:
+        if not isinstance(told, list) or len(told) != 3 or not isinstance(told[0], int):
+            continue
+        at, shown, error = told
+        found.append({"index": first + at, "input": str(shown)[:_INPUT], "error": str(error)[:_ERROR]})
+    if task.etype and state is not TaskState.CANCELLED and size > task.done:
+        lost = size - task.done
+        what = f"and {lost - 1:,} more items of its chunk" if lost > 1 else ""
+        error = f"{task.etype}: {task.message}" if task.message else task.etype
+        found.append({"index": first + task.done, "input": what, "error": error[:_ERROR]})
+    return found

@@ -356,7 +356,7 @@ class Manager:
         if "path" in info:
             end.path, end.size = info["path"], info.get("bytes", 0)
         if "n" in info:
-            end.usage = {"items": info["n"], "failed": info.get("failed", 0)}
+            end.usage = {key: info[key] for key in ("failed", "failures") if key in info} | {"items": info["n"]}
         if end.outcome == "error" or job.rows is not None:
             self._explain(job, end)
         return end

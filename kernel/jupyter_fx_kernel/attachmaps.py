@@ -48,6 +48,7 @@ class AttachedMap:
         self._notebook = notebook
         self._futures: dict[str, TaskFuture] = {}
         self._infos: dict[str, dict[str, Any]] = {}
+        self._failed, self._failures = 0, list[dict[str, Any]]()
         self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.look()
 
@@ -115,6 +116,13 @@ class AttachedMap:
                 found[what] += items - int(usage.get("items") or 0)
         return found
 
+    def failures(self, failed: int) -> list[dict[str, Any]]:
+        """The first failures, as the hub tells them; asked for when `failed`, how many there are, has changed."""
+        if failed != self._failed:
+            self._failed = failed
+            self._failures = self._notebook.client.request("groups.get", {"group": self.group})["failures"]
+        return self._failures
+
     def state(self) -> str:
         """As a state of a task: how the map stands."""
         outcomes = [future.outcome for future in self._futures.values()]
@@ -172,6 +180,7 @@ def attach_map(notebook: Notebook, info: Mapping[str, Any]) -> AttachedMap:
 
 
 def _refresh(card: Card, view: CardView, found: AttachedMap) -> None:
-    card.items, card.state = found.counts(), found.state()
+    counts = found.counts()
+    card.items, card.state = {**counts, "failures": found.failures(counts["failed"])}, found.state()
     card.elapsed = max(0.0, time.time() - card.submitted)
     view.refresh(force=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
-from jupyter_fx_worker import envelope, errors, inputs
+from jupyter_fx_worker import envelope, errors, failures, inputs
 from jupyter_fx_worker.channel import ITEM
 from jupyter_fx_worker.results import dumps_result
 
@@ -101,9 +101,23 @@ class _Run:
     def __init__(self, worker: Worker, no: int, opts: dict[str, Any]) -> None:
         self.worker, self.no, self.opts = worker, no, opts
         self.first = 0
+        self.items: Sequence[Any] = ()
         self.values: list[Any] = []
         self.bad: dict[int, Any] = {}
         self.failed = 0
+        self.told: list[list[Any]] = []
+        """The first failures, in words."""
+
+    def bad_item(self, at: int, error: BaseException) -> Any:
+        """Note that an item failed; `at` counts from the first that was not sent. Returns its record."""
+        self.bad[at] = record = errors.item_record(error)
+        if len(self.told) < failures.MOST:
+            self.told.append(failures.told(self.first + at, self.items[self.first + at], error))
+        return record
+
+    def ended(self) -> dict[str, Any]:
+        """What is said of it in the end."""
+        return {"n": self.first, "failed": self.failed, **({"failures": self.told} if self.told else {})}
 
     def flush(self) -> None:
         """Send what is there as one `items` frame."""
@@ -133,7 +147,7 @@ class _Run:
                     envelope.pickled(value)
                 except Exception as error:
                     what = f"the result of item {self.first + at}"
-                    self.bad[at] = self.values[at] = errors.item_record(describe_unpicklable(value, error, what))
+                    self.values[at] = self.bad_item(at, describe_unpicklable(value, error, what))
             return self._dumps()
 
     def _dumps(self) -> list[envelope.Buffer]:
@@ -152,7 +166,7 @@ def run_map(
 ) -> Outcome:
     """Call a function once per item.
 
-    Results leave in `items` frames while it runs. Info: `n` items finished, `failed` of them.
+    Results leave in `items` frames while it runs. Info: `n` items finished, `failed` of them, and the first `failures`.
     """
     interrupts = worker.interrupts
     run = _Run(worker, no, opts)
@@ -161,6 +175,7 @@ def run_map(
         if type(function) is Broken:
             raise function.error
         header, items = inputs.loads(payload, apart)
+        run.items = items
         _apply(worker, run, function, items, bool(header.get("star")))
     except BaseException as error:
         interrupts.live = False
@@ -168,9 +183,9 @@ def run_map(
             return _failed(worker, error)
         run.flush()
         outcome, parts, info = _failed(worker, error)
-        return outcome, parts, {**info, "n": run.first, "failed": run.failed}
+        return outcome, parts, {**info, **run.ended()}
     run.flush()
-    return "ok", (), {"n": run.first, "failed": run.failed}
+    return "ok", (), run.ended()
 
 
 def _apply(worker: Worker, run: _Run, function: Any, items: Sequence[Any], star: bool) -> None:
@@ -199,8 +214,7 @@ def _apply(worker: Worker, run: _Run, function: Any, items: Sequence[Any], star:
             interrupts.live = False
             if os.getpid() != pid:
                 raise
-            run.bad[len(values)] = failed = errors.item_record(error)
-            values.append(failed)
+            values.append(run.bad_item(len(values), error))
         if os.getpid() != pid:
             leave_if_forked(pid)
         now = clock()

@@ -35,6 +35,12 @@ export interface ITaskInfo {
   readonly items: number;
 }
 
+export interface IFailure {
+  readonly index: number;
+  readonly input: string;
+  readonly error: string;
+}
+
 /** How a map stands, as far as its tasks were submitted; `done`, `failed` and `cancelled` count items. */
 export interface IGroupInfo {
   readonly endpoint: string;
@@ -51,7 +57,8 @@ export interface IGroupInfo {
   readonly running: number;
   readonly why: string;
   readonly unreachable: boolean;
-  readonly errors: readonly { readonly etype: string; readonly message: string }[];
+  /** The first of them, by index. */
+  readonly failures: readonly IFailure[];
 }
 
 /** EndpointInfo, as far as we show it. */

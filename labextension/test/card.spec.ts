@@ -187,7 +187,7 @@ describe('a map', () => {
     running: 2,
     why: '',
     unreachable: false,
-    errors: []
+    failures: []
   };
 
   it('goes on from what the hub counts, and never back behind what its kernel has said', () => {
@@ -216,11 +216,16 @@ describe('a map', () => {
       state: 'succeeded',
       elapsed: 30
     });
-    const errors = [{ etype: 'WorkerLost', message: 'killed' }];
-    expect(grouped(map, { ...whole, errors }, 1, 140)).toMatchObject({
-      state: 'failed',
-      error: { type: 'WorkerLost', message: 'killed' }
-    });
+    const failures = [
+      { index: 4, input: '4', error: 'ValueError: four' },
+      { index: 7, input: '', error: 'WorkerLost: killed' }
+    ];
+    const counts = { total: 100, done: 37, running: 2, failed: 1, cancelled: 0 };
+    const known = [{ index: 7, input: '70', error: 'lost' }];
+    const shot: Card = { ...map, map: { ...counts, failures: known } };
+    const failed = grouped(shot, { ...whole, failures }, 1, 140);
+    expect(failed.state).toBe('failed');
+    expect(failed.map?.failures).toEqual([failures[0], known[0]]);
     const stopped = { ...still, states: { SUCCEEDED: 5, CANCELLED: 1 }, cancelled: 10 };
     const end = grouped(map, stopped, 1, 140);
     expect(end).toMatchObject({ state: 'cancelled', map: { done: 60, cancelled: 10 } });

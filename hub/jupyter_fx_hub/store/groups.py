@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from sqlalchemy import select
 
@@ -23,6 +25,8 @@ class GroupTask(msgspec.Struct):
     failed: int = 0
     etype: str = ""
     message: str = ""
+    failures: list[Any] = []
+    """[index in the task, input, error] of the first, in its worker's words."""
 
 
 def group_tasks(reader: Reader, owner: str, group: str) -> list[GroupTask]:
@@ -35,6 +39,8 @@ def group_tasks(reader: Reader, owner: str, group: str) -> list[GroupTask]:
         if outcome:
             error, _blob, _ref, _times, usage = _OUTCOME.decode(outcome)
             told = usage or {}
+            failures = told.get("failures")
+            task.failures = failures if isinstance(failures, list) else []
             task.done, task.failed = int(told.get("items") or 0), int(told.get("failed") or 0)
             if error is not None:
                 task.done = task.done or int(error.details.get("finished") or 0)

@@ -1,11 +1,13 @@
 /** How a map stands, from what the hub says of its tasks: they are those that its kernel has submitted so far. Pure. */
 
-import { IGroupInfo } from '../tokens';
+import { IFailure, IGroupInfo } from '../tokens';
 import { Card } from '../types/card';
 import { ended, State } from './read';
 
 /** Seconds over which the rate is measured. */
 const WINDOW = 15;
+/** Failures that a card names. */
+const FAILURES = 20;
 
 /** Items per second of late, from the counts that were heard. */
 export class Pace {
@@ -47,9 +49,9 @@ export function grouped(card: Card, info: IGroupInfo, rate: number | null, now: 
       ? Math.max(0, info.finished - info.submitted)
       : Math.max(card.elapsed, now - card.submitted),
     map: {
-      failures: [],
       tasks: [],
       ...card.map,
+      failures: failuresOf(card.map?.failures ?? [], info.failures),
       total,
       done,
       running: info.running,
@@ -72,11 +74,13 @@ export function grouped(card: Card, info: IGroupInfo, rate: number | null, now: 
   } else if (next.state === 'queued' && info.why !== '') {
     next.why = info.why.slice(0, 1000);
   }
-  const first = info.errors[0];
-  if (over && first !== undefined && (card.map?.failures?.length ?? 0) === 0) {
-    next.error = { type: first.etype.slice(0, 200), message: first.message.slice(0, 2000) };
-  }
   return next;
+}
+
+/** The first failures. The kernel's own words count more: of a lost task only it knows the items. */
+function failuresOf(known: readonly IFailure[], heard: readonly IFailure[]): IFailure[] {
+  const all = new Map([...heard, ...known].map(failure => [failure.index, failure]));
+  return [...all.values()].sort((a, b) => a.index - b.index).slice(0, FAILURES);
 }
 
 function outcome(info: IGroupInfo): State {

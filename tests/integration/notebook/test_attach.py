@@ -117,10 +117,14 @@ def test_tasks_are_listed_by_what_is_asked_for(kernels: Callable[..., Any]) -> N
 def test_the_tasks_of_a_map_are_one_row_one_card_and_one_cancel(kernel: Any) -> None:
     kernel.run(
         "import jupyter_fx as fx\n@fx.remote(name='sweep')\ndef f(x):\n    import time\n    time.sleep(0.05)\n"
-        "    return x * x\nm = f.map(range(30), chunksize=3)"
+        "    return x * x\nm = f.map(range(30), chunksize=3)\n"
+        "sour = f.using(name='sour').map([1, 'two', 3, 'four'], chunksize=2)"
     )
     ran = kernel.run("again = %fx attach sweep")
     assert "30 of 30 done" in ran.shown
+    ran = kernel.run("%fx attach sour")
+    assert "4 of 4 done · 2 failed" in ran.shown
+    assert "item 3 ('four'): TypeError" in ran.shown
     assert kernel.value("again.result() == [x * x for x in range(30)]") == "True"
     rows = [row for row in kernel.run("%fx tasks 100").stream().splitlines() if "sweep" in row]
     assert len(rows) == 1

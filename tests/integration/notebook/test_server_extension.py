@@ -307,6 +307,7 @@ def test_a_map_is_told_as_one_and_cancelled_as_one(server: Server) -> None:
     told = tab.until(lambda m: m["type"] == "group" and not m["info"]["active"] and m["info"])
     assert (told["items"], told["done"], told["failed"], told["tasks"]) == (8, 8, 1, 4)
     assert (told["states"], told["endpoint"]) == ({"SUCCEEDED": 4}, "local")
+    assert told["failures"] == [{"index": 3, "input": "3", "error": "AssertionError: three"}]
     assert server.ask(f"jupyter-fx/groups/{whole}")[1] == told
     # What its kernel still has to send is not sent once somebody has cancelled what was.
     endless = mapped(100_000, 0.5)

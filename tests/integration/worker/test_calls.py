@@ -163,6 +163,7 @@ def test_a_map_reports_its_items_and_keeps_failures_apart(worker):
     no = worker.map(lambda x: 10 // x, [1, 2, 0, 5])
     outcome, _, info = worker.wait(no)
     assert (outcome, info["n"], info["failed"]) == ("ok", 4, 1)
+    assert info["failures"] == [[2, "0", "ZeroDivisionError: integer division or modulo by zero"]]
     values = worker.item_values(no)
     assert [values[at] for at in (0, 1, 3)] == [10, 5, 2]
     assert values[2]["etype"] == "ZeroDivisionError"
@@ -185,6 +186,20 @@ def test_a_starred_map_and_values_that_cannot_travel(worker):
     assert worker.wait(no)[0] == "ok"
     values = worker.item_values(no)
     assert (values[0], values[2], values[1]["etype"]) == (1, 2, "PayloadError")
+
+
+def test_the_first_failures_are_told_in_words_whatever_the_items_are(worker):
+    class Shy:
+        def __repr__(self):
+            raise ValueError("no")
+
+    items = [Shy(), "x" * 1000, list(range(100)), 4]
+    no = worker.map(lambda item: int(item.missing), items)
+    _, _, info = worker.wait(no)
+    assert info["failed"] == 4
+    assert [at for at, _, _ in info["failures"]] == [0, 1, 2]
+    assert [shown[:9] for _, shown, _ in info["failures"]] == ["<Shy inst", "'xxxxxxxx", "[0, 1, 2,"]
+    assert all(len(shown) <= 200 and error.startswith("AttributeError") for _, shown, error in info["failures"])
 
 
 def test_finished_items_arrive_before_a_slow_one_ends(worker):
