@@ -217,7 +217,7 @@ class ZygoteProc:
         return 0
 
     def _children(self) -> list[int]:
-        """Of the zygote, the youngest first. psutil looks at every process of the machine, which takes too long here."""
+        """Of the zygote, the youngest first. psutil looks at all processes of the machine: that takes long."""
         try:
             told = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii")
             return [int(one) for one in reversed(told.split())]
