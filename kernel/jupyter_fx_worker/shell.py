@@ -163,7 +163,8 @@ class IPythonEngine(cells.Engine):
         self._inline = _has_inline()
         if not self._inline:
             figures.prepare()
-        elif "MPLBACKEND" not in os.environ:
+        elif os.environ.get("MPLBACKEND", "").lower() in {"", "agg"}:
+            # A cluster's profile often says agg, for who has no window; a cell has a notebook.
             os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
         config = Config()
         config.HistoryManager.enabled = False

@@ -206,8 +206,11 @@ display({'text/html': 'x' * 2_000_000}, raw=True)
     assert len(large["content"]["data"]["text/html"]) == 2_000_000
 
 
-def test_figures_are_shown_at_the_end_of_the_cell(worker):
+@pytest.mark.parametrize("backend", ["", "agg", "Agg"])
+def test_figures_are_shown_at_the_end_of_the_cell(zygote, backend):
+    # Clusters say agg in their profiles, for who has no window.
     pytest.importorskip("matplotlib")
+    worker = zygote.fork(env={"MPLBACKEND": backend} if backend else {})
     outcome, _, _ = worker.cell("import matplotlib.pyplot as plt\nplt.plot([1, 2])\nprint('after');")
     assert outcome == "ok"
     shown = [entry for entry in worker.displays() if "image/png" in entry["content"]["data"]]

@@ -158,7 +158,9 @@ class Notebook:
 
 
 @pytest.fixture
-def notebook() -> Iterator[Notebook]:
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Notebook]:
+    # A worker says it to the programs that it starts; here it is this process, and what it starts are other tests' labs.
+    monkeypatch.setenv("MPLBACKEND", "agg")
     made = Notebook()
     yield made
     made.shell.reset(new_session=False)
