@@ -46,4 +46,5 @@ class PeerUnderTest:
         """Close client and cluster."""
         cluster = self.client.cluster
         self.client.close()
-        cluster.close()
+        if cluster is not None:
+            cluster.close()

@@ -204,12 +204,16 @@ class Operations(SessionOperations, GroupOperations):
         reason=Arg(str, "why, for its outcome"),
     )
     async def tasks_cancel(self, caller: Caller, args: dict[str, Any]) -> Any:
-        """Stop tasks; how many were not at their end."""
+        """Stop tasks; how many were asked to, and why others that run are not. 400 when none of them can be stopped."""
         rows = [await self.row(caller, str(text)) for text in args["task_ids"][:10_000]]
         live = [row.task_id for row in rows if row.state < TaskState.SUCCEEDED]
+        core = self._core
+        refused = {one: why for one in live if (task := core.tasks.get(one)) and (why := task_state.stays(core, task))}
+        if refused and len(refused) == len(live):
+            raise UsageError(next(iter(refused.values())))
         self.service.handle(FromClient(0, caller.user, Cancel(live, args.get("mode") or 0, args.get("reason") or "")))
         await self.service.flushed()
-        return {"cancelled": len(live)}
+        return {"cancelled": len(live) - len(refused)} | ({"refused": refused} if refused else {})
 
     @operation("tasks.payload", "run", "", task_id=_TASK)
     async def tasks_payload(self, caller: Caller, args: dict[str, Any]) -> Any:

@@ -139,3 +139,5 @@ class CancelApp(ClientCommand):
         finally:
             client.close(timeout=0.0)
         print(f"{done['cancelled']} of {len(ids)} asked to stop")
+        for task_id, why in done.get("refused", {}).items():
+            print(f"{short_id(task_id)}: {why}")

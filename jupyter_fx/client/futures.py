@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jupyter_fx import payload
 from jupyter_fx.client import watchers
 from jupyter_fx.client.displays import Displays, whole_events
+from jupyter_fx.client.notes import remark
 from jupyter_fx.client.turns import Turn
 from jupyter_fx.errors import FxError, PayloadError, notebook_lines
 from jupyter_fx.protocol.lifecycle import TaskState
@@ -291,6 +292,8 @@ class TaskFuture(concurrent.futures.Future[Any]):
             self._why = str(event.data.get("reason", ""))
             if self._told == TaskState.RUNNING and self._state == _base.PENDING:
                 self.set_running_or_notify_cancel()
+        elif event.kind == EventKind.NOTE:
+            self._why = remark(event) or self._why
         elif event.kind == EventKind.ITEMS and isinstance(event.data, dict):
             self._take_items(event.data)
         elif event.kind == EventKind.PROGRESS and self.kind == Kind.MAP and isinstance(event.data, dict):

@@ -10,6 +10,7 @@ from typing import Any
 from jupyter_fx.client import interrupts
 from jupyter_fx.client.futures import TaskFuture
 from jupyter_fx.client.listeners import Listener
+from jupyter_fx.client.notes import remark
 from jupyter_fx.errors import FxError
 from jupyter_fx.ids import short_id
 from jupyter_fx.protocol.messages import Event, EventKind
@@ -33,7 +34,7 @@ class Screen:
 
     def take(self, event: Event) -> None:
         """Take an event; never waits."""
-        if event.kind in {EventKind.STDOUT, EventKind.STDERR, EventKind.DISPLAY}:
+        if event.kind in {EventKind.STDOUT, EventKind.STDERR, EventKind.DISPLAY} or remark(event):
             if self._events.qsize() < _LIMIT:
                 self._events.put(event)
             else:
@@ -83,6 +84,10 @@ class Screen:
     def _show(self, event: Event) -> None:
         if event.kind == EventKind.DISPLAY:
             _display(event.data)
+            return
+        if said := remark(event):
+            sys.stderr.write(f"[{said}]\n")
+            sys.stderr.flush()
             return
         text = event.data.decode("utf-8", "replace") if isinstance(event.data, (bytes, bytearray)) else str(event.data)
         stream = sys.stdout if event.kind == EventKind.STDOUT else sys.stderr

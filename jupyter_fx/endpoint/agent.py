@@ -27,6 +27,7 @@ from jupyter_fx.client.blobs import Blobs
 from jupyter_fx.digest import digest
 from jupyter_fx.endpoint import environments
 from jupyter_fx.endpoint.cores import host_cores
+from jupyter_fx.endpoint.engines.link import EngineLink, engine_spec
 from jupyter_fx.endpoint.events import (
     Acked,
     Assemble,
@@ -62,10 +63,10 @@ from jupyter_fx.endpoint.provisioning import Provision, on_nodes
 from jupyter_fx.endpoint.questions import Questions
 from jupyter_fx.endpoint.remote_manager import RemoteManager
 from jupyter_fx.endpoint.routing import Routes
-from jupyter_fx.endpoint.settings import Endpoint
+from jupyter_fx.endpoint.settings import Endpoint, config_path
 from jupyter_fx.endpoint.state import AgentState
 from jupyter_fx.endpoint.store import Store, free_space
-from jupyter_fx.endpoint.talk import Answer, Ask, Code, Halt, Place
+from jupyter_fx.endpoint.talk import Answer, Ask, Code, Halt, Place, Report
 from jupyter_fx.errors import FxError, RefLost, UsageError
 from jupyter_fx.ids import new_id
 from jupyter_fx.protocol.faults import error_info
@@ -140,6 +141,7 @@ class Agent:
             session_floor=nodes.settings.session_floor_seconds if nodes is not None else 0.0,
             refuses=functools.partial(environments.refusal, spec=containers),
             place_of=nodes.allocations.place if nodes is not None else None,
+            engine=settings.engine,
         )
         env = dict(os.environ)
         spec = ManagerSpec(
@@ -168,6 +170,9 @@ class Agent:
                 loads=self.state.loads,
                 loop=self._loop,
             )
+        elif settings.engine:
+            described = engine_spec(spec, settings, config_path(identity.name))
+            self.manager = EngineLink(described, self._told, self._loop, self.state.tasks, self.state.held)
         elif settings.manager == "process":
             self.manager = RemoteManager(spec, self._told, self._loop, self.state.held)
         else:
@@ -227,7 +232,12 @@ class Agent:
             self._event(Replayed(self.journal.records, bool(there), there))
         else:
             adopting = isinstance(self.manager, RemoteManager) and self.manager.adopted
-            self._event(Replayed(self.journal.records, adopting))
+            left = isinstance(self.manager, EngineLink) and not adopting
+            self._event(Replayed(self.journal.records, adopting or left))
+            if left:
+                assert isinstance(self.manager, EngineLink)
+                self.manager.settle()
+                self._event(Report([], [], gone=True))
             self._event(self.manager.capacity())
         self.journal.records = []
         self.peer.start()

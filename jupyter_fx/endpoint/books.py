@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from jupyter_fx.endpoint import need as needs
 from jupyter_fx.endpoint.credit import BYTES_MAX, SESSION_DEPTH, Backlog
+from jupyter_fx.endpoint.engines import limits
 from jupyter_fx.protocol.messages import Credit, LeasedTask, Resources
 from jupyter_fx.protocol.shapes import session_of, session_shape, shape_of
 
@@ -39,10 +40,13 @@ class Books:
         most: needs.NodeSize | None = None,
         refuses: Callable[[str], str] = _host_only,
         place_of: Callable[[str], needs.Place] = _one_place,
+        engine: str = "",
     ) -> None:
         """`most`: the largest node that can be had, where that is not this machine; `refuses(environment)` says why one
-        can never be had here; `place_of(allocation)` what that comes to here.
+        can never be had here; `place_of(allocation)` what that comes to here; `engine`: which engine of others runs the
+        tasks, if any.
         """
+        self.engine = engine
         self.most = most or needs.NodeSize(slots, worker_cores)
         self._place_of = place_of
         self.seen = 0
@@ -78,6 +82,8 @@ class Books:
 
     def refusal(self, resources: Resources, timeout: float = 0.0) -> str:
         """Why this endpoint can never run it, for so many seconds; empty when it can."""
+        if self.engine:
+            return limits.resources_refusal(self.engine, resources)
         if resources.environment not in _HOST and (why := self._refuses(resources.environment)):
             return why
         most = self.most

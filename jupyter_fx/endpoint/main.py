@@ -17,6 +17,7 @@ from pathlib import Path
 from jupyter_fx import paths
 from jupyter_fx.endpoint import identity as who
 from jupyter_fx.endpoint.agent import Agent
+from jupyter_fx.endpoint.engines.link import check as check_engine
 from jupyter_fx.endpoint.interpreter import check_python
 from jupyter_fx.endpoint.provisioning import provision
 from jupyter_fx.endpoint.settings import config_path, load_blocks, load_settings
@@ -44,7 +45,9 @@ async def serve(
     if settings.python:
         settings.python = check_python(settings.python, config_path(name))
     # Before the lock: whoever waits for the agent to come up hears what is wrong with its settings.
-    nodes = await provision(home, settings, load_blocks(config_path(name)))
+    blocks = load_blocks(config_path(name))
+    check_engine(settings, blocks)
+    nodes = await provision(home, settings, blocks)
     with who.locked(home, name):
         found = who.load(home)
         if code:

@@ -17,6 +17,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,8 +57,8 @@ _TEXT: Final = frozenset((int(EventKind.STDOUT), int(EventKind.STDERR)))
 class ManagerProgram:
     """See the module."""
 
-    def __init__(self, block: Block, spec: ManagerSpec, name: str = "") -> None:
-        """`name`: its id, on a node."""
+    def __init__(self, block: Block, make: Callable[..., Any], name: str = "") -> None:
+        """`make(send, loop)` makes the manager; `name`: its id, on a node."""
         self._block = block
         self._loop = asyncio.get_running_loop()
         self._keys = transport.new_keys()
@@ -71,12 +72,12 @@ class ManagerProgram:
         self._lost = asyncio.Event()
         self._stop = asyncio.Event()
         self._armed = False
-        self.manager = Manager(spec, self._post, self._loop)
+        self.manager = make(self._post, self._loop)
 
     async def run(self) -> None:
         """Serve until stopped, or alone for too long."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._told_to_end if self._name else self._stop.set)
+            self._loop.add_signal_handler(number, self._told_to_end if self._name else self.stop)
         me = os.getpid()
         if not self._name:
             self._block.is_manager(ManagerProcess(me, began(me)))
@@ -93,6 +94,10 @@ class ManagerProgram:
             self.manager.close()
             if self._channel is not None:
                 self._channel.close()
+
+    def stop(self) -> None:
+        """Begin to end."""
+        self._stop.set()
 
     async def _come(self) -> None:
         """Keep a connection to the agent."""
@@ -173,7 +178,8 @@ class ManagerProgram:
         if self._mail.greeted and not before and self._mail.other != self._agent:
             self._agent = self._mail.other
             self.manager.tell_again()
-            self._post(Report(list(self.manager.jobs), list(self.manager.pool.sessions), to=self._agent))
+            sessions = list(self.manager.pool.sessions) if isinstance(self.manager, Manager) else []
+            self._post(Report(list(self.manager.jobs), sessions, to=self._agent))
             self._post(self.manager.capacity())
         for message in messages:
             if type(message) is Halt and self._name:
@@ -223,7 +229,8 @@ async def _serve(folder: Path, name: str, scratch: str) -> None:
     block = Block(folder)
     spec = msgspec.json.decode((folder / "spec.json").read_bytes(), type=ManagerSpec)
     try:
-        await ManagerProgram(block, _on_node(spec, scratch, folder) if name else spec, name).run()
+        spec = _on_node(spec, scratch, folder) if name else spec
+        await ManagerProgram(block, lambda send, loop: Manager(spec, send, loop), name).run()
     except OSError as error:
         if name:
             block.complain(no_room(host_name(), error))

@@ -33,6 +33,9 @@ LOOK_EVERY: Final = 1.0
 class RemoteManager:
     """Has the methods of `Manager` that an agent uses. `held()`: how many tasks the agent holds that have not ended."""
 
+    module = "jupyter_fx.endpoint.manager_main"
+    """The program of the manager."""
+
     def __init__(
         self, spec: ManagerSpec, send: Callable[[Any], None], loop: asyncio.AbstractEventLoop, held: Callable[[], int]
     ) -> None:
@@ -75,11 +78,24 @@ class RemoteManager:
         spec = self._block.folder / "spec.json"
         spec.touch(0o600)
         spec.write_bytes(msgspec.json.encode(self.spec))
-        command = [sys.executable, "-m", "jupyter_fx.endpoint.manager_main", str(self._block.folder)]
+        command = [sys.executable, "-m", self.module, str(self._block.folder)]
         with open(self._block.folder / "manager.log", "ab") as out:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, cwd="/"
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                cwd="/",
+                env=self.environment(),
             )
+
+    def environment(self) -> dict[str, str] | None:
+        """What the manager starts with; None: what we have."""
+        return None
+
+    def settle(self) -> None:
+        """The manager is dead: tell what it had not told, if that can be known."""
 
     def _look(self) -> None:
         """See whether the manager lives; a dead one has ended everything that it held."""
@@ -96,6 +112,7 @@ class RemoteManager:
         for code in self._functions.values():
             self._mail.post(code)
         self._send(self._capacity)
+        self.settle()
         self._send(Report([], [], gone=True))
         if self._server is not None:
             self._server.close()

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from jupyter_fx.endpoint import journal_kinds as kinds
 from jupyter_fx.endpoint.books import Books
+from jupyter_fx.endpoint.engines import limits
 from jupyter_fx.endpoint.events import Record, Send, Tell, Write
 from jupyter_fx.endpoint.fleet import Fleet
 from jupyter_fx.endpoint.need import Need
@@ -88,7 +89,7 @@ class SessionBook:
         one = self._sessions.get(spec.session_id)
         if one is None or one.state is not SessionState.REQUESTED:
             return []
-        if refused := self._books.refusal(spec.resources):
+        if refused := limits.session_refusal(self._books.engine) or self._books.refusal(spec.resources):
             self._end(spec.session_id)
             return [Send(SessionClosed(spec.session_id, refused, lost=True), keep=True)]
         one.waits = len(self) >= self.most

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from traitlets import Bool, Dict, Enum, Float, Instance, Int, List, TraitError, Unicode, validate
+from traitlets import Any, Bool, Dict, Enum, Float, Instance, Int, List, TraitError, Unicode, validate
 from traitlets.config import Config, Configurable
 
 from jupyter_fx.config import bad_value, check_config, nearest, read_config
@@ -32,6 +32,27 @@ class Endpoint(Configurable):
         ["inline", "process"],
         "inline",
         help="Where the manager runs: in the agent, or as a process of its own, whose tasks outlive the agent.",
+    ).tag(config=True)
+    engine = Enum(
+        ["", "parsl", "dask"],
+        "",
+        help="Who runs the calls and maps: parsl or dask, as engine_config or engine_address says. Empty: the endpoint "
+        "itself, which is the only one that has sessions, live output and cancelling of what runs.",
+    ).tag(config=True)
+    engine_config = Any(
+        "",
+        help="For parsl: a parsl.Config, a function that makes one, or where one is: 'package.module:name' or "
+        "'/path/of/file.py:name'.",
+    ).tag(config=True)
+    engine_address = Unicode(
+        "",
+        help="For dask: the scheduler's address (tcp://host:8786), its scheduler file, or 'local': a cluster of this "
+        "machine's, for trials.",
+    ).tag(config=True)
+    engine_folder = Unicode(
+        "",
+        help="A directory that the agent and the engine's workers share. Empty: the endpoint's own, below the home "
+        "directory.",
     ).tag(config=True)
     max_sessions = Int(16, min=0, help="Sessions that may be open at once; they are beyond the pool.").tag(config=True)
     python = Unicode(
@@ -148,7 +169,7 @@ class Blocks(Configurable):
     poll_seconds = Float(5.0, min=0.2, help="Seconds between two looks at the scheduler.").tag(config=True)
 
     @validate("walltime")
-    def _check_walltime(self, proposal: Any) -> str:
+    def _check_walltime(self, proposal: typing.Any) -> str:
         text: str = proposal["value"]
         if not re.fullmatch(self.traits()["walltime"].metadata["pattern"], text):
             raise TraitError(f"walltime is HH:MM:SS, such as '01:30:00', not {text!r}")
@@ -160,9 +181,9 @@ class Blocks(Configurable):
         given |= self._of_partition(choice.get("partition", ""))
         return Blocks(**{**given, **choice})
 
-    def _of_partition(self, partition: str) -> dict[str, Any]:
+    def _of_partition(self, partition: str) -> dict[str, typing.Any]:
         """What `partitions` says of one. UsageError that names what is wrong."""
-        found: dict[str, Any] = {}
+        found: dict[str, typing.Any] = {}
         for word in str(self.partitions.get(partition, "")).split():
             name, _, value = word.partition("=")
             if name not in _PER_PARTITION:
@@ -215,7 +236,7 @@ def config_path(name: str) -> Path:
     return private_dir(config_dir() / "endpoints" / name) / "config.py"
 
 
-def load_settings(path: Path, **overrides: Any) -> Endpoint:
+def load_settings(path: Path, **overrides: typing.Any) -> Endpoint:
     """The settings in a file (defaults when there is none). ConfigError names what is wrong, its line and what may
     have been meant.
     """
@@ -224,7 +245,10 @@ def load_settings(path: Path, **overrides: Any) -> Endpoint:
     for key, value in overrides.items():
         config.Endpoint[key] = value
     try:
+        # traitlets copies what it is given, and a configuration of Parsl's cannot be copied.
+        given = config.Endpoint.pop("engine_config", "")
         found = Endpoint(config=Config({"Endpoint": config.Endpoint}))
+        found.engine_config = given
         found.containers = Containers(config=Config({"Containers": config.Containers}))
         return found
     except Exception as error:

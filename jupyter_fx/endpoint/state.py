@@ -25,6 +25,7 @@ from jupyter_fx.endpoint import batches, outcome
 from jupyter_fx.endpoint import journal_kinds as kinds
 from jupyter_fx.endpoint.books import Books
 from jupyter_fx.endpoint.ending import Endings
+from jupyter_fx.endpoint.engines import limits
 from jupyter_fx.endpoint.entry import ACCEPTED, FINISHED, STARTED, Entry
 from jupyter_fx.endpoint.events import (
     Acked,
@@ -93,7 +94,8 @@ class AgentState:
     """See the module. The shell executes the instructions in their order and calls `sent` for kept messages with
     marks.
 
-    With a `fleet` there are many managers (it begins with none): what they say comes in `From`. `most`: the largest
+    With a `fleet` there are many managers (it begins with none): what they say comes in `From`. `engine`: which engine
+    of others runs its tasks, if any. `most`: the largest
     node that can be had, `session_floor`: seconds that a block must still last for a session to begin in it.
     """
 
@@ -116,9 +118,12 @@ class AgentState:
         session_floor: float = 0.0,
         refuses: Callable[[str], str] | None = None,
         place_of: Callable[[str], Place] | None = None,
+        engine: str = "",
     ) -> None:
+        self._engine = engine
         given: dict[str, Any] = {"refuses": refuses, "place_of": place_of}
-        books = Books(slots, worker_cores, most, **{key: value for key, value in given.items() if value is not None})
+        given = {key: value for key, value in given.items() if value is not None}
+        books = Books(slots, worker_cores, most, engine=engine, **given)
         tasks: dict[str, Entry] = {}
         self._held = Holding(
             endpoint_id=endpoint_id,
@@ -294,6 +299,8 @@ class AgentState:
         if self._held.draining:
             return ErrorInfo("InfrastructureError", f"the endpoint takes no more tasks: {self._held.draining}"), False
         if why := foreign(self._held.user, task.owner, task.task_id, task.session):
+            return ErrorInfo("UsageError", why), True
+        if why := limits.refusal(self._engine, task.kind, task.options):
             return ErrorInfo("UsageError", why), True
         if task.session:
             if self.sessions.takes_cells(task.session):
@@ -477,6 +484,8 @@ class AgentState:
     def _capacity(self, message: Capacity, _now: float) -> list[Any]:
         self.status = message.info
         self.books.ready = message.ready
+        if self._engine:
+            self.books.resize(message.cores)
         return self._tell_status()
 
     def _tell_status(self) -> list[Any]:

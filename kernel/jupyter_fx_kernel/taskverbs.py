@@ -183,7 +183,10 @@ def _cancel(notebook: Notebook, infos: Sequence[Mapping[str, Any]]) -> None:
         "mode": int(CancelMode.CANCEL),
         "reason": "you cancelled it",
     }
-    notebook.client.request("tasks.cancel", args)
+    refused = notebook.client.request("tasks.cancel", args).get("refused", {})
+    for why in sorted(set(refused.values())):
+        print(f"{len(refused)} of {len(live)}: {why}")
+    live = [info for info in live if info["task_id"] not in refused]
     if _is_map(live[0]):
         print(f"cancelling {len(live)} tasks of the map {live[0].get('name') or ''}".rstrip())
         return

@@ -7,6 +7,7 @@ lease.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,14 +15,22 @@ from jupyter_fx_worker import envelope
 
 __all__ = ["end_of", "loads", "take"]
 
-_values: list[Any] = []
+
+class _Here(threading.local):
+    """The results that came with the arguments which this thread opens."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+
+
+_here = _Here()
 
 
 def take(index: int) -> Any:
     """Return the value that placeholder `index` stands for; LookupError outside of `loads`."""
-    if index >= len(_values):
+    if index >= len(_here.values):
         raise LookupError(f"the result of another task (number {index}) was not delivered with these arguments")
-    return _values[index]
+    return _here.values[index]
 
 
 def end_of(view: memoryview) -> int:
@@ -49,10 +58,10 @@ def loads(payload: envelope.Buffer, apart: Sequence[envelope.Buffer] = ()) -> tu
         for _ in range(count):
             if at >= len(view):
                 raise envelope.EnvelopeError(
-                    f"the arguments name {count} results of other tasks, {len(_values)} came with them"
+                    f"the arguments name {count} results of other tasks, {len(_here.values)} came with them"
                 )
-            _values.append(envelope.loads(view[at:])[1])
+            _here.values.append(envelope.loads(view[at:])[1])
             at += end_of(view[at:])
         return envelope.loads(view, apart)
     finally:
-        del _values[:]
+        del _here.values[:]

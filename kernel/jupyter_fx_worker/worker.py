@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import faulthandler
 import json
-import mmap
 import os
 import secrets
 import signal
@@ -16,8 +15,9 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Any
 
-from jupyter_fx_worker import asks, barhooks, bars, calls, cells, envelope, errors, forksafe, usermodules
+from jupyter_fx_worker import asks, barhooks, bars, calls, cells, envelope, errors, files, forksafe, usermodules
 from jupyter_fx_worker.channel import FINISHED, MAIL, STARTED, TAKEN, Channel, Counter, Interrupts
+from jupyter_fx_worker.files import MAX_INLINE
 from jupyter_fx_worker.streams import Streams
 
 __all__ = ["Worker", "main"]
@@ -25,7 +25,6 @@ __all__ = ["Worker", "main"]
 Task = tuple[int, str, str, Any, dict[str, Any]]
 
 MAX_FUNCTIONS = 512
-MAX_INLINE = 256 * 1024
 # What is flushed when: PROMISES and the protocol page speak of 1 ms.
 _HOLD = 0.001
 _MAX_HELD = 512
@@ -195,7 +194,7 @@ class Worker:
             if opts.get("path") or opts.get("inputs"):
                 payload = _gather(payload, opts)
             if opts.get("parts"):
-                apart = [_shown(path) for path in opts["parts"]]
+                apart = [files.shown(path) for path in opts["parts"]]
             if opts.get("seed") is not None:
                 calls.seed_generators(opts["seed"])
         if verb == "cell":
@@ -269,19 +268,7 @@ class Worker:
 
         Return {path, bytes}, or None when it may travel inline.
         """
-        folder = opts.get("spill") if opts else None
-        size = envelope.size_of(parts)
-        if not folder or size <= opts.get("max_inline", MAX_INLINE):
-            return None
-        path = os.path.join(folder, f"{secrets.token_hex(12)}.fxe")
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with open(fd, "wb") as file:
-                file.writelines(parts)
-        except OSError:
-            os.unlink(path)
-            raise
-        return {"path": path, "bytes": size}
+        return files.spill(parts, opts)
 
     def _flush(self) -> None:
         if not self._held:
@@ -295,31 +282,17 @@ def _gather(inline: memoryview, opts: dict[str, Any]) -> memoryview:
     """Return a payload and the results it takes, one after another, from the body's bytes and from files."""
     inputs = opts.get("inputs") or ()
     if not inputs:
-        return _shown(opts["path"])
+        return files.shown(opts["path"])
     own = len(inline) - sum(length for _task, path, length in inputs if not path)
-    whole = bytearray(_contents(opts["path"]) if opts.get("path") else inline[:own])
+    whole = bytearray(files.contents(opts["path"]) if opts.get("path") else inline[:own])
     at = own
     for _task, path, length in inputs:
         if path:
-            whole += _contents(path)
+            whole += files.contents(path)
         else:
             whole += inline[at : at + length]
             at += length
     return memoryview(whole)
-
-
-def _shown(path: str) -> memoryview:
-    """The bytes of a file as memory that may be written to: pages are read when they are touched, copied when changed.
-
-    The file itself is never changed, and may be deleted meanwhile.
-    """
-    with open(path, "rb") as file:
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
-
-
-def _contents(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
 
 
 def main(spec: dict[str, Any], fds: Sequence[int], engine: cells.Engine | None, setters: list[Any]) -> None:

@@ -395,9 +395,19 @@ def cancel(core: Core, event: FromClient, message: Cancel) -> None:
         )
 
 
+def stays(core: Core, task: Task) -> str:
+    """Why this task is not stopped: its endpoint has said that it cannot stop what runs. Empty when it can."""
+    endpoint = core.endpoints.get(task.endpoint_id) if task.state is TaskState.RUNNING else None
+    return str(endpoint.info.get("cannot_stop") or "") if endpoint is not None else ""
+
+
 def cancel_task(core: Core, task: Task, mode: int, reason: str) -> bool:
-    """Cancel one task; False when it is at its end already."""
+    """Cancel one task; False when it is at its end already, or cannot be stopped."""
     if task.state.terminal:
+        return False
+    if why := stays(core, task):
+        task.note = why
+        events.note(core, task, why)
         return False
     reason = reason or "cancelled by its user"
     if task.state in {_WAITING, _QUEUED}:

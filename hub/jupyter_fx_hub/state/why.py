@@ -85,7 +85,7 @@ def _why(core: Core, task: Task) -> str:
         if task.cancelling is not None:
             return f"endpoint {endpoint.name} was asked to stop it"
         if task.state is TaskState.RUNNING:
-            return ""
+            return task.note
         return task.note or _behind(task, endpoint)
     if task.unsure:
         return "it is being written to disk"

@@ -10,6 +10,7 @@ import pytest
 from jupyter_fx.ids import new_id
 from jupyter_fx.protocol.lifecycle import EndpointState, InvalidTransition, SessionState, TaskState
 from jupyter_fx.protocol.messages import (
+    AgentStatus,
     Attach,
     Cancel,
     CancelTasks,
@@ -294,6 +295,21 @@ def test_cancel_is_at_once_in_the_queue_and_by_the_endpoints_word_elsewhere() ->
     story.end(held, 12)
     assert story.is_(held) is TaskState.CANCELLED
     assert story.outcomes()[held].error.message == "enough"
+
+
+def test_what_its_endpoint_cannot_stop_goes_on_and_says_why() -> None:
+    story = Story()
+    task = story.submit()
+    story.agent(Credit(1, [("", 0)]))
+    story.agent(AgentStatus({"cannot_stop": "Parsl cannot stop a running task"}))
+    story.step(task, "accepted")
+    story.step(task, "started")
+    story.client(Cancel([task]))
+    assert not story.sent(CancelTasks)
+    assert story.task(task).cancelling is None
+    assert why_task(story.state.core, story.task(task)) == "Parsl cannot stop a running task"
+    story.end(task)
+    assert story.is_(task) is TaskState.SUCCEEDED
 
 
 def test_a_result_that_was_faster_than_cancel_counts_and_the_late_one_does_not() -> None:
