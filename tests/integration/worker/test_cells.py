@@ -206,11 +206,11 @@ display({'text/html': 'x' * 2_000_000}, raw=True)
     assert len(large["content"]["data"]["text/html"]) == 2_000_000
 
 
-@pytest.mark.parametrize("backend", ["", "agg", "Agg"])
-def test_figures_are_shown_at_the_end_of_the_cell(zygote, backend):
-    # Clusters say agg in their profiles, for who has no window.
+def test_figures_are_shown_at_the_end_of_the_cell(start, monkeypatch):
     pytest.importorskip("matplotlib")
-    worker = zygote.fork(env={"MPLBACKEND": backend} if backend else {})
+    # Clusters say so in their profiles, for who has no window.
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    worker = start().fork()
     outcome, _, _ = worker.cell("import matplotlib.pyplot as plt\nplt.plot([1, 2])\nprint('after');")
     assert outcome == "ok"
     shown = [entry for entry in worker.displays() if "image/png" in entry["content"]["data"]]

@@ -159,7 +159,7 @@ class Notebook:
 
 @pytest.fixture
 def notebook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Notebook]:
-    # A worker says it to the programs that it starts; here it is this process, and what it starts are other tests' labs.
+    # A worker says it to the programs that it starts; here they would be the JupyterLab of other tests.
     monkeypatch.setenv("MPLBACKEND", "agg")
     made = Notebook()
     yield made
