@@ -55,7 +55,8 @@ def change(path: Path, values: Values) -> bool:
     wanted = [(s, key, value) for s, found in values.items() for key, value in found.items() if now[s][key] != value]
     if not wanted:
         return False
-    lines = path.read_text(encoding="utf-8").splitlines()
+    text = path.read_text(encoding="utf-8") if path.exists() else TEMPLATE.format(name=path.parent.name)
+    lines = text.splitlines()
     added = []
     for section, key, value in wanted:
         line = f"c.{section}.{key} = {value!r}"

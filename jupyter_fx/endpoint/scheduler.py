@@ -8,9 +8,15 @@ from jupyter_fx.config import nearest
 from jupyter_fx.endpoint.providers import ProviderError, slurm
 from jupyter_fx.errors import UsageError
 
-__all__ = ["SCHEDULERS", "Offer", "ask_slurm", "described", "suggested"]
+__all__ = ["SCHEDULERS", "Offer", "ask_slurm", "beginnings", "described", "suggested"]
 
 SCHEDULERS: Final = ("slurm", "torque", "pbspro", "lsf", "gridengine", "local")
+
+_BEGIN: Final[dict[str, dict[str, Any]]] = {
+    **{name: {"max_blocks": 2} for name in SCHEDULERS},
+    # Processes of this machine need no end.
+    "local": {"walltime": "", "max_blocks": 2},
+}
 
 
 class Offer(NamedTuple):
@@ -48,10 +54,15 @@ def suggested(scheduler: str, chosen: dict[str, str]) -> tuple[dict[str, Any], l
         offer = ask_slurm()
         settings |= fitting(offer, settings.get("partition", ""), settings.get("account", ""))
         told = comments(offer)
-    elif scheduler == "local":
-        settings["walltime"] = ""
-    settings.setdefault("max_blocks", 2)
-    return settings, told
+    return _BEGIN.get(scheduler, {}) | settings, told
+
+
+def beginnings(offer: Offer | None) -> dict[str, dict[str, Any]]:
+    """Settings to begin with, by provider."""
+    return {
+        name: _BEGIN.get(name, {}) | (fitting(offer) if offer is not None and name == "slurm" else {})
+        for name in SCHEDULERS
+    }
 
 
 def fitting(offer: Offer, partition: str = "", account: str = "") -> dict[str, Any]:

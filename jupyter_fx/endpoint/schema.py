@@ -62,7 +62,9 @@ def _property(name: str, trait: Any) -> dict[str, Any]:
     if isinstance(trait, (traitlets.Int, traitlets.Float)):
         kind = "integer" if isinstance(trait, traitlets.Int) else "number"
         limits = {"minimum": trait.min, "maximum": trait.max}
-        return {**found, "type": kind, **{key: value for key, value in limits.items() if value is not None}}
+        # JSON has no infinity.
+        some = {key: value for key, value in limits.items() if value is not None and math.isfinite(value)}
+        return {**found, "type": kind, **some}
     if isinstance(trait, traitlets.List):
         return {**found, "type": "array", "items": {"type": "string"}}
     if isinstance(trait, traitlets.Dict):

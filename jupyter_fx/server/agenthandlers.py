@@ -84,7 +84,7 @@ class FormHandler(_Handler):
     @web.authenticated
     @authorized("write")  # type: ignore[untyped-decorator]  # a configuration holds what not everybody who may look at tasks should see
     async def get(self) -> None:
-        """{schema, values, slurm, problem}."""
+        """{schema, values, fitting, slurm, problem}."""
         name = self.query(Wanted).name
         try:
             self.reply(await asyncio.to_thread(self._parts.agents.form, name))

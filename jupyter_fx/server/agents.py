@@ -66,8 +66,9 @@ class Agents:
         return found
 
     def form(self, name: str = "") -> dict[str, Any]:
-        """{schema, values, slurm, problem}: the values are those of the endpoint `name`, else what is so by itself;
-        `slurm` is what it offers, null where there is none; `problem` says why it could not be asked."""
+        """{schema, values, fitting, slurm, problem}: the values are those of the endpoint `name`, else what is so by
+        itself; `fitting` what to begin with, by provider; `slurm` is what it offers, null where there is none;
+        `problem` says why it could not be asked."""
         self._can()
         from jupyter_fx.endpoint import configfile, launch, scheduler, schema
         from jupyter_fx.endpoint.settings import config_path
@@ -81,7 +82,13 @@ class Agents:
             values = {s: {key: field["default"] for key, field in found.items()} for s, found in fields.items()}
         offer = self._slurm()
         told = None if offer is None else scheduler.described(offer)
-        return {"schema": known, "values": values, "slurm": told, "problem": self._refused}
+        return {
+            "schema": known,
+            "values": values,
+            "fitting": scheduler.beginnings(offer),
+            "slurm": told,
+            "problem": self._refused,
+        }
 
     def problems(self, values: Values, name: str = "") -> dict[str, str]:
         """What is wrong, by field; of a new endpoint its `name` too."""

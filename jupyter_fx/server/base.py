@@ -46,8 +46,10 @@ class Handler(APIHandler):
         self._parts = parts
 
     def query(self, kind: type[Any]) -> Any:
-        """The query as a struct of this kind; 400 with a sentence otherwise. `token` is the server's own."""
-        found = {name: self.get_query_argument(name) for name in self.request.query_arguments if name != "token"}
+        """The query as a struct of this kind; 400 with a sentence otherwise. `token` is the server's own; a number
+        alone is what JupyterLab appends to get past caches."""
+        names = [name for name in self.request.query_arguments if name != "token" and not name.isdecimal()]
+        found = {name: self.get_query_argument(name) for name in names}
         return self._checked(found, kind, strict=False)
 
     def body(self, kind: type[Any]) -> Any:
@@ -58,7 +60,8 @@ class Handler(APIHandler):
         try:
             return msgspec.convert(found, kind, strict=strict)
         except msgspec.ValidationError as error:
-            raise web.HTTPError(400, "%s", str(error)) from error
+            # Without arguments: jupyter_server answers the message as it was before they are put in.
+            raise web.HTTPError(400, str(error)) from error
 
     async def answer(self, op: str, args: dict[str, Any]) -> None:
         """Ask the hub and finish with its answer."""

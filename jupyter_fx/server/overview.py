@@ -46,6 +46,8 @@ class Overview:
         """When."""
         self._due = 0.0
         self._looking: asyncio.Task[None] | None = None
+        self._anew = False
+        """Whether tabs show what is true no longer, whatever is found."""
 
     async def get(self, what: str, args: dict[str, Any] | None = None) -> dict[str, Any]:
         """{what: the list, at, stale, problem}: from the hub, else as it was last seen. Raises FxError when it was
@@ -86,7 +88,9 @@ class Overview:
 
     def forget(self) -> None:
         """There is another hub now."""
-        self.known, self.at = {what: [] for what in LISTS}, {}
+        if self._looking is not None:
+            self._looking.cancel()  # what that one answers is no longer asked for
+        self.known, self.at, self._anew = {what: [] for what in LISTS}, {}, True
         self.changed()
 
     def tick(self, tabs: set[Tab]) -> None:
@@ -108,7 +112,8 @@ class Overview:
         except FxError as error:
             problem = error.message
         problem = problem or self._link.status()["problem"]
-        if problem or (self.known, self.agents) != before:
+        if problem or self._anew or (self.known, self.agents) != before:
+            self._anew = False
             message = self._message(problem)
             for tab in tabs:
                 if tab.looks:

@@ -7,6 +7,7 @@ import { CommandRegistry } from '@lumino/commands';
 import { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { closeSession } from './closing';
+import { REMOTE } from './front/python';
 import { icon } from './icon';
 import { NewNotebook } from './newnotebook';
 import { IFxFront, IFxLive, IFxRequests } from './tokens';
@@ -22,9 +23,6 @@ export const CommandIDs = {
   closeSession: 'jupyter-fx:close-session',
   newNotebook: 'jupyter-fx:new-notebook'
 } as const;
-
-/** In a string for translators `%%` is one `%`. */
-const MAGIC = '%%remote';
 
 type Args = ReadonlyPartialJSONObject;
 const text = (found: unknown): string => (typeof found === 'string' ? found : '');
@@ -56,7 +54,7 @@ export const commands: JupyterFrontEndPlugin<void> = {
     };
     add(CommandIDs.runRemote, {
       label: trans.__('Run This Cell Remotely'),
-      caption: trans.__('Put %1 above the cell and run it', MAGIC),
+      caption: trans.__('Put %1 above the cell and run it', REMOTE),
       isEnabled: inNotebook,
       execute: args => {
         pointed(args);
@@ -64,8 +62,8 @@ export const commands: JupyterFrontEndPlugin<void> = {
       }
     });
     add(CommandIDs.insertRemote, {
-      label: trans.__('Insert %1', MAGIC),
-      caption: trans.__('Put %1 above the cell', MAGIC),
+      label: trans.__('Insert %1', REMOTE),
+      caption: trans.__('Put %1 above the cell', REMOTE),
       isEnabled: inNotebook,
       execute: args => {
         pointed(args);

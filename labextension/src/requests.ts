@@ -4,20 +4,33 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
 import { IFxRequests, ITaskInfo } from './tokens';
+import { IAgentForm, IAgentState, Values } from './forms/schema';
 
-/** An answer that is none: a sentence for people. */
+/** An answer that is none: a sentence for people, for some what is wrong by field, or the end of a log. */
 export class RequestError extends Error {
+  readonly problems: Readonly<Record<string, string>>;
+  readonly log: readonly string[];
+
   constructor(
     message: string,
-    readonly status: number
+    readonly status: number,
+    found?: unknown
   ) {
     super(message);
+    this.problems = isRecord(found) ? texts(found.problems) : {};
+    this.log = isRecord(found) && Array.isArray(found.log) ? found.log.map(String) : [];
   }
 }
 
 function sentence(found: unknown): string {
   const message = isRecord(found) ? found.message : undefined;
   return typeof message === 'string' ? message : '';
+}
+
+function texts(found: unknown): Readonly<Record<string, string>> {
+  return isRecord(found)
+    ? Object.fromEntries(Object.entries(found).map(([key, value]) => [key, String(value)]))
+    : {};
 }
 
 export function isRecord(value: unknown): value is Record<string, unknown> {
@@ -57,6 +70,47 @@ export class Requests implements IFxRequests {
     return response.blob();
   }
 
+  async agentForm(name: string): Promise<IAgentForm> {
+    const query = name === '' ? '' : URLExt.objectToQueryString({ name });
+    return (await this._json(`agent-form${query}`)) as IAgentForm;
+  }
+
+  async checkAgent(values: Values, name: string): Promise<Readonly<Record<string, string>>> {
+    const found = await this._json('agent-check', { values, name });
+    return isRecord(found) ? texts(found.problems) : {};
+  }
+
+  async createAgent(name: string, values: Values): Promise<void> {
+    await this._json('agents', { name, values });
+  }
+
+  async configureAgent(name: string, values: Values): Promise<boolean> {
+    const found = await this._json(`agents/${name}/configure`, { values });
+    return isRecord(found) && found.changed === true;
+  }
+
+  async actAgent(name: string, action: 'start' | 'stop' | 'restart'): Promise<IAgentState> {
+    return (await this._json(`agents/${name}/${action}`, {})) as IAgentState;
+  }
+
+  async agentLog(name: string): Promise<readonly string[]> {
+    const found = await this._json(`agents/${name}/log?lines=200`);
+    return isRecord(found) && Array.isArray(found.lines) ? found.lines.map(String) : [];
+  }
+
+  async deleteEndpoint(name: string): Promise<void> {
+    await this._json(`endpoints/${name}/delete`, {});
+  }
+
+  async signIn(address: string, token: string): Promise<string> {
+    const found = await this._json('hub/sign-in', { address, token });
+    return isRecord(found) && typeof found.user === 'string' ? found.user : '';
+  }
+
+  async leaveHub(forget: boolean): Promise<void> {
+    await this._json('hub/leave', { forget });
+  }
+
   /** A socket to the live stories; cookies say who we are. */
   socket(): WebSocket {
     return new this._settings.WebSocket(URLExt.join(this._settings.wsUrl, 'jupyter-fx/live'));
@@ -81,15 +135,16 @@ export class Requests implements IFxRequests {
       throw new RequestError('the Jupyter server cannot be reached: look whether it runs', 0);
     }
     if (!response.ok) {
-      let said = '';
+      let said: unknown;
       try {
-        said = sentence(await response.json());
+        said = await response.json();
       } catch {
         // No JSON: the status has to do.
       }
       throw new RequestError(
-        said || `the Jupyter server answered ${response.status}`,
-        response.status
+        sentence(said) || `the Jupyter server answered ${response.status}`,
+        response.status,
+        said
       );
     }
     return response;

@@ -5,12 +5,16 @@ import { Token } from '@lumino/coreutils';
 import { IDisposable } from '@lumino/disposable';
 import { ISignal } from '@lumino/signaling';
 
+import { IAgentForm, IAgentState, Values } from './forms/schema';
+
 /** How the server stands to the fx hub. */
 export interface IStatus {
   readonly connected: boolean;
   readonly address: string;
   readonly user: string;
   readonly problem: string;
+  /** Which hub it is: of this machine, named by the administrator, or chosen here. */
+  readonly hub: 'own' | 'configured' | 'chosen';
 }
 
 /** One thing that a task told: [number, kind, seconds since the epoch, data]. */
@@ -70,6 +74,8 @@ export interface IEndpointInfo {
   readonly queued: number;
   readonly running: number;
   readonly leased: number;
+  /** Tasks that came to their end there since the hub started. */
+  readonly finished?: number;
   readonly seen: number;
   readonly info: Readonly<Record<string, unknown>>;
 }
@@ -91,6 +97,22 @@ export interface ISessionInfo {
   readonly ends_at: number | null;
   readonly ends_why: string;
   readonly info: Readonly<Record<string, unknown>>;
+  /** What was asked for. */
+  readonly resources?: Readonly<Record<string, unknown>>;
+  /** Bytes that its processes have; 0: not known. */
+  readonly memory?: number;
+}
+
+/** An endpoint of the Jupyter server's machine. */
+export interface IAgent {
+  readonly name: string;
+  readonly endpoint_id: string;
+  readonly hub: string;
+  readonly running: boolean;
+  /** The host that it runs on; empty: the server's own. */
+  readonly ssh: string;
+  /** The end of the log of one that does not run. */
+  readonly last: string;
 }
 
 /** The state of the hub that the panel shows. */
@@ -98,6 +120,7 @@ export interface IState {
   readonly endpoints?: readonly IEndpointInfo[];
   readonly sessions?: readonly ISessionInfo[];
   readonly tasks?: readonly ITaskInfo[];
+  readonly agents?: readonly IAgent[];
   readonly at: number;
   readonly stale: boolean;
   readonly problem: string;
@@ -153,6 +176,19 @@ export interface IFxRequests {
   tasks(query: Readonly<Record<string, string>>): Promise<readonly ITaskInfo[]>;
   /** The whole log as the hub keeps it. */
   log(taskId: string): Promise<Blob>;
+  /** What the form of a new endpoint, or of the one of this name, is made from. */
+  agentForm(name: string): Promise<IAgentForm>;
+  /** What is wrong with values, by field; the name is one for a new endpoint, or empty. */
+  checkAgent(values: Values, name: string): Promise<Readonly<Record<string, string>>>;
+  createAgent(name: string, values: Values): Promise<void>;
+  configureAgent(name: string, values: Values): Promise<boolean>;
+  /** `state` is how it stands to the hub then; `log` the end of its log when that is not well. */
+  actAgent(name: string, action: 'start' | 'stop' | 'restart'): Promise<IAgentState>;
+  agentLog(name: string): Promise<readonly string[]>;
+  deleteEndpoint(name: string): Promise<void>;
+  /** Who we are there. */
+  signIn(address: string, token: string): Promise<string>;
+  leaveHub(forget: boolean): Promise<void>;
 }
 
 export const IFxRequests = new Token<IFxRequests>(

@@ -6,7 +6,7 @@ import { coarse, ISituation, words } from '../src/toolbar/words';
 import { IEndpointInfo, ISessionInfo, IState, IStatus } from '../src/tokens';
 import { trans } from './trans';
 
-const connected: IStatus = { connected: true, address: '', user: 'me', problem: '' };
+const connected: IStatus = { connected: true, address: '', user: 'me', problem: '', hub: 'own' };
 const polaris: IEndpointInfo = {
   endpoint_id: 'e1',
   name: 'polaris',

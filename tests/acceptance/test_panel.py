@@ -103,9 +103,9 @@ def test_a_hub_that_is_gone_is_said_so_with_what_was_last_seen(
     expect(panel.locator(".fx-hub")).to_contain_text("as of", timeout=WAIT)
     expect(row(panel, "Tasks", "before-it-went")).to_be_visible()
     picture(sheet.page, "panel-without-hub")
-    panel.get_by_role("button", name="Start", exact=True).click()
+    panel.locator(".fx-panel-head").get_by_role("button", name="Start", exact=True).click()
     expect(panel.locator(".fx-hub")).to_contain_text("Connected", timeout=WAIT)
-    expect(panel.get_by_role("button", name="Start", exact=True)).to_be_hidden(timeout=WAIT)
+    expect(panel.locator(".fx-panel-head").get_by_role("button", name="Start", exact=True)).to_be_hidden(timeout=WAIT)
 
 
 def test_a_cell_is_run_remotely_from_its_menu(sheets: Any, expect: Any) -> None:

@@ -6,7 +6,7 @@ import { ISignal, Signal } from '@lumino/signaling';
 
 import { IFxFront, IFxLive, IFxSettings, ISessionInfo, IState } from '../tokens';
 import { Binding } from './binding';
-import { fx, LOAD } from './python';
+import { fx, LOAD, REMOTE } from './python';
 
 /** Cells that may choose an endpoint, open a session or start a task. */
 const OURS = /%%?remote\b|%fx\b|\bfx\.|jupyter_fx/;
@@ -108,7 +108,7 @@ export class Front implements IFxFront {
     if (/^\s*%%remote\b/.test(source)) {
       return false;
     }
-    model.sharedModel.setSource(`%%remote\n${source}`);
+    model.sharedModel.setSource(`${REMOTE}\n${source}`);
     return true;
   }
 

@@ -10,6 +10,9 @@ export function isName(text: unknown): text is string {
   return typeof text === 'string' && NAME.test(text);
 }
 
+/** How a remote cell begins. Translated texts take it as an argument: in them `%%` is a single sign. */
+export const REMOTE = '%%remote';
+
 export const LOAD = 'get_ipython().extension_manager.load_extension("jupyter_fx")';
 
 /** Load our magics and carry out `%fx WORDS`. */

@@ -1,13 +1,24 @@
-/** A line of what was lately: no axes, no numbers, only whether it grows. */
+/** A line of the last ten minutes: no axes, only whether it grows. */
 
-const POINTS = 60;
+import { Point, WINDOW } from './series';
+
 const [WIDTH, HEIGHT] = [64, 14];
 const SVG = 'http://www.w3.org/2000/svg';
+
+/** The corners of the line, as SVG writes them: time to the right, the newest at its end. */
+export function corners(points: readonly Point[], now: number): string {
+  const most = Math.max(1e-9, ...points.map(([, value]) => value));
+  return points
+    .map(([at, value]) => {
+      const x = WIDTH * Math.max(0, 1 - (now - at) / WINDOW);
+      return `${x.toFixed(1)},${(HEIGHT - 1 - (value / most) * (HEIGHT - 2)).toFixed(1)}`;
+    })
+    .join(' ');
+}
 
 export class Spark {
   readonly node: SVGSVGElement;
   private readonly _line: SVGPolylineElement;
-  private readonly _values: number[] = [];
 
   constructor() {
     this.node = document.createElementNS(SVG, 'svg');
@@ -18,18 +29,7 @@ export class Spark {
     this.node.append(this._line);
   }
 
-  /** One more value. */
-  push(value: number): void {
-    this._values.push(value);
-    this._values.splice(0, this._values.length - POINTS);
-    const most = Math.max(1, ...this._values);
-    const step = WIDTH / (POINTS - 1);
-    const from = POINTS - this._values.length;
-    const points = this._values.map((found, index) => {
-      const y = HEIGHT - 1 - (found / most) * (HEIGHT - 2);
-      return `${((from + index) * step).toFixed(1)},${y.toFixed(1)}`;
-    });
-    this._line.setAttribute('points', points.join(' '));
-    this.node.style.visibility = this._values.some(found => found > 0) ? '' : 'hidden';
+  draw(points: readonly Point[], now: number): void {
+    this._line.setAttribute('points', corners(points, now));
   }
 }

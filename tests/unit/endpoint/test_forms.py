@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ def test_every_setting_is_in_the_schema_with_its_help_and_what_it_is_by_itself()
         assert problems({cls.__name__: defaults}) == {}, "what is so by itself is right"
         assert given({cls.__name__: defaults}) == {cls.__name__: {}}
     assert list(schema()["properties"]["Blocks"]["properties"])[:2] == ["provider", "partition"]
+    # A browser reads it: JSON knows no infinity.
+    json.dumps(schema(), allow_nan=False)
 
 
 @pytest.mark.parametrize(
