@@ -10,6 +10,8 @@ from pathlib import Path
 import cloudpickle
 import pytest
 
+from tests import environments
+
 ROOT = Path(__file__).resolve().parents[2]
 IMPORT_ALL = """
 import importlib, pkgutil, sys
@@ -22,31 +24,13 @@ print(sys.version_info[0], sys.version_info[1], len(names))
 """
 
 
-def interpreter(minor: int) -> Path | None:
-    """A Python 3.`minor` of this machine that starts."""
-    named = shutil.which(f"python3.{minor}")
-    candidates = [
-        *(Path.home() / ".pyenv" / "versions").glob(f"3.{minor}.*/bin/python"),
-        *([Path(named)] if named else []),
-    ]
-    for candidate in candidates:
-        tried = subprocess.run(
-            [str(candidate), "-c", "import ctypes, ssl"], capture_output=True, check=False, timeout=30
-        )
-        if tried.returncode == 0:
-            return candidate
-    return None
-
-
 @pytest.mark.parametrize("minor", [9, 10, 11, 12, 13])
 def test_worker_imports_in_a_bare_python(minor: int, tmp_path: Path) -> None:
-    python = interpreter(minor)
-    if python is None:
-        pytest.skip(f"no Python 3.{minor} on this machine")
+    python = environments.python(minor)
     shutil.copytree(Path(cloudpickle.__file__).parent, tmp_path / "cloudpickle")
     path = os.pathsep.join([str(ROOT / "kernel"), str(tmp_path)])
     done = subprocess.run(
-        [str(python), "-S", "-c", IMPORT_ALL],
+        [python, "-S", "-c", IMPORT_ALL],
         env={"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PATH": os.environ["PATH"]},
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip

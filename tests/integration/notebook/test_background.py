@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.environments import packages
 
 OLDER = ("7.3.0", "6.29.5")
 
 
 @pytest.fixture(scope="module", params=["installed", *OLDER])
-def kernel(request: pytest.FixtureRequest, kernels: Callable[..., Any], stack: Path) -> Iterator[Any]:
+def kernel(request: pytest.FixtureRequest, kernels: Callable[..., Any]) -> Iterator[Any]:
     """A kernel of each ipykernel; an older one stands first on the kernel's path, over the installed one."""
     if request.param == "installed":
         yield kernels()
         return
-    place = stack / f"ipykernel-{request.param}"
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(place)]
-    got = subprocess.run([*command, f"ipykernel=={request.param}"], capture_output=True, text=True, check=False)
-    if got.returncode:
-        pytest.skip(f"ipykernel {request.param} cannot be installed here: {got.stderr.strip().splitlines()[-1:]}")
-    kernel = kernels(PYTHONPATH=str(place))
+    kernel = kernels(PYTHONPATH=str(packages(f"ipykernel=={request.param}")))
     assert kernel.value("__import__('ipykernel').__version__") == repr(request.param)
     yield kernel
 

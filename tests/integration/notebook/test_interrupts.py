@@ -6,6 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from tests.environments import packages
+
 STUBBORN = (
     "import time\nbegun = time.time()\nprint('begun', flush=True)\nwhile time.time() - begun < {s}:\n"
     "    try:\n        time.sleep(0.2)\n    except KeyboardInterrupt:\n        print('no', flush=True)\n'went on'"
@@ -24,7 +28,10 @@ def presser(kernel: Any, *texts: str) -> Callable[[Any], None]:
     return press
 
 
-def test_an_interrupt_says_what_it_stopped_and_the_session_lives(kernel: Any) -> None:
+@pytest.mark.parametrize("ipykernel", ["", "ipykernel==7.3.0"], ids=["installed", "7.3"])
+def test_an_interrupt_says_what_it_stopped_and_the_session_lives(kernels: Callable[..., Any], ipykernel: str) -> None:
+    kernel = kernels(PYTHONPATH=str(packages(ipykernel))) if ipykernel else kernels()
+    assert not ipykernel or kernel.value("__import__('ipykernel').__version__") == "'7.3.0'"
     ran = kernel.remote(
         "kept = 1\nimport time\nprint('now', flush=True)\ntime.sleep(30)", while_running=presser(kernel, "now")
     )

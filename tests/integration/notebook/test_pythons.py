@@ -1,8 +1,7 @@
 """Kernels of one Python, workers of another: cells, functions and what they hold, there and back.
 
-The kernels of other minor versions are those of virtual environments beside `.venv`, made when somebody wants them:
-`PYTHON=python3.13 tools/make-venv .venv-3.13 constraints.txt -e . --group dev`. The worker with numpy 1 is that of a
-`.venv-numpy1` (Python 3.9; `pip install "numpy<2" "pandas<2"`). What is not there is skipped and says so.
+The kernels of other minor versions, and the worker with numpy 1, are those of environments that are made once below
+.make/. Where there is no such Python the test is skipped and says so.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ import pytest
 
 import jupyter_fx as fx
 from jupyter_fx import embedded
-from tests.architecture.test_worker_pythons import interpreter
+from tests.environments import environment, interpreter, kernel_python
+from tests.environments import python as worker_python
 from tests.integration.notebook.conftest import HERE, Kernel
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[3]
 
 DEFINED = """
 import asyncio, contextlib, enum, functools, pathlib
@@ -106,24 +105,6 @@ def stack(python: str) -> Iterator[Path]:
             shutil.rmtree(top, ignore_errors=True)
 
 
-def worker_python(minor: int) -> str:
-    if minor == sys.version_info[1]:
-        return sys.executable
-    found = interpreter(minor)
-    if found is None:
-        pytest.skip(f"no Python 3.{minor} on this machine")
-    return str(found)
-
-
-def kernel_python(minor: int) -> str:
-    if minor == sys.version_info[1]:
-        return sys.executable
-    found = ROOT / f".venv-3.{minor}" / "bin" / "python"
-    if not found.exists():
-        pytest.skip(f"no {found.parent.parent.name} here: see the top of this file")
-    return str(found)
-
-
 @pytest.fixture(scope="module", params=[11, 9], ids=lambda minor: f"workers-3.{minor}")
 def workers(request: pytest.FixtureRequest) -> Iterator[tuple[int, Path]]:
     with stack(worker_python(request.param)) as top:
@@ -190,10 +171,7 @@ def _without_source(kernel: Kernel, home: int, minor: int) -> None:
 
 @pytest.fixture(scope="module")
 def with_numpy_1() -> Iterator[Path]:
-    python = ROOT / ".venv-numpy1" / "bin" / "python"
-    if not python.exists():
-        pytest.skip("no .venv-numpy1 here: see the top of this file")
-    with stack(str(python)) as top:
+    with stack(environment(9, "numpy<2", "pandas<2")) as top:
         yield top
 
 

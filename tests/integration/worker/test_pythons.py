@@ -15,7 +15,7 @@ import cloudpickle
 import pytest
 
 from jupyter_fx_worker import bundle
-from tests.architecture.test_worker_pythons import interpreter
+from tests.environments import python
 from tests.integration.worker.conftest import Zygote
 
 HERE = Path(__file__).parent
@@ -32,16 +32,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> str:
     return os.pathsep.join([str(ROOT / "kernel"), str(folder)])
 
 
-def python(minor: int) -> Path:
-    found = interpreter(minor)
-    if found is None:
-        pytest.skip(f"no Python 3.{minor} on this machine")
-    return found
-
-
 def run(minor: int, library: str, verb: str, target: Path) -> str:
     done = subprocess.run(
-        [str(python(minor)), "-S", str(HERE / "crossing.py"), verb, str(HERE / "things.py"), str(target)],
+        [python(minor), "-S", str(HERE / "crossing.py"), verb, str(HERE / "things.py"), str(target)],
         env={"PYTHONPATH": library, "PYTHONDONTWRITEBYTECODE": "1", "PATH": os.environ["PATH"]},
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
@@ -72,7 +65,7 @@ def test_what_notebooks_define_crosses(source: int, target: int, library: str, t
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    started = Zygote(python=str(python(9)), path=bundle.path(str(tmp_path_factory.mktemp("zip"))))
+    started = Zygote(python=python(9), path=bundle.path(str(tmp_path_factory.mktemp("zip"))))
     assert started.ready["python"][:2] == [3, 9]
     yield started
     started.close()
