@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 WAIT = 60_000
-NAME = "second"
 RUNS = """%%remote
 import pathlib, time
 print("begun", flush=True)
 while not pathlib.Path({stop!r}).exists():
     time.sleep(0.05)
 'over'"""
-
-
-def command(*words: str, **environ: str) -> None:
-    """`jupyter fx endpoint …`."""
-    done = subprocess.run(
-        [sys.executable, "-m", "jupyter_fx.cli.app", "endpoint", *words],
-        env={**os.environ, **environ}, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.fixture
-def second(labextension: Any) -> Iterator[str]:
-    """Another endpoint of the lab's hub."""
-    from jupyter_fx import embedded
-    from jupyter_fx.client import HubClient
-
-    found = embedded.find_hub()
-    client = HubClient(found.url, token=found.token)
-    try:
-        code = str(client.request("endpoints.code", {"name": NAME})["code"])
-        command("configure", NAME, f"--hub={client.address}", JUPYTER_FX_CODE=code)
-        command("start", NAME)
-        try:
-            yield NAME
-        finally:
-            command("stop", NAME)
-            client.request("endpoints.delete", {"name": NAME})
-    finally:
-        client.close()
 
 
 def test_two_notebooks_on_two_endpoints_run_at_once(
