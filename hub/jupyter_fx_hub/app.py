@@ -59,7 +59,10 @@ class Hub:
         self.files = HubFiles(runtime_dir())
         self.clock = SystemClock()
         self.service = Service(
-            self.clock, Lifespans(app.session_idle, app.session_warning, app.session_lease_local, app.session_lease)
+            self.clock,
+            Lifespans(
+                app.session_idle, app.session_warning, app.session_lease_local, app.session_lease, app.session_idle_gpu
+            ),
         )
         self.store: Store | None = None
         self._unix: list[UnixServer] = []
@@ -303,6 +306,11 @@ class HubApp(Application):
     retention = Float(RETENTION, help="Seconds that results are kept.").tag(config=True)
     session_idle = Float(
         Lifespans().idle, min=0.0, help="Seconds without a cell after which a session is closed; 0: never."
+    ).tag(config=True)
+    session_idle_gpu = Float(
+        Lifespans().idle_gpu,
+        min=0.0,
+        help="The same for a session that holds GPUs or a whole node, which nobody else can use; 0: as session_idle.",
     ).tag(config=True)
     session_warning = Float(
         Lifespans().warning, min=0.0, help="Seconds before its end that a session's end is announced."

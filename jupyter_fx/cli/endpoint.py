@@ -1,4 +1,4 @@
-"""`jupyter fx endpoint …`: configure, start, stop, restart, list, status, logs, delete, run."""
+"""`jupyter fx endpoint …`: configure, start, stop, restart, keep, list, status, logs, delete, run."""
 
 from __future__ import annotations
 
@@ -141,6 +141,8 @@ class StartApp(_Command):
 
     name = "jupyter fx endpoint start"
     description = __doc__
+    unless_stopped = Bool(False, help="Nor when it was stopped by its owner: for cron and its like.").tag(config=True)
+    flags = {"unless-stopped": ({"StartApp": {"unless_stopped": True}}, "Nor when its owner stopped it: for cron.")}
 
     def run(self) -> None:
         """Start it."""
@@ -149,7 +151,10 @@ class StartApp(_Command):
             endpoint_ssh.start(name)
             return
         before = launch.running(launch.known(name))
-        pid = launch.start(name)
+        pid = launch.start(name, unless_stopped=self.unless_stopped)
+        if not pid:
+            print(f"Endpoint {name} was stopped by its owner and is left so")
+            return
         print(f"Endpoint {name} {'runs already' if before else 'is started'} (pid {pid})")
 
 
@@ -181,6 +186,42 @@ class RestartApp(_Command):
             self.exit(endpoint_ssh.forward(name, "restart"))
         launch.stop(name, for_good=False)
         print(f"Endpoint {name} is started (pid {launch.start(name)})")
+
+
+class KeepApp(_Command):
+    """Have an endpoint's agent started again whenever it is gone: by cron, or by your systemd.
+
+    Login nodes reboot, and end what runs there for long; blocks and what they run outlive that and wait for the next
+    agent. What you stop stays stopped. --off undoes it.
+    """
+
+    name = "jupyter fx endpoint keep"
+    description = __doc__
+    way = Unicode("", help="cron or systemd; empty: systemd where it answers, else cron.").tag(config=True)
+    off = Bool(False, help="Keep it no longer.").tag(config=True)
+    aliases = {"way": "KeepApp.way"}
+    flags = {"off": ({"KeepApp": {"off": True}}, "Keep it no longer.")}
+
+    def run(self) -> None:
+        """Write it down where it is found, and start the agent."""
+        from jupyter_fx.endpoint import keep
+
+        name = self.endpoint
+        if endpoint_ssh.elsewhere(name) is not None:
+            more = [f"--way={self.way}"] if self.way else []
+            self.exit(endpoint_ssh.forward(name, "keep", *more, *(["--off"] if self.off else [])))
+        launch.known(name)
+        if self.off:
+            ways = keep.unkeep(name)
+            print(f"Endpoint {name} is kept no longer" if ways else f"Endpoint {name} was not kept")
+            return
+        way = keep.chosen_way(self.way)
+        for other in keep.kept(name):
+            if other != way:
+                keep.unkeep(name)
+        said = keep.keep(name, way)
+        pid = launch.start(name)
+        print(f"{said}.\nEndpoint {name} runs (pid {pid})")
 
 
 class RunApp(_Command):
@@ -289,6 +330,10 @@ class DeleteApp(_Command):
         if far is not None:
             endpoint_ssh.delete(name)
             return
+        from jupyter_fx.endpoint import keep
+
+        if not launch.running(launch.known(name)):
+            keep.unkeep(name)
         launch.delete(name)
         print(f"Endpoint {name} is deleted here; the hub forgets it with DELETE /api/v1/endpoints/{name}")
 
@@ -300,6 +345,7 @@ _COMMANDS: tuple[tuple[str, type[Command]], ...] = (
     ("start", StartApp),
     ("stop", StopApp),
     ("restart", RestartApp),
+    ("keep", KeepApp),
     ("run", RunApp),
     ("list", ListApp),
     ("status", StatusApp),

@@ -55,7 +55,7 @@ from jupyter_fx.endpoint.events import (
 from jupyter_fx.endpoint.fleet import Fleet
 from jupyter_fx.endpoint.identity import Identity, boot_id
 from jupyter_fx.endpoint.journal import Journal
-from jupyter_fx.endpoint.launch import STOP_MARK
+from jupyter_fx.endpoint.launch import STOP_MARK, STOPPED
 from jupyter_fx.endpoint.linknote import LinkNote
 from jupyter_fx.endpoint.manager import Manager, ManagerSpec
 from jupyter_fx.endpoint.nodes import Nodes
@@ -553,6 +553,7 @@ class Agent:
             return self._questions.ask(args)
         if request.op == "agent.stop":
             self._give_up_blocks = True
+            (self.home / STOPPED).touch(0o600)
             self._loop.call_later(0.05, self.stop)
             return {}
         raise UsageError(f"an endpoint has no operation {request.op!r}")

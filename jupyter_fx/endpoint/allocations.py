@@ -51,9 +51,13 @@ class Allocations:
         return [(text, place.allocation) for text, (place, _) in self._known.items() if text and not place.refusal]
 
     def offer(self) -> dict[str, Any]:
-        """For AgentStatus: what can be chosen, by word, and what is so by itself."""
+        """For AgentStatus: what can be chosen, by word; what is so by itself; what accounts have left."""
         own = {word: getattr(self._settings, word) for word in ("account", "partition", "qos", "walltime")}
-        return {"offers": self._provider.offers(), "itself": {word: value for word, value in own.items() if value}}
+        return {
+            "offers": self._provider.offers(),
+            "itself": {word: value for word, value in own.items() if value},
+            "budgets": [one._asdict() for one in self._provider.budgets()],
+        }
 
     def look(self) -> None:
         """Ask the scheduler again; ProviderError. May take long."""

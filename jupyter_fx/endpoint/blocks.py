@@ -488,6 +488,6 @@ class BlockBook:
         return told
 
     def hours(self, now: float) -> float:
-        """Node-hours used by all blocks since this agent knows of them."""
+        """Node-hours used by all blocks that the endpoint ever had."""
         running = sum(r.nodes * max(0.0, now + self._wall - r.began) for r in self.records() if r.began)
         return (self.node_seconds + running) / 3600.0

@@ -22,8 +22,12 @@ from jupyter_fx.ids import check_name
 from jupyter_fx.processes import lock_holder
 
 STOP_MARK = "stop-for-good"
+"""Says to a running agent that its blocks shall end with it."""
+STOPPED = "stopped-by-its-owner"
+"""Says to who starts it again and again that it shall not."""
 
 __all__ = [
+    "STOPPED",
     "STOP_MARK",
     "delete",
     "known",
@@ -110,9 +114,15 @@ def spawn_local(
     return process
 
 
-def start(name: str, *, within: float = 45.0) -> int:
-    """Start the agent of an endpoint that exists, detached; its pid. Does nothing when it runs already."""
+def start(name: str, *, within: float = 45.0, unless_stopped: bool = False) -> int:
+    """Start the agent of an endpoint that exists, detached; its pid. Does nothing when it runs already.
+
+    `unless_stopped`: nor when its owner stopped it; 0 then.
+    """
     home = known(name)
+    if unless_stopped and (home / STOPPED).exists():
+        return 0
+    (home / STOPPED).unlink(missing_ok=True)
     if pid := running(home):
         return pid
     begin = log_path(home).stat().st_size if log_path(home).exists() else 0
@@ -137,6 +147,8 @@ def stop(name: str, *, within: float = 20.0, for_good: bool = True) -> bool:
     """
     home = known(name)
     pid = running(home)
+    if for_good:
+        (home / STOPPED).touch(0o600)
     if not pid:
         return False
     if for_good:
@@ -153,15 +165,21 @@ def stop(name: str, *, within: float = 20.0, for_good: bool = True) -> bool:
 
 
 def status(name: str) -> dict[str, Any]:
-    """What is known here about an endpoint: name, id, hub, pid (0: stopped), directory, last line of its log."""
+    """What is known here about an endpoint: name, id, hub, pid (0: stopped), directory, node-hours of blocks that
+    are over, last line of its log.
+    """
     home = known(name)
     identity = _identity(home)
+    hours = {}
+    with contextlib.suppress(OSError, ValueError):
+        hours = {"node-hours": round(float((home / "node-seconds").read_text()) / 3600, 2)}
     return {
         "name": name,
         "endpoint_id": identity["endpoint_id"],
         "hub": identity["hub"],
         "pid": running(home),
         "directory": str(home),
+        **hours,
         "last": (last_lines(name, 1) or [""])[-1],
     }
 

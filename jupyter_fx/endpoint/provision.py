@@ -90,6 +90,9 @@ class Provisioner:
         )
         self._said: tuple[Any, ...] = ()
         self._timer: asyncio.TimerHandle | None = None
+        self._used = home / "node-seconds"
+        with contextlib.suppress(OSError, ValueError):
+            self.book.node_seconds = float(self._used.read_text())
         self.book.restore(self._found(), time.monotonic())
 
     def _found(self) -> list[BlockRecord]:
@@ -180,7 +183,7 @@ class Provisioner:
     def _tell(self) -> None:
         now = time.monotonic()
         whys = sorted((one, why.partition("; next try")[0]) for one, why in self.whys(now).items())
-        said = (whys, self.book.describe(now), self._allocations.offer())
+        said = (whys, self.book.describe(now), self._allocations.offer(), round(self.book.hours(now), 1))
         if said != self._said:
             self._said = said
             self._on_change()
@@ -245,6 +248,8 @@ class Provisioner:
 
     def _ended(self, record: BlockRecord) -> None:
         log.info("block %s (job %s) is over: %s", record.name, record.job or "none", record.reason or record.leaving)
+        with contextlib.suppress(OSError):
+            self._used.write_text(f"{self.book.node_seconds:.1f}\n")
         self._on_ended(record.block_id, record.leaving or record.reason)
         self._remove(record)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from jupyter_fx.errors import UsageError
@@ -41,7 +41,19 @@ def _status(notebook: Notebook) -> None:
         counts = f"{endpoint.get('running', 0)} running, {endpoint.get('queued', 0)} waiting"
         why = f" ({endpoint['why']})" if endpoint.get("why") else ""
         print(f"endpoint {chosen}{endpoint['name']}: {str(endpoint.get('state', '')).lower()}{why}, {counts}")
+        for line in _hours(endpoint.get("info") or {}):
+            print(f"          {line}")
     sessionverbs.session(notebook, [])
+
+
+def _hours(info: Mapping[str, Any]) -> Iterable[str]:
+    """What an endpoint on a batch system has used, and what its accounts have left."""
+    if "node_hours" in info:
+        jobs = len(info.get("blocks") or ())
+        yield f"{info['node_hours']:.1f} node-hours used, {jobs} job{'' if jobs == 1 else 's'} now"
+    for one in info.get("budgets") or ():
+        left = max(0.0, one["limit"] - one["used"])
+        yield f"account {one['account']}: {left:,.1f} of {one['limit']:,.1f} {one['unit']} left"
 
 
 _VERBS: dict[str, Callable[[Notebook, Sequence[str]], Any]] = {

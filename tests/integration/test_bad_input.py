@@ -36,7 +36,7 @@ pytestmark = pytest.mark.timeout(240)
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 PLACES = ("JUPYTER_FX_RUNTIME_DIR", "JUPYTER_FX_STATE_DIR", "JUPYTER_FX_CONFIG_DIR")
-CLUSTER = ("Slurm", "a block of this endpoint", "need Parsl", "(memory=)", "on a node at most")
+CLUSTER = ("Slurm", "a block of this endpoint", "need Parsl", "(memory=)", "on a node at most", "crontab")
 SENTENCES = [re.split(r"(?<=`) \| ", line[2:])[0].strip("`").strip() for line in PAGE.splitlines() if line[:3] == "| `"]
 MET: set[str] = set()
 
@@ -682,7 +682,7 @@ def test_every_sentence_of_the_page_was_met(request: pytest.FixtureRequest) -> N
     if others != known:
         pytest.skip("only some of this file's tests ran")
     full = {row for row in SENTENCES if "disk" in row} if os.getuid() != 0 else set()
-    # Clusters and what tasks ask of them have tests of their own (cluster, test_endpoint_blocks, unit/endpoint).
+    # Clusters and what tasks ask of them have tests of their own (cluster, test_endpoint_blocks, test_keep, unit/endpoint).
     cluster = {row for row in SENTENCES if any(word in row for word in CLUSTER)}
     # An endpoint that nobody has started is told so after a minute (unit/hub).
     later = {row for row in SENTENCES if "has never connected" in row}

@@ -46,8 +46,15 @@ def busy(core: Core, session: Session) -> bool:
 def ends(core: Core, session: Session) -> End:
     """When it ends, were it idle from its last use on."""
     limits = core.limits
-    idle = session.spec.idle_timeout or limits.idle
-    found = End(session.used + idle if idle else _NEVER, f"it was idle for {span(idle)}")
+    needs = session.spec.resources
+    held = (
+        f"{needs.gpus} GPU{'s' if needs.gpus > 1 else ''}" if needs.gpus else "a whole node" if needs.exclusive else ""
+    )
+    usual = limits.idle_gpu if held and limits.idle_gpu else limits.idle
+    idle = session.spec.idle_timeout or usual
+    found = End(
+        session.used + idle if idle else _NEVER, f"it was idle for {span(idle)}{' with ' + held if held else ''}"
+    )
     if session.ending:
         return End(session.used, session.ending)
     lease = limits.lease_local if session.local else limits.lease

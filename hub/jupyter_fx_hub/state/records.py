@@ -216,6 +216,8 @@ class Lifespans(msgspec.Struct, frozen=True):
     """After the link of a kernel on this machine was lost."""
     lease: float = 0.0
     """After that of a kernel elsewhere was: its machine may be asleep."""
+    idle_gpu: float = 3600.0
+    """Without a cell, of a session that holds GPUs or a whole node: nobody else can use them meanwhile."""
 
 
 class Session(msgspec.Struct, eq=False):

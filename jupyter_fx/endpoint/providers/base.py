@@ -7,10 +7,13 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from jupyter_fx.endpoint.blocks import JobInfo
 from jupyter_fx.endpoint.need import NodeSize
+
+if TYPE_CHECKING:
+    from jupyter_fx.endpoint.providers.budget import Budget
 
 __all__ = ["JobSpec", "Provider", "ProviderError", "finished", "run", "said"]
 
@@ -47,6 +50,9 @@ class Provider(Protocol):
 
     def offers(self) -> dict[str, list[str]]:
         """What can be chosen: for each word of `protocol.allocation.WORDS` its values; without those nobody knows."""
+
+    def budgets(self) -> list[Budget]:
+        """What the accounts of this user have left, as `look` found it, where that is limited and told."""
 
     def settings_of(self, allocation: str) -> Any:
         """`c.Blocks` with what an allocation chooses; UsageError when there is no such choice here."""

@@ -16,6 +16,7 @@ from jupyter_fx.endpoint.blocks import JobInfo
 from jupyter_fx.endpoint.need import NodeSize
 from jupyter_fx.endpoint.providers import pbs, slurm
 from jupyter_fx.endpoint.providers.base import JobSpec, ProviderError, finished, run, said
+from jupyter_fx.endpoint.providers.budget import Budget, budgets
 from jupyter_fx.errors import UsageError
 from jupyter_fx.protocol.allocation import chosen
 
@@ -82,6 +83,7 @@ class ParslProvider:
         self._providers: dict[str, Any] = {}
         """Parsl's, by allocation."""
         self._offer: slurm.Offer | None = None
+        self._budgets: list[Budget] = []
 
     # Making it.
 
@@ -175,10 +177,18 @@ class ParslProvider:
         """See Provider."""
         if self._kind == "slurm":
             self._offer = slurm.offer()
+            try:
+                self._budgets = budgets(self._offer.accounts or [])
+            except ProviderError:
+                self._budgets = []  # not everywhere told to everybody
 
     def offers(self) -> dict[str, list[str]]:
         """See Provider."""
         return self._offer.words() if self._offer is not None else {}
+
+    def budgets(self) -> list[Budget]:
+        """See Provider."""
+        return self._budgets
 
     def settings_of(self, allocation: str) -> Any:
         """See Provider. A partition that is chosen without a walltime gets no more than it allows."""

@@ -15,6 +15,7 @@ import psutil
 from jupyter_fx.endpoint.blocks import JobInfo
 from jupyter_fx.endpoint.need import NodeSize
 from jupyter_fx.endpoint.providers.base import JobSpec, ProviderError
+from jupyter_fx.endpoint.providers.budget import Budget
 from jupyter_fx.errors import UsageError
 from jupyter_fx.processes import began
 
@@ -39,6 +40,10 @@ class LocalProvider:
     def offers(self) -> dict[str, list[str]]:
         """Nothing."""
         return {}
+
+    def budgets(self) -> list[Budget]:
+        """None."""
+        return []
 
     def settings_of(self, allocation: str) -> Any:
         """UsageError: nothing can be chosen."""

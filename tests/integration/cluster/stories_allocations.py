@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
+import re
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from stage import PLACE, STORIES, fx, jobs, notebook_kernel, ours, root, run, story
+
+from jupyter_fx import remote
+from jupyter_fx.endpoint.launch import running
 
 CONFIG = """
 c.Blocks.poll_seconds = 1
@@ -52,7 +57,8 @@ async def each_choice_gets_blocks_of_its_own() -> None:
     """Two sessions and two functions of one notebook in four allocations; what is not offered is refused at once."""
     me = getpass.getuser()
     root(
-        f"sacctmgr -i add account chemistry && sacctmgr -i add user {me} account=chemistry && sacctmgr -i add qos high "
+        "sacctmgr -i add account chemistry && sacctmgr -i modify account chemistry set GrpTRESMins=node=6000 && "
+        f"sacctmgr -i add user {me} account=chemistry && sacctmgr -i add qos high "
         f"&& sacctmgr -i modify user {me} set qos+=high && scontrol create reservation reservationname=course "
         f"users={me} nodes=n4 starttime=now duration=60"
     )
@@ -99,7 +105,10 @@ async def each_choice_gets_blocks_of_its_own() -> None:
         assert len(jobs("RUNNING")) <= 3
         refused = kernel.run("%%remote --account chemistry\n1")
         assert "say it before, as in `%fx use ENDPOINT --account" in refused.error["evalue"]
-        print(kernel.run("%fx").stream())
+        told = kernel.run("%fx").stream()
+        print(told)
+        assert "node-hours used, " in told
+        assert "account chemistry: 100.0 of 100.0 node-hours left" in told
     finally:
         kernel.close()
         print(fx("endpoint", "stop", "hpc"))
@@ -107,6 +116,52 @@ async def each_choice_gets_blocks_of_its_own() -> None:
         root("scontrol delete reservationname=course")
     assert not jobs()
     assert not ours()
+
+
+def where() -> str:
+    """The job that it runs in."""
+    return os.environ["SLURM_JOB_ID"]
+
+
+@story
+async def a_chain_of_jobs_keeps_an_agent() -> None:
+    """The recipe of the administrator's guide, word by word: an agent in a job, the next one when that is over."""
+    guide = (Path(__file__).parents[3] / "docs" / "admin-guide.md").read_text()
+    (recipe,) = [part for part in re.findall(r"```sh\n(.*?)```", guide, re.DOTALL) if "fx-agent" in part]
+    home = Path(os.environ["HOME"])
+    os.environ["JUPYTER_FX_STATE_DIR"] = str(home / "fx-state")
+    for name in ("RUNTIME", "CONFIG"):
+        os.environ[f"JUPYTER_FX_{name}_DIR"] = str(PLACE / name.lower())
+    fx("endpoint", "configure", "hpc", "--scheduler=slurm", "--account=physics")
+    path = PLACE / "config" / "endpoints" / "hpc" / "config.py"
+    path.write_text(path.read_text() + CONFIG)
+    script = home / "fx-agent.sh"
+    script.write_text(recipe.replace("jupyter fx", f"{sys.executable} -m jupyter_fx.cli.app"))
+    agent = home / "fx-state" / "endpoints" / "hpc"
+
+    async def runs(other_than: int = 0) -> int:
+        end = time.monotonic() + 60
+        while (pid := running(agent)) in {0, other_than}:
+            assert time.monotonic() < end, run("squeue", "--me")
+            await asyncio.sleep(0.2)
+        return pid
+
+    os.chdir(home)
+    run("sbatch", "-A", "physics", str(script))
+    try:
+        first = await runs()
+        call = remote(endpoint="hpc")(where)
+        block = call.remote()
+        (job,) = run("squeue", "--me", "-h", "-n", "fx-agent", "-t", "RUNNING", "-o", "%i").split()
+        run("scancel", job)
+        await runs(first)
+        assert call.remote() == block, "the next agent has the blocks of the one before"
+        assert len(run("squeue", "--me", "-h", "-n", "fx-agent", "-o", "%i").split()) >= 2
+    finally:
+        run("scancel", "--me", "-n", "fx-agent")
+        fx("endpoint", "stop", "hpc")
+        run("scancel", "--me")
+        fx("up", "--down")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from slurm_cluster import Cluster
 
 
-@pytest.mark.parametrize("story", ["each_choice_gets_blocks_of_its_own"])
+@pytest.mark.parametrize("story", ["each_choice_gets_blocks_of_its_own", "a_chain_of_jobs_keeps_an_agent"])
 def test_story(cluster: Cluster, story: str) -> None:
     print(cluster.tell(story, script="stories_allocations.py"))

@@ -10,7 +10,7 @@ import pytest
 
 from jupyter_fx.endpoint import configfile, scheduler
 from jupyter_fx.endpoint.blocks import JobInfo
-from jupyter_fx.endpoint.providers import ProviderError, base, batch, slurm
+from jupyter_fx.endpoint.providers import ProviderError, base, batch, budget, slurm
 from jupyter_fx.endpoint.providers.base import JobSpec, run
 from jupyter_fx.endpoint.providers.batch import ParslProvider
 from jupyter_fx.endpoint.settings import Blocks, load_blocks
@@ -148,6 +148,25 @@ def test_no_setting_becomes_a_line_or_a_command_of_its_own(name: str, value: str
     pytest.importorskip("parsl")
     with pytest.raises(UsageError, match=f"c.Blocks.{name} must be one word"):
         ParslProvider("slurm", Blocks(provider="slurm", **{name: value})).script_settings()
+
+
+def test_what_an_account_has_left_is_read_of_what_slurm_enforces(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = (
+        "ClusterName=test Account={} UserName={} Partition= GrpWall=N(0.00) GrpTRES=cpu=N(0),node=8(0) "
+        "GrpTRESMins=cpu=90000(120),mem=N(0),node={}(30),billing=N(0),gres/gpu=600(0) GrpTRESRunMins=cpu=N(0)"
+    )
+    lines = [
+        line.format("physics", "", "6000"),
+        line.format("physics", "me(1000)", "60"),
+        line.format("other", "", "1"),
+    ]
+    monkeypatch.setattr(budget, "run", lambda _command: "\n".join(["Association Records", *lines]))
+    assert budget.budgets(["physics"]) == [
+        ("physics", "node-hours", 0.5, 100.0),
+        ("physics", "core-hours", 2.0, 1500.0),
+        ("physics", "GPU-hours", 0.0, 10.0),
+    ]
+    assert budget.budgets([]) == []
 
 
 def test_a_command_that_hangs_fails_or_is_not_there_is_told() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from jupyter_fx.ids import new_id
 from jupyter_fx.protocol.lifecycle import SessionState
 from jupyter_fx.protocol.messages import (
@@ -14,6 +16,7 @@ from jupyter_fx.protocol.messages import (
     Functions,
     Inventory,
     OpenSession,
+    Resources,
     Result,
     Results,
     SessionEvent,
@@ -119,6 +122,22 @@ def test_a_cell_begins_the_time_anew_when_it_ends_and_takes_the_announcement_bac
     assert story.state_of(session) is SessionState.OPEN
     story.after(2)
     assert story.state_of(session) is SessionState.CLOSING
+
+
+@pytest.mark.parametrize(
+    ("resources", "why"), [(Resources(gpus=2), "2 GPUs"), (Resources(exclusive=True), "a whole node")]
+)
+def test_an_idle_session_that_holds_gpus_or_a_node_is_announced_and_given_back_sooner(
+    resources: Resources, why: str
+) -> None:
+    story = Story(idle=8 * HOUR, idle_gpu=HOUR, warning=600)
+    session, usual = story.open(resources=resources), story.open(2, resources=Resources(cores=4), name="other")
+    story.after(HOUR - 599)
+    assert story.announced() == [1_000_000 + HOUR]
+    story.after(600)
+    assert story.state_of(session) is SessionState.CLOSING
+    assert story.reason(session) == f"it was idle for 60 min with {why}"
+    assert story.state_of(usual) is SessionState.OPEN
 
 
 def test_renewing_begins_the_time_anew() -> None:
