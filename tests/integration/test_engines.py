@@ -215,7 +215,9 @@ async def its_manager_dies(hub: Hub, agent: AgentProcess, folder: Path) -> None:
     await started(hub, ids)
     (host,) = hosts(agent)
     mine = [one for one in psutil.process_iter(["cmdline"]) if _session(one.pid) == host.pid]
-    (pool,) = [one for one in mine if any(word.endswith("process_worker_pool.py") for word in one.info["cmdline"][:2])]
+    (pool,) = [
+        one for one in mine if any(word.endswith("process_worker_pool.py") for word in (one.info["cmdline"] or [])[:2])
+    ]
     lives, dies = [psutil.Process(int(Path(path + ".pid").read_text())) for path in paths]
     pool.kill()
     notes = await hub.wait(lambda: {o.task_id: o for o in hub.outputs if "may still" in str(o.data)}, SLOW)
@@ -252,8 +254,10 @@ def test_parsls_htex_runs_calls_and_maps_and_keeps_our_promises(tmp_path: Path) 
         assert await value(hub, waiting) == "done"
         assert (tmp_path / "again").read_text() == "xxx"
         assert hosts(agent) != [host]
-        workers = [one for one in psutil.process_iter(["cmdline"]) if str(agent.home) in " ".join(one.info["cmdline"])]
-        assert {os.getsid(one.pid) for one in workers} == {hosts(agent)[0].pid}
+        workers = [
+            one for one in psutil.process_iter(["cmdline"]) if str(agent.home) in " ".join(one.info["cmdline"] or [])
+        ]
+        assert {_session(one.pid) for one in workers if one.is_running()} - {0} == {hosts(agent)[0].pid}
         await its_manager_dies(hub, agent, tmp_path)
 
     told(HTEX, story)
