@@ -682,7 +682,7 @@ def test_every_sentence_of_the_page_was_met(request: pytest.FixtureRequest) -> N
     if others != known:
         pytest.skip("only some of this file's tests ran")
     full = {row for row in SENTENCES if "disk" in row} if os.getuid() != 0 else set()
-    # Clusters and what tasks ask of them have tests of their own (cluster, test_endpoint_blocks, test_keep, unit/endpoint).
+    # Clusters have tests of their own (cluster, test_endpoint_blocks, test_keep, unit/endpoint).
     cluster = {row for row in SENTENCES if any(word in row for word in CLUSTER)}
     # An endpoint that nobody has started is told so after a minute (unit/hub).
     later = {row for row in SENTENCES if "has never connected" in row}
