@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 WAIT = 30_000
+ARTEFACTS = Path(__file__).parents[1] / "artefacts"
 UNTIL_TOLD = """%%remote --bg --name {name}
 import pathlib, time
 n = 0
@@ -91,21 +92,40 @@ def test_a_task_is_attached_to_the_notebook_in_front(sheets: Any, expect: Any) -
     expect(sheet.panel.locator(".jp-OutputArea").filter(has_text="seen again")).to_have_count(2, timeout=WAIT)
 
 
-def test_a_hub_that_is_gone_is_said_so_with_what_was_last_seen(
-    sheets: Any, expect: Any, picture: Any, kill_hub: Callable[[], None]
+def test_a_hub_killed_mid_run_is_said_to_be_gone_comes_back_and_nothing_of_the_run_is_lost(
+    sheets: Any, expect: Any, picture: Any, kill_hub: Callable[[], None], tmp_path: Path
 ) -> None:
-    sheet = sheets("%%remote --name before-it-went\n1")
+    stop = tmp_path / "stop"
+    sheet = sheets(UNTIL_TOLD.format(name="through-it-all", stop=str(stop)) + "print('the end')")
     sheet.done(0)
     sheet.done(1)
     panel = panel_of(sheet)
-    expect(row(panel, "Tasks", "before-it-went")).to_contain_text("succeeded", timeout=WAIT)
+    task = row(panel, "Tasks", "through-it-all")
+    expect(task).to_contain_text("running", timeout=WAIT)
+    task.get_by_role("button", name=re.compile("through-it-all")).click()
+    expect(task.locator(".fx-rows")).to_contain_text("line 0", timeout=WAIT)
     kill_hub()
-    expect(panel.locator(".fx-hub")).to_contain_text("as of", timeout=WAIT)
-    expect(row(panel, "Tasks", "before-it-went")).to_be_visible()
-    picture(sheet.page, "panel-without-hub")
-    panel.locator(".fx-panel-head").get_by_role("button", name="Start", exact=True).click()
+    # What was last seen stays, and is said to be old.
+    expect(panel.locator(".fx-hub")).to_contain_text("What follows is as of", timeout=WAIT)
+    expect(panel).to_have_class(re.compile(r"\bfx-stale\b"))
+    assert task.is_visible()
+    sheet.page.screenshot(path=str(ARTEFACTS / "panel-without-hub.png"))
+    # Nobody does anything: it is back.
     expect(panel.locator(".fx-hub")).to_contain_text("Connected", timeout=WAIT)
-    expect(panel.locator(".fx-panel-head").get_by_role("button", name="Start", exact=True)).to_be_hidden(timeout=WAIT)
+    expect(panel).not_to_have_class(re.compile(r"\bfx-stale\b"), timeout=WAIT)
+    lines = int(task.locator(".fx-row").last.inner_text().split()[1])
+    expect(task.locator(".fx-rows")).to_contain_text(f"line {lines + 5}", timeout=WAIT)
+    picture(sheet.page, "panel-hub-back")
+    stop.touch()
+    expect(task).to_contain_text("succeeded", timeout=WAIT)
+    expect(task.locator(".fx-row").last).to_contain_text("the end", timeout=WAIT)
+    # Each line once and in order, in the panel and below the cell.
+    below = sheet.cell(1).locator(".jp-OutputArea").first
+    expect(below).to_contain_text("the end", timeout=WAIT)
+    for shown in (task.locator(".fx-rows"), below):
+        told = [int(n) for n in re.findall(r"^line (\d+)", shown.inner_text(), re.MULTILINE)]
+        assert told == list(range(len(told)))
+        assert len(told) > lines
 
 
 def test_a_cell_is_run_remotely_from_its_menu(sheets: Any, expect: Any) -> None:

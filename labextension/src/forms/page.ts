@@ -53,6 +53,10 @@ export class Page {
     say(this._trouble, text === '' ? before : before === '' ? text : `${before} ${text}`);
     const log = error instanceof RequestError ? error.log : [];
     this.log(log);
+    if (text !== '' || before !== '') {
+      // What was pressed may be far below it.
+      this.node.firstElementChild?.scrollIntoView({ block: 'nearest' });
+    }
   }
 
   /** Show the end of a log; nothing: none. */
