@@ -16,6 +16,10 @@ FOREIGN_ELEMENTS = (
     "script, img, iframe, object, embed, video, audio, link, style, base, meta, form, a, math, template, xss, marquee"
 )
 NOW = 1.8e9
+MENU = 20
+"""Endpoints in the toolbar's menu (toolbar/plugin.ts)."""
+TOLD = 3
+"""Ends of tasks that are told one by one; more at once are told in one line (notices/plugin.ts)."""
 
 
 def id_of(number: int) -> str:
@@ -43,6 +47,15 @@ def task(number: int, text: str) -> dict[str, Any]:
         "endpoint": text, "session_id": text, "submitted": NOW, "started": NOW, "finished": 0.0,
         "error": {"etype": text, "message": text, "details": {text: text}}, "group": text, "items": 0,
         "origin": {"kernel_id": text, "cell": text, "notebook": text},
+    }  # fmt: skip
+
+
+def group(text: str) -> dict[str, Any]:
+    """What the same hub says of a map: all of it has failed."""
+    failures = [{"index": n, "input": text, "error": text} for n in range(3)]
+    return {
+        "endpoint": text, "submitted": NOW, "finished": NOW + 1, "active": 0, "states": {text: 1}, "items": 2,
+        "done": 0, "failed": 2, "cancelled": 0, "running": 0, "why": text, "unreachable": False, "failures": failures,
     }  # fmt: skip
 
 
@@ -77,6 +90,9 @@ def untrusted_hub(socket: Any) -> None:
         if said["op"] == "look" and said["on"]:
             socket.send(json.dumps({"type": "status", "connected": False, "user": "", "problem": PAYLOADS[1]}))
             socket.send(json.dumps(state(PAYLOADS)))
+        elif said["op"] == "follow" and said.get("group"):
+            text = PAYLOADS[int(said["task_id"], 16) % len(PAYLOADS)]
+            socket.send(json.dumps({"type": "group", "task_id": said["task_id"], "info": group(text)}))
         elif said["op"] == "follow":
             number = int(said["task_id"], 16)
             text = PAYLOADS[number % len(PAYLOADS)]
@@ -101,7 +117,15 @@ def watched(labextension: Any, chromium: Any) -> Any:
     context = chromium.new_context(viewport={"width": 1280, "height": 1400})
     page = context.new_page()
     page.harm = []
-    page.on("dialog", lambda dialog: (page.harm.append(f"dialog {dialog.message}"), dialog.dismiss()))
+
+    def answer(dialog: Any) -> None:
+        if dialog.type == "beforeunload":  # JupyterLab's own: there is something to save
+            dialog.accept()
+        else:
+            page.harm.append(f"dialog {dialog.message}")
+            dialog.dismiss()
+
+    page.on("dialog", answer)
     own = urlsplit(labextension.url).netloc
 
     def look(request: Any) -> None:
@@ -109,9 +133,21 @@ def watched(labextension: Any, chromium: Any) -> Any:
             page.harm.append(f"request {request.url}")
 
     page.on("request", look)
-    page.route_web_socket("**/jupyter-fx/live*", untrusted_hub)
+    page.sockets = []
     yield page
     context.close()
+
+
+@pytest.fixture
+def watched_hub(watched: Any) -> Any:
+    """The same, below a server whose hub is not to be trusted."""
+
+    def serve(socket: Any) -> None:
+        watched.sockets.append(socket)
+        untrusted_hub(socket)
+
+    watched.route_web_socket("**/jupyter-fx/live*", serve)
+    return watched
 
 
 def harmless(page: Any, within: str) -> None:
@@ -137,9 +173,10 @@ def test_there_are_enough_of_them() -> None:
     assert len(set(PAYLOADS)) >= 40
 
 
-def test_cards_show_hostile_strings_as_text(watched: Any, labextension: Any, expect_in: Any) -> None:
+def test_cards_show_hostile_strings_as_text(watched_hub: Any, labextension: Any, expect_in: Any) -> None:
     import nbformat
 
+    watched = watched_hub
     book = nbformat.v4.new_notebook()
     book.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     for number, text in enumerate(PAYLOADS):
@@ -159,7 +196,10 @@ def test_cards_show_hostile_strings_as_text(watched: Any, labextension: Any, exp
         ask = drawn.get_by_role("button", name="Ask the hub")
         if ask.is_visible():
             ask.click()
-            expect_in(drawn.locator(".fx-rows .fx-row").first).to_be_attached(timeout=WAIT)
+            if number % 3 == 2:
+                expect_in(drawn).to_have_attribute("data-state", "failed", timeout=WAIT)
+            else:
+                expect_in(drawn.locator(".fx-rows .fx-row").first).to_be_attached(timeout=WAIT)
         details = drawn.get_by_role("button", name="Details")
         details.click()
     assert len(seen) == len(PAYLOADS)
@@ -169,7 +209,8 @@ def test_cards_show_hostile_strings_as_text(watched: Any, labextension: Any, exp
     expect_in(watched.locator(f".fx-card[data-task='{id_of(1)}'] .fx-why")).to_have_text(PAYLOADS[1])
 
 
-def test_the_panel_shows_hostile_strings_as_text(watched: Any, labextension: Any, expect_in: Any) -> None:
+def test_the_panel_shows_hostile_strings_as_text(watched_hub: Any, labextension: Any, expect_in: Any) -> None:
+    watched = watched_hub
     watched.goto(f"{labextension.url}lab/workspaces/hostile2?token=sesame")
     watched.wait_for_function("() => window.jupyterapp?.commands.hasCommand('jupyter-fx:open')", timeout=WAIT)
     watched.evaluate("async () => { await window.jupyterapp.restored; }")
@@ -186,3 +227,94 @@ def test_the_panel_shows_hostile_strings_as_text(watched: Any, labextension: Any
         expect_in(rows.nth(number).locator(".fx-row").first).to_be_attached(timeout=WAIT)
     harmless(watched, "#jupyter-fx-panel")
     harmless(watched, ".fx-status")
+
+
+def test_the_toolbar_its_menu_and_notifications_show_hostile_strings_as_text(
+    watched_hub: Any, labextension: Any, expect_in: Any
+) -> None:
+    page = watched_hub
+    name = labextension.write(["1"])
+    page.goto(f"{labextension.url}lab/workspaces/hostile3/tree/{name}?token=sesame")
+    page.wait_for_function(
+        "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
+        timeout=WAIT,
+    )
+    kernel = page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.id")
+    item = page.locator(".fx-where")
+    expect_in(item).to_contain_text("local", timeout=WAIT)
+    socket = page.sockets[-1]
+    socket.send(json.dumps({"type": "status", "connected": True, "user": PAYLOADS[0], "problem": ""}))
+    running = [task(n, text) | {"name": text} for n, text in enumerate(PAYLOADS)]
+    toasts = page.locator(".Toastify__toast")
+    # Fifty bars that shrink sixty times a second are all that this browser would do. Without them notifications stay
+    # and cover what a mouse would click.
+    page.add_style_tag(content=".Toastify__progress-bar { display: none }")
+    for n in range(0, len(PAYLOADS) + 1, TOLD):
+        texts = PAYLOADS[max(0, n - TOLD) : n] or PAYLOADS[:1]
+        told = state([*PAYLOADS[n:], *PAYLOADS[:n]]) | {"stale": False}
+        mine = {"endpoint": "local", "kernel_id": kernel, "name": "main", "state": "OPENING"}
+        told["endpoints"] = told["endpoints"][:MENU]
+        told["sessions"] = [told["sessions"][0] | mine | {"reason": f"{n} {' '.join(texts)}"}]
+        over = [one | {"state": "FAILED", "finished": NOW + 99} for one in running[:n]]
+        told["tasks"] = [*over, *running[n:]]
+        socket.send(json.dumps(told))
+        page.wait_for_function(
+            "start => document.querySelector('.fx-where').title.includes(start)", arg=f": {n} ", timeout=WAIT
+        )
+        if n == TOLD:
+            expect_in(toasts.filter(has_text=f"{PAYLOADS[1]} on {PAYLOADS[1][:40]}: failed")).to_have_count(1)
+            expect_in(item).to_have_attribute("title", f"The session of this notebook on local: {n} {' '.join(texts)}")
+        if n % (TOLD * 6) == 0:
+            item.press("Enter")
+            menu = page.get_by_role("menu").filter(has_text="New Remote Session")
+            label = told["endpoints"][1]["name"][:12]
+            expect_in(menu.locator(".lm-Menu-itemLabel").filter(has_text=label).first).to_be_visible()
+            harmless(page, ".fx-menu")
+            page.keyboard.press("Escape")
+    harmless(page, ".fx-toolbar")
+    harmless(page, ".Toastify")
+    # No name that is none gets to the kernel.
+    item.press("Enter")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect_in(toasts.filter(has_text="this is no endpoint").first).to_be_attached(timeout=WAIT)
+    page.evaluate("() => window.jupyterapp.serviceManager.sessions.shutdownAll()")
+
+
+REAL = """%%remote --bg --name {name}
+import sys
+for text in TEXTS:
+    print(text, flush=True)
+    print(text, file=sys.stderr, flush=True)
+raise RuntimeError("\\n".join(TEXTS))
+"""
+
+
+def test_what_real_tasks_say_and_return_stays_text(
+    watched: Any, labextension: Any, expect_in: Any, new_sheet: Any
+) -> None:
+    texts = f"%%remote\nTEXTS = {PAYLOADS!r}\nclass Shown:\n    def __repr__(self): return '\\n'.join(TEXTS)\nShown()"
+    name = labextension.write(["%load_ext jupyter_fx", texts, REAL.format(name=repr(PAYLOADS[1])), "%fx tasks"])
+    sheet = new_sheet(labextension, watched, name).open()
+    sheet.done(0)
+    expect_in(sheet.done(1)).to_contain_text(PAYLOADS[0])
+    sheet.done(2)
+    card = sheet.card(2)
+    expect_in(card).to_have_attribute("data-state", "failed", timeout=WAIT)
+    sheet.done(3)
+    card.hover()
+    card.get_by_role("button", name="Output").click()
+    expect_in(card.locator(".fx-rows")).to_contain_text(PAYLOADS[2], timeout=WAIT)
+    sheet.command("jupyter-fx:open")
+    panel = watched.locator("#jupyter-fx-panel")
+    task = panel.get_by_role("region", name="Tasks").locator(".fx-item").filter(has_text=PAYLOADS[1])
+    task.first.locator(".fx-row-head").click()
+    expect_in(task.first.locator(".fx-rows")).to_contain_text(PAYLOADS[2], timeout=WAIT)
+    harmless(watched, "#jupyter-fx-panel")
+    harmless(watched, ".fx-output")
+    # Read again by a page that nobody told anything: what the file holds.
+    sheet.save()
+    sheet.reload()
+    expect_in(sheet.card(2)).to_have_attribute("data-state", "failed", timeout=WAIT)
+    harmless(watched, ".fx-output")
+    watched.evaluate("() => window.jupyterapp.serviceManager.sessions.shutdownAll()")
