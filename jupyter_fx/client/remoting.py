@@ -6,8 +6,10 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from msgspec import structs
+
 from jupyter_fx import payload
-from jupyter_fx.client import interrupts, live
+from jupyter_fx.client import interrupts, live, specs
 from jupyter_fx.client.default import default_client
 from jupyter_fx.client.futures import TaskFuture
 from jupyter_fx.client.hub import HubClient, task_options
@@ -29,6 +31,7 @@ _OPTIONS = (
     "gpus",
     "image",
     "environment",
+    "env",
     "exclusive",
     *WORDS,
     "client",
@@ -68,15 +71,23 @@ class RemoteFunction:
             args,
             kwargs,
             endpoint=self.endpoint,
-            options=self.options,
+            options=self._settled(),
             watch=Watch.ALL,
             on_event=screen.take,
         )
         return screen.follow(future, self._on_interrupt)
 
+    def _settled(self) -> TaskOptions | None:
+        """The options, once the environment that they name is there."""
+        if not self._said.get("env"):
+            return self.options
+        name = specs.ensure(self._client, self._said["env"], self.endpoint)
+        options = self.options or TaskOptions()
+        return structs.replace(options, resources=structs.replace(options.resources, environment=name))
+
     def submit(self, *args: Any, **kwargs: Any) -> TaskFuture:
         """Call it there; a TaskFuture at once."""
-        return self._client.submit_call(self.function, args, kwargs, endpoint=self.endpoint, options=self.options)
+        return self._client.submit_call(self.function, args, kwargs, endpoint=self.endpoint, options=self._settled())
 
     def map(
         self, *iterables: Iterable[Any], chunksize: int | None = None, ordered: bool = True, card: bool = True
@@ -94,7 +105,7 @@ class RemoteFunction:
             self.function,
             iterables,
             endpoint=self.endpoint,
-            options=self.options,
+            options=self._settled(),
             chunksize=chunksize,
             ordered=ordered,
             card=card,
@@ -140,9 +151,11 @@ def remote(function: Callable[..., Any] | None = None, /, **options: Any) -> Any
 
     Options: `endpoint`; `name` (shown in lists); `retries` (it may then start more than once); `timeout` (seconds of
     running) and `expires` (seconds of waiting); `cores`, `memory` (bytes), `gpus`, `image` (in which it runs);
-    `exclusive` (nothing else on its node); `account`, `partition`, `qos`, `constraint`, `reservation`, `walltime`
-    (HH:MM:SS): how its endpoint asks a batch system for the node; `client`; `on_interrupt`: `cancel` (who is
-    interrupted while waiting stops the work there too) or `leave`. UsageError for others.
+    `env`: a requirements.txt or pylock.toml, from which the endpoint builds the environment in which it runs, once (the
+    first call waits for that and prints the build's log); `exclusive` (nothing else on its node); `account`,
+    `partition`, `qos`, `constraint`, `reservation`, `walltime` (HH:MM:SS): how its endpoint asks a batch system for the
+    node; `client`; `on_interrupt`: `cancel` (who is interrupted while waiting stops the work there too) or `leave`.
+    UsageError for others.
     """
     import difflib
 
@@ -156,8 +169,8 @@ def remote(function: Callable[..., Any] | None = None, /, **options: Any) -> Any
             )
     if function is None:
         return functools.partial(remote, **options)
-    if options.get("image") and options.get("environment"):
-        raise UsageError("@fx.remote takes an image or another environment, not both")
+    if sum(bool(options.get(word)) for word in ("image", "env", "environment")) > 1:
+        raise UsageError("@fx.remote takes an image, a specification (env) or another environment, one of them")
     needs = {key: options[key] for key in ("cores", "memory", "gpus", "environment", "exclusive") if options.get(key)}
     if allocation := text_of({word: str(options[word]) for word in WORDS if options.get(word)}):
         needs["allocation"] = allocation

@@ -152,6 +152,7 @@ class Agent:
             env={**(env if settings.keep_secrets else scrubbed(env)), **{k: str(v) for k, v in settings.env.items()}},
             given_env={k: str(v) for k, v in settings.env.items()},
             containers=containers,
+            environments=(settings.environment_days, settings.environment_mb),
             preload=list(settings.preload),
             max_processes=settings.max_processes,
             umask=umask,

@@ -23,6 +23,7 @@ from jupyter_fx.endpoint import environments
 from jupyter_fx.endpoint.leftovers import LABEL, remove_left
 from jupyter_fx.endpoint.runtimes.command import Mount, Start
 from jupyter_fx.endpoint.runtimes.faults import explain
+from jupyter_fx.endpoint.specs import builder
 from jupyter_fx.endpoint.zygote_proc import Launch, ZygoteProc, boot_program, worker_zip
 from jupyter_fx.errors import FxError
 from jupyter_fx.protocol.lifecycle import ContainerState, move
@@ -247,7 +248,7 @@ class Host(Container):
         scratch = Path(spec.folder) / "scratch"
         scratch.mkdir(mode=0o700, exist_ok=True)
         python = spec.python or sys.executable
-        launch = Launch(lambda fd: [python, "-c", boot_program(python, fd, scratch)], spec.env)
+        launch = Launch(lambda fd: [python, "-c", boot_program(python, fd, scratch)], {**spec.env, **builder(spec)})
         hello = {"scratch": str(scratch), "env": {}, "die_with_parent": spec.die_with_parent}
         try:
             self._run(launch, hello, "zygote.log")

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 import msgspec
 from blake3 import blake3
 
+from jupyter_fx.endpoint import specs
 from jupyter_fx.endpoint.runtimes import images
 from jupyter_fx.endpoint.runtimes.command import RUNTIMES, Mount, Runtime
 from jupyter_fx.endpoint.runtimes.settings import ContainerSpec
@@ -54,6 +55,8 @@ def refusal(name: str, spec: ContainerSpec) -> str:
     """Why an environment of this name is never started here, as far as its name tells; empty when it may be. Pure."""
     if name in images.HOST:
         return ""
+    if specs.is_spec(name):
+        return specs.refusal(name)
     try:
         _, image = images.split(name)
     except UsageError as error:

@@ -73,6 +73,8 @@ class ManagerSpec(msgspec.Struct, kw_only=True):
     given_env: dict[str, str] = {}
     """Those of `env` that the endpoint's owner has set: containers get these alone."""
     containers: ContainerSpec = ContainerSpec()
+    environments: tuple[float, int] = (30.0, 0)
+    """Days and MiB for which those that were built from specifications are kept."""
     preload: list[str] = []
     max_processes: int = 512
     umask: int = -1

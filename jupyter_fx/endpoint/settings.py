@@ -54,6 +54,12 @@ class Endpoint(Configurable):
         help="A directory that the agent and the engine's workers share. Empty: the endpoint's own, below the home "
         "directory.",
     ).tag(config=True)
+    environment_days = Float(
+        30.0, min=0.0, help="Days that an environment built from a specification is kept unused. 0: for ever."
+    ).tag(config=True)
+    environment_mb = Int(
+        20480, min=0, help="MiB that such environments may take; the least recently used go first. 0: no limit."
+    ).tag(config=True)
     max_sessions = Int(16, min=0, help="Sessions that may be open at once; they are beyond the pool.").tag(config=True)
     python = Unicode(
         "",

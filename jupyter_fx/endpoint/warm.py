@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from jupyter_fx.endpoint import environments, leftovers, reap
+from jupyter_fx.endpoint import environments, leftovers, reap, specs
+from jupyter_fx.endpoint.built import Built
 from jupyter_fx.endpoint.containers import Boxed, Container, ContainerOwner, Host
 from jupyter_fx.endpoint.mix import Idle, Mix
 from jupyter_fx.endpoint.runtimes import images
@@ -99,6 +100,8 @@ class Warm:
             return Host("", "zygote", spec, self._owner, self._loop, list(spec.preload))
         self._count += 1
         self._make_room()
+        if specs.is_spec(environment):
+            return Built(environment, f"{environment}#{self._count}", spec, self._owner, self._loop, [])
         if self._looking is None:
             self._looking = self._loop.call_later(LOOK_EVERY, self._look)
         key = f"{environment}#{self._count}"
@@ -140,7 +143,8 @@ class Warm:
     def ended(self, container: Container, why: str, *, came_up: bool) -> None:
         """It is not there any more."""
         self.forget(container)
-        if container.environment and not came_up:
+        # What is not built may be built at any moment.
+        if container.environment and not came_up and not specs.is_spec(container.environment):
             self._failed[container.environment] = (why, self._loop.time() + FAILED_FOR)
 
     def forget(self, container: Container) -> None:

@@ -1,4 +1,4 @@
-"""`%fx use NAME [--image IMAGE] [--gpus N] [--partition P] …`: where the cells of this notebook run from now on."""
+"""`%fx use NAME [--image IMAGE] [--env FILE] [--gpus N] …`: where the cells of this notebook run from now on."""
 
 from __future__ import annotations
 
@@ -13,12 +13,23 @@ from jupyter_fx.errors import UsageError
 from jupyter_fx.ids import check_name
 from jupyter_fx.protocol.allocation import WORDS, chosen, offered, text_of
 from jupyter_fx.protocol.messages import Resources
+from jupyter_fx_kernel.building import build
 from jupyter_fx_kernel.options import seconds
 from jupyter_fx_kernel.session import Notebook
 
 __all__ = ["OPTIONS", "use"]
 
-OPTIONS = ("--image", "--new", "--session", "--cores", "--gpus", "--memory", "--exclusive", *(f"--{w}" for w in WORDS))
+OPTIONS = (
+    "--image",
+    "--env",
+    "--new",
+    "--session",
+    "--cores",
+    "--gpus",
+    "--memory",
+    "--exclusive",
+    *(f"--{w}" for w in WORDS),
+)
 _UNITS = {"": 30, "k": 10, "m": 20, "g": 30, "t": 40}
 
 
@@ -30,8 +41,8 @@ class _Parser(argparse.ArgumentParser):
         if word.startswith("--") and word != message:
             raise UsageError(f"%fx use has no option {word}{nearest(word, OPTIONS)}")
         raise UsageError(
-            f"%fx use: {message.removeprefix('argument ')}; it is written %fx use NAME [--image IMAGE] [--gpus N] "
-            "[--partition P] [--session NAME] [--new], as in `%fx use local`"
+            f"%fx use: {message.removeprefix('argument ')}; it is written %fx use NAME [--image IMAGE] [--env FILE] "
+            "[--gpus N] [--partition P] [--session NAME] [--new], as in `%fx use local`"
         )
 
 
@@ -61,6 +72,7 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(prog="%fx use", add_help=False, allow_abbrev=False)
     parser.add_argument("endpoint", metavar="NAME")
     parser.add_argument("--image", default="")
+    parser.add_argument("--env", default="", metavar="FILE")
     parser.add_argument("--session", default="main", metavar="NAME")
     parser.add_argument("--new", action="store_true")
     parser.add_argument("--cores", type=_count, default=0, metavar="N")
@@ -82,6 +94,10 @@ def use(notebook: Notebook, words: Sequence[str]) -> None:
     allocation = text_of({word: getattr(asked, word) for word in WORDS})
     if allocation:
         _check(notebook, endpoint, allocation)
+    if asked.env:
+        if image:
+            raise UsageError("%fx use takes an image (--image) or a specification (--env), not both")
+        image = build(notebook, endpoint, asked.env)
     wanted = Resources(asked.cores, asked.memory, asked.gpus, image, asked.exclusive, allocation)
     known = notebook.find(endpoint, name)
     if known is not None and (known.resources != wanted or asked.new):
@@ -121,7 +137,12 @@ def _within(wanted: Resources) -> str:
     parts += [f"{wanted.gpus} GPU{'s' if wanted.gpus > 1 else ''}"] if wanted.gpus else []
     parts += ["a node for itself"] if wanted.exclusive else []
     parts += [f"{word} {value}" for word, value in chosen(wanted.allocation).items()]
-    place = f"in {wanted.environment}" if wanted.environment else "in the endpoint's own Python"
+    named = (
+        wanted.environment
+        if not wanted.environment.startswith("env:")
+        else f"the environment {wanted.environment[:12]}"
+    )
+    place = f"in {named}" if wanted.environment else "in the endpoint's own Python"
     return f"{place} ({', '.join(parts)})" if parts else place
 
 

@@ -1,0 +1,74 @@
+"""Environments from specifications: built at an endpoint by a task, whose output is the build's log."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from jupyter_fx.client import live
+from jupyter_fx.client.futures import TaskFuture
+from jupyter_fx.client.hub import HubClient
+from jupyter_fx.errors import FxError, UsageError
+from jupyter_fx.payload import specs
+from jupyter_fx.protocol.messages import TaskOptions, Watch
+
+__all__ = ["begin", "ensure", "failed", "is_built", "note_built"]
+
+_TRUSTED_FOR: Final = 600.0
+"""Seconds for which one that was there is not asked about again."""
+
+_lock = threading.Lock()
+_known: dict[tuple[str, str, str], float] = {}
+
+
+def is_built(client: HubClient, endpoint: str, name: str) -> bool:
+    """Whether it is known to be there."""
+    with _lock:
+        since = _known.get((client.address, endpoint, name))
+    return since is not None and time.monotonic() - since < _TRUSTED_FOR
+
+
+def note_built(client: HubClient, endpoint: str, name: str) -> None:
+    """It is there."""
+    with _lock:
+        _known[client.address, endpoint, name] = time.monotonic()
+
+
+def begin(
+    client: HubClient, text: str, file: str | Path, endpoint: str, screen: live.Screen | None = None
+) -> TaskFuture:
+    """Submit the task that builds it, which may start again: what was half built is not used."""
+    return client.submit_call(
+        specs.build,
+        (text,),
+        endpoint=endpoint,
+        options=TaskOptions(name=f"build {Path(file).name}"[:60], retries=1),
+        watch=Watch.ALL if screen is not None else Watch.OUTCOME,
+        on_event=screen.take if screen is not None else None,
+    )
+
+
+def ensure(client: HubClient, file: str | Path, endpoint: str = "") -> str:
+    """Have the environment of a specification built at an endpoint, if it is not there yet; its name, for tasks.
+
+    The build's log is printed while it is made. UsageError: it cannot be built, and why.
+    """
+    text = specs.read(file)
+    name = specs.name_of(text)
+    if not is_built(client, endpoint, name):
+        screen = live.Screen()
+        future = begin(client, text, file, endpoint, screen)
+        try:
+            screen.follow(future)
+        except (FxError, specs.BuildError) as error:
+            raise failed(file, future.task_id, error) from None
+        note_built(client, endpoint, name)
+    return name
+
+
+def failed(file: str | Path, task_id: str, error: BaseException) -> UsageError:
+    """What is raised when it cannot be built."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return UsageError(f"the environment of {Path(file).name} cannot be built: {reason} (its log: task {task_id[-8:]})")
