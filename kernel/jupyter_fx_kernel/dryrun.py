@@ -9,17 +9,19 @@ import html
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from typing import Any
 
-from jupyter_fx.errors import PayloadError
+from jupyter_fx.errors import FxError, PayloadError
+from jupyter_fx_kernel import envverbs
 from jupyter_fx_kernel.capture import Capture, Item
 from jupyter_fx_kernel.modules import Served
 from jupyter_fx_kernel.refs import size_text
-from jupyter_fx_kernel.session import Session
+from jupyter_fx_kernel.session import Notebook, Session
 
 __all__ = ["page", "refusal", "rows_of", "show", "text"]
 
 _HEAD = ("name", "type", "size", "", "digest", "")
+_WITHIN = 5.0
+"""Seconds that a check waits for a worker: a dry run is no reason to wait for a node."""
 _SAID = {"sent": "will travel", "there": "already there", "import": "imported there", "cannot": "cannot travel"}
 
 
@@ -50,14 +52,22 @@ def summary(plan: Capture, served: Served, place: str) -> str:
     return f"{size_text(size)} would travel to {place}; nothing was run"
 
 
-def check(plan: Capture, place: str, session: Session | None) -> str:
-    """Whether Python and the packages that are needed are there, as far as an open session can tell."""
+def check(plan: Capture, place: str, session: Session | None, notebook: Notebook) -> str:
+    """Whether Python and the packages that are needed are there: asked of the session or, without one, of the pool."""
     names = sorted(plan.needs)
-    if session is None:
-        return f"Python and packages of {place} were not checked: no session is open there yet"
-    told, why = session.handle.ask("lacks", {"names": names}, within=2.0)
-    if not told:
-        return f"Python and packages of {place} were not checked: {why}"
+    unknown = f"Python and packages of {place} were not checked"
+    if session is not None:
+        told, why = session.handle.ask("lacks", {"names": names}, within=2.0)
+        if not told:
+            return f"{unknown}: {why}"
+    else:
+        try:
+            told = dict(envverbs.ask(notebook, place, envverbs.asked(set(names)), within=_WITHIN))
+        except TimeoutError:
+            return f"{unknown}: no worker there was free within {_WITHIN:g} s; `%fx env` waits for one"
+        except FxError as error:
+            return f"{unknown}: {error.message}"
+        told["lacks"] = [name for name in names if told["packages"][name][1] is None]
     there, here = ".".join(map(str, told["python"])), ".".join(map(str, sys.version_info[:3]))
     python = f"Python {there} on {place}"
     if list(told["python"])[:2] != list(sys.version_info[:2]):
@@ -90,10 +100,11 @@ def page(rows: Sequence[tuple[str, ...]], lines: Sequence[str]) -> str:
     return f"<div>{table}{''.join(f'<div>{html.escape(line)}</div>' for line in lines)}</div>"
 
 
-def show(plan: Capture, served: Served, place: str, session: Session | None, shell: Any) -> None:
+def show(plan: Capture, served: Served, place: str, session: Session | None, notebook: Notebook) -> None:
     """Show the plan: a table where the front end draws one, text elsewhere."""
+    shell = notebook.shell
     rows = rows_of(plan, served)
-    lines = [summary(plan, served, place), check(plan, place, session)]
+    lines = [summary(plan, served, place), check(plan, place, session, notebook)]
     if getattr(shell, "kernel", None) is None:
         print(text(rows, lines))
     else:

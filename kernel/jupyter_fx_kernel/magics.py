@@ -74,10 +74,11 @@ class FxMagics(Magics):
     def _cell(self, options: Options, source: str, *, value_only: bool = False) -> Any:
         cell = RemoteCell(self.notebook, options, source, value_only=value_only)
         if options.dry_run:
+            self.notebook.check_endpoint(cell.place)
             known = self.notebook.find(options.endpoint, options.session)
             there = known if not options.stateless else None
             ledger, served = (there.ledger, there.modules) if there is not None else (Ledger(), Served())
-            dryrun.show(cell.plan(ledger, served), served, cell.place, there, self.shell)
+            dryrun.show(cell.plan(ledger, served), served, cell.place, there, self.notebook)
             return None
         if options.background:
             return BackgroundCell(cell)

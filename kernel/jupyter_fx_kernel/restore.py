@@ -165,11 +165,11 @@ def carry_out(notebook: Notebook, made: Plan) -> None:
         begun = time.monotonic()
         if why := _run(notebook, session, cell):
             print(f"  {label} {cell.name[:_WIDEST]}: {why}")
-            print(f"stopped there, after {done} cells; run what is missing by hand")
+            print(f"stopped there, after {done} cell{'s' * (done != 1)}; run what is missing by hand")
             return
         done += 1
         print(f"  {label} {cell.name[:_WIDEST]}  {span(time.monotonic() - begun)}")
-    print(f"{done} cells have run again; `%fx who` shows what is there")
+    print(f"{done} cell{' has' if done == 1 else 's have'} run again; `%fx who` shows what is there")
 
 
 def _plain_name(made: Plan) -> str:

@@ -17,6 +17,7 @@ from jupyter_fx.payload.cells import Ambient, encode_keep
 from jupyter_fx.protocol.messages import Resources, SessionSpec, TaskOptions, Watch
 from jupyter_fx_kernel.capture import Ledger
 from jupyter_fx_kernel.modules import Served
+from jupyter_fx_kernel.refs import RemoteValue
 
 __all__ = ["Notebook", "Session", "kernel_id_of"]
 
@@ -195,7 +196,11 @@ class Notebook:
         if session is not None:
             if session.alive:
                 return session
-            self.notices.append(_obituary(session))
+            session.announced = _SAID_ENDED
+            self.notices.append(
+                f"a new session on {endpoint}: the one before ended ({_how(session)}); "
+                f"{self.lost_with(session)}{_again(session)}"
+            )
         self.check_endpoint(endpoint)
         spec = SessionSpec(
             session_id=new_id(),
@@ -225,7 +230,7 @@ class Notebook:
             where = f"the session {session.name} on {session.endpoint}"
             if session.gone:
                 if session.announced < _SAID_ENDED and not session.lost:
-                    told.append(f"{where} ended: {_how(session)}; {_what(session)}")
+                    told.append(f"{where} ended: {_how(session)}; {self.lost_with(session)}{_again(session)}")
                 session.announced = _SAID_ENDED
             elif not ends_at:
                 session.announced = 0.0
@@ -276,6 +281,19 @@ class Notebook:
         session.lost = "you closed it"
         return session
 
+    def lost_with(self, session: Session) -> str:
+        """What went with a session: the variables that this notebook has nothing of but a handle."""
+        if not session.names:
+            return "it held no variables"
+        here = self.shell.user_ns
+        gone = sorted(name for name in session.names if name not in here or isinstance(here[name], RemoteValue))
+        rest = len(session.names) - len(gone)
+        if not gone:
+            return f"{'its variable is' if rest == 1 else f'its {rest} variables are'} here, too"
+        named = ", ".join(gone[:8]) + (f" and {len(gone) - 8} more" if len(gone) > 8 else "")
+        also = f"; {rest} other{'s are' if rest > 1 else ' is'} here, too" if rest else ""
+        return f"gone with it: {named}{also}"
+
     def leave(self) -> None:
         """The kernel ends: its sessions end when their cells have. Does not wait."""
         for session in self.sessions.values():
@@ -286,13 +304,8 @@ class Notebook:
                     return
 
 
-def _what(session: Session) -> str:
-    names = sorted(session.names)
-    what = f"{len(names)} variables are gone there: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}"
-    if not names:
-        what = "it held no variables"
-    again = f"; `%fx session restore` runs its {session.cells} cells again" if session.cells else ""
-    return what + again
+def _again(session: Session) -> str:
+    return "; `%fx session restore` runs its cells again (`--dry-run` shows which)" if session.cells else ""
 
 
 def _how(session: Session) -> str:
@@ -301,8 +314,3 @@ def _how(session: Session) -> str:
         .partition("; ")[0]
         .partition(" (")[0]
     )
-
-
-def _obituary(session: Session) -> str:
-    session.announced = _SAID_ENDED
-    return f"a new session on {session.endpoint}: the one before ended ({_how(session)}); {_what(session)}"

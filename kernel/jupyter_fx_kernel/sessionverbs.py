@@ -71,7 +71,7 @@ def _infos(notebook: Notebook) -> dict[str, dict[str, Any]]:
 def _lines(one: Session, info: dict[str, Any]) -> list[str]:
     state = one.gone or one.handle.state.name.lower()
     if one.gone:
-        lost = f"; `%fx session restore` runs its {one.cells} cells again" if one.cells else ""
+        lost = "; `%fx session restore` runs its cells again" if one.cells else ""
         return [f"session   {one.name} on {one.endpoint}: ended ({state}){lost}"]
     clock = "a cell runs" if info.get("busy") else f"idle {span(float(info.get('idle') or 0))}"
     if info.get("ends_at"):
@@ -150,7 +150,7 @@ def close(notebook: Notebook, words: Sequence[str]) -> None:
         print(f"closed {_other(other)}")
         return
     closed = notebook.close("", name, kill=kill)
-    print(f"session {closed.name} on {closed.endpoint} closed; {len(closed.names)} variables are gone there")
+    print(f"session {closed.name} on {closed.endpoint} closed; {notebook.lost_with(closed)}")
 
 
 def _by_id(notebook: Notebook, word: str) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,16 @@ def test_a_dry_run_is_a_table_of_all_names_and_runs_nothing(kernel: Any) -> None
     assert "it has numpy" in text
     pages = [c["data"].get("text/html", "") for _, kind, c in ran.outputs if kind == "display_data"]
     assert "<table>" in pages[0]
+
+
+def test_a_dry_run_before_the_first_cell_asks_the_endpoint(kernels: Any) -> None:
+    kernel = kernels()
+    kernel.run("import numpy as np")
+    python = ".".join(map(str, sys.version_info[:3]))
+    assert f"Python {python} on local; it has numpy" in kernel.remote("np.ones(1)", "--dry-run").shown
+    assert f"Python {python} on local; no package is needed" in kernel.remote("1", "--dry-run --stateless").shown
+    assert "session   none yet" in kernel.run("%fx session").stream()
+    assert "no endpoint 'nowhere' (nearest: local)" in kernel.remote("1", "nowhere --dry-run").traceback
 
 
 def test_names_in_a_dry_run_are_text_for_the_browser(kernel: Any) -> None:

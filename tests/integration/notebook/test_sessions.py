@@ -100,7 +100,7 @@ def test_its_end_is_announced_explained_and_undone(kernels: Any) -> None:
     assert "%fx session renew" in said
     said = until(lambda: kernel.run("1").stream("stderr"))
     assert "ended: it was idle for 12 s" in said
-    assert "base, big" in said
+    assert "gone with it: big, large, local; 6 others are here, too" in said
     assert "%fx session restore" in said
     assert "RefLost" in kernel.run("big.get()").traceback
     plan = kernel.run("%fx session restore --dry-run").stream()

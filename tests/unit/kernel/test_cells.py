@@ -168,9 +168,26 @@ def test_line_magic_gives_the_value(notebook: Any) -> None:
     assert "_remote_value_" not in notebook.ns
 
 
+class Busy:
+    """A call that no worker takes."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def result(self, within: float) -> Any:
+        raise TimeoutError(within)
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
 def test_dry_run_says_what_would_travel_and_runs_nothing(notebook: Any) -> None:
     notebook.run("import math\nx = [1, 2]")
+    call = Busy()
+    notebook.hub.submit_call = lambda *_args, **_how: call
     notebook.remote("math.fsum(x)", "--dry-run")
+    assert "were not checked: no worker there was free within 5 s; `%fx env` waits for one" in notebook.out
+    assert call.cancelled
     assert "list of 2" in notebook.out
     assert "nothing was run" in notebook.out
     assert notebook.hub.sent == []

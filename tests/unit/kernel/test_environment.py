@@ -135,7 +135,7 @@ class Answer:
     def __init__(self, value: Any) -> None:
         self.value = value
 
-    def result(self) -> Any:
+    def result(self, _within: float | None = None) -> Any:
         return self.value
 
 
@@ -173,5 +173,11 @@ def test_freeze_writes_a_file_and_never_over_somebody_elses(notebook: Any, tmp_p
     other.write_text("mine\n")
     with pytest.raises(UsageError, match="was not made by"):
         notebook.run(f"%fx env freeze {other}")
+    with pytest.raises(UsageError, match=r"cannot write /no/such/place\.txt: No such file or directory"):
+        notebook.run("%fx env freeze /no/such/place.txt")
+    with pytest.raises(UsageError, match="is a directory"):
+        notebook.run(f"%fx env freeze {tmp_path}")
+    with pytest.raises(UsageError, match="did you mean 'freeze'"):
+        notebook.run("%fx env freez")
     with pytest.raises(UsageError, match="no option --verbose"):
         notebook.run("%fx env --verbose")
