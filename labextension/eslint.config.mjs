@@ -50,6 +50,10 @@ export default tseslint.config(
         {
           selector: "JSXAttribute[name.name='dangerouslySetInnerHTML']",
           message: 'Remote strings reach the page as text only.'
+        },
+        {
+          selector: 'CallExpression[callee.property.name=/^_+[np]*$/] > Literal[value=/%%/]',
+          message: 'To a translator two percent signs are one: give what has them as %1.'
         }
       ],
       eqeqeq: ['error', 'always', { null: 'ignore' }],

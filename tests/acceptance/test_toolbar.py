@@ -15,6 +15,7 @@ PALETTE = {
     "Run This Cell Remotely": "Ctrl+Shift+Enter",
     "Insert %%remote": "Alt+R",
     "Choose Where Remote Cells Run": "Alt+Shift+R",
+    "Show Endpoints, Sessions and Tasks": "Alt+Shift+P",
     "New Remote Session": "",
     "New Notebook on an Endpoint": "",
 }

@@ -54,13 +54,9 @@ export const panel: JupyterFrontEndPlugin<void> = {
     restorer?.add(shown, shown.id);
     app.commands.addCommand(CommandIDs.open, {
       label: trans.__('Show Endpoints, Sessions and Tasks'),
-      icon: args => (args.isPalette === true ? undefined : icon),
+      icon,
       execute: () => app.shell.activateById(shown.id)
     });
-    palette?.addItem({
-      command: CommandIDs.open,
-      category: trans.__('Remote cells'),
-      args: { isPalette: true }
-    });
+    palette?.addItem({ command: CommandIDs.open, category: trans.__('Remote cells') });
   }
 };
