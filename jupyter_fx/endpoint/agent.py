@@ -154,6 +154,7 @@ class Agent:
             containers=containers,
             environments=(settings.environment_days, settings.environment_mb),
             preload=list(settings.preload),
+            learn=list(settings.learn),
             max_processes=settings.max_processes,
             umask=umask,
         )

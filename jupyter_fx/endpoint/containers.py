@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from jupyter_fx.endpoint import environments
+from jupyter_fx.endpoint.learned import Learned
 from jupyter_fx.endpoint.leftovers import LABEL, remove_left
 from jupyter_fx.endpoint.runtimes.command import Mount, Start
 from jupyter_fx.endpoint.runtimes.faults import explain
@@ -86,6 +87,7 @@ class Container:
         """Of these, how many run something or belong to a session."""
         self.idle_since = loop.time()
         self.preload = preload
+        self.learned = Learned(spec.learn)
         self._spec = spec
         self._owner = owner
         self._loop = loop
@@ -152,6 +154,11 @@ class Container:
             raise BrokenPipeError(f"{self.key} is not there")
         self._zygote.fork(told, fds)
 
+    def imported(self, worker: str, modules: list[str]) -> None:
+        """A worker of it imported these: later ones may have them from the start."""
+        if (fresh := self.learned.imported(worker, modules)) and self._zygote is not None:
+            self._zygote.preload(fresh)
+
     def pid_outside(self, pid: int) -> int:
         """A worker's pid, as seen from here."""
         return self._zygote.outside(pid) if self._zygote is not None else pid
@@ -174,6 +181,7 @@ class Container:
             launch,
             hello={
                 "preload": self.preload,
+                "learn": self._spec.learn,
                 "cores": self._spec.worker_cores,
                 "umask": self._spec.umask,
                 **hello,
@@ -195,6 +203,9 @@ class Container:
         self.idle_since = self._loop.time()
         self.become(ContainerState.WARM)
         self._owner.container_ready(self)
+        if self.learned.modules and self._zygote is not None:
+            # After those who wait for a worker.
+            self._zygote.preload(self.learned.modules)
 
     def _dead(self, status: int | None, words: str) -> None:
         if not self._closed:

@@ -76,6 +76,8 @@ class ManagerSpec(msgspec.Struct, kw_only=True):
     environments: tuple[float, int] = (30.0, 0)
     """Days and MiB for which those that were built from specifications are kept."""
     preload: list[str] = []
+    learn: list[str] = []
+    """Packages that are imported in advance once tasks of several workers have imported them."""
     max_processes: int = 512
     umask: int = -1
     die_with_parent: bool = True

@@ -11,6 +11,7 @@ from traitlets import Any, Bool, Dict, Enum, Float, Instance, Int, List, TraitEr
 from traitlets.config import Config, Configurable
 
 from jupyter_fx.config import bad_value, check_config, nearest, read_config
+from jupyter_fx.endpoint.learned import LEARNABLE
 from jupyter_fx.endpoint.routing import POLICIES
 from jupyter_fx.endpoint.runtimes.settings import Containers
 from jupyter_fx.errors import UsageError
@@ -75,6 +76,12 @@ class Endpoint(Configurable):
     preload = List(Unicode(), help="Modules that every worker has imported already, say ['numpy', 'scipy'].").tag(
         config=True
     )
+    learn = List(
+        Unicode(),
+        list(LEARNABLE),
+        help="Packages that new workers, those in images too, have imported already once tasks of two workers did. "
+        "Empty: none.",
+    ).tag(config=True)
     env = Dict(help="Environment variables of the workers, added to the agent's scrubbed ones.").tag(config=True)
     keep_secrets = Bool(False, help="Leave tokens and cloud keys in the workers' environment.").tag(config=True)
     use_notebook_directory = Bool(

@@ -14,6 +14,7 @@ import psutil
 from jupyter_fx.endpoint import environments, leftovers, reap, specs
 from jupyter_fx.endpoint.built import Built
 from jupyter_fx.endpoint.containers import Boxed, Container, ContainerOwner, Host
+from jupyter_fx.endpoint.learned import Learned
 from jupyter_fx.endpoint.mix import Idle, Mix
 from jupyter_fx.endpoint.runtimes import images
 
@@ -44,6 +45,8 @@ class Warm:
         self._count = 0
         self._shared: dict[str, Container] = {}
         self._all: dict[str, Container] = {}
+        self._learned: dict[str, Learned] = {}
+        """By environment: it outlives containers."""
         self._failed: dict[str, tuple[str, float]] = {}
         self._never: dict[str, str] = {}
         """Of each name that was asked for: why it can be no environment here, or nothing."""
@@ -88,6 +91,8 @@ class Warm:
         if found is None:
             found = self._make(environment)
             found.single = single
+            if not single:
+                found.learned = self._learned.setdefault(environment, found.learned)
             if not single:
                 self._shared[environment] = found
             self._all[found.key] = found

@@ -290,6 +290,8 @@ class WorkerProc:
             if dropped:
                 self.in_hand = deque(job for job in self.in_hand if job.no not in numbers)
             self._owner.worker_dropped(self, dropped)
+        elif op == "imported":
+            self.container.imported(self.name, [str(one) for one in header["modules"]])
         elif op == "answer":
             self._owner.worker_answered(header["n"], bytes(body))
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -26,6 +27,8 @@ from jupyter_fx.endpoint.wire import FrameSocket
 from jupyter_fx_worker import bundle
 
 __all__ = ["Launch", "ZygoteProc", "boot_program", "worker_zip"]
+
+log = logging.getLogger(__name__)
 
 READY_WITHIN: Final = 120.0
 """Seconds after which a silent zygote is given up."""
@@ -193,6 +196,11 @@ class ZygoteProc:
             raise BrokenPipeError("the zygote is not there")
         self._wire.send_fds({"op": "fork", **spec}, fds)
 
+    def preload(self, modules: list[str]) -> None:
+        """Have it import these, too, if it can still fork then."""
+        if self._wire is not None:
+            self._wire.send({"op": "preload", "modules": modules})
+
     def _frame(self, header: dict[str, Any], _body: memoryview) -> None:
         op = header["op"]
         if op == "ready":
@@ -201,6 +209,8 @@ class ZygoteProc:
             self._on_ready(header)
         elif op == "forked":
             self._on_forked(header["worker"], self.outside(header["pid"]))
+        elif op == "preloaded":
+            log.info("imported in advance from now on: %s", ", ".join([*header["modules"], *header["warnings"]]))
         elif op in {"exited", "failed"}:
             self._on_exited(header["worker"], header)
 

@@ -15,7 +15,19 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Any
 
-from jupyter_fx_worker import asks, barhooks, bars, calls, cells, envelope, errors, files, forksafe, usermodules
+from jupyter_fx_worker import (
+    asks,
+    barhooks,
+    bars,
+    calls,
+    cells,
+    envelope,
+    errors,
+    files,
+    forksafe,
+    learning,
+    usermodules,
+)
 from jupyter_fx_worker.channel import FINISHED, MAIL, STARTED, TAKEN, Channel, Counter, Interrupts
 from jupyter_fx_worker.files import MAX_INLINE
 from jupyter_fx_worker.streams import Streams
@@ -52,6 +64,7 @@ class Worker:
         usermodules.borrow()
         self._worlds: dict[str, usermodules.World] = {}
         self.session = cells.Session(self, engine, spec)
+        self._imports = learning.Imports(spec.get("learn") or ())
         self._queue: deque[Task] = deque()
         self._asks: deque[dict[str, Any]] = deque()
         self._held: list[list[Any]] = []
@@ -231,6 +244,8 @@ class Worker:
             mark = self.streams.settle()
         if mark:
             info["m"] = mark
+        if imported := self._imports.new():
+            self.channel.send({"op": "imported", "modules": imported})
         ended = time.time()
         self._finished += 1
         self.cells[FINISHED] = self._finished

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
 import select
@@ -12,10 +11,9 @@ import socket
 import subprocess
 import sys
 import time
-import warnings
 from typing import Any
 
-from jupyter_fx_worker import cells, forksafe, frames, worker
+from jupyter_fx_worker import cells, forksafe, frames, learning, worker
 
 __all__ = ["main", "main_at", "plain_main"]
 
@@ -32,6 +30,8 @@ class Zygote:
         self._reader = frames.Reader()
         self._fds: list[int] = []
         self._children: dict[int, str] = {}
+        self._trials: dict[int, list[str]] = {}
+        """What is being tried in a process apart, by its pid."""
         self._plain: list[Any] = []
         self._engine: cells.Engine | None = None
         self._setters: list[Any] = []
@@ -85,6 +85,8 @@ class Zygote:
         elif op == "fork":
             fds, self._fds = self._fds[:4], self._fds[4:]
             self._fork(header, fds)
+        elif op == "preload":
+            self._try(header["modules"])
         elif op == "exit":
             self._open = False
 
@@ -99,17 +101,7 @@ class Zygote:
             forksafe.die_with_parent()
         os.environ.update({str(k): str(v) for k, v in (hello.get("env") or {}).items()})
         forksafe.set_pools(1, [])
-        notes: list[str] = []
-        for name in hello.get("preload") or ():
-            if name.partition(".")[0] in forksafe.NEVER_PRELOAD:
-                notes.append(f"{name} is never preloaded: it does not survive a fork")
-                continue
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    importlib.import_module(name)
-            except BaseException as error:
-                notes.append(f"cannot preload {name}: {type(error).__name__}: {error}"[:500])
+        notes = learning.import_all(hello.get("preload") or ())
         why = forksafe.why_not_forkable()
         try:
             self._engine = cells.prepare_engine(hello.get("scratch"))
@@ -133,8 +125,22 @@ class Zygote:
             "why": why,
         }
 
+    def _try(self, modules: list[str]) -> None:
+        """Import them too, if that leaves it safe to fork: a process apart finds out."""
+        if forksafe.why_not_forkable() is None:
+            own = [self._sock.fileno(), self._wake_r, self._wake_w, *self._fds]
+            self._trials[learning.try_apart(modules, own)] = modules
+
+    def _tried(self, modules: list[str], status: int) -> None:
+        notes = learning.import_all(modules) if status == 0 else ["a trial in a process apart failed"]
+        self._setters = forksafe.pool_setters()
+        gc.collect()
+        gc.freeze()
+        self._tell({"op": "preloaded", "modules": modules, "warnings": notes, "packages": _versions()})
+
     def _fork(self, spec: dict[str, Any], fds: list[int]) -> None:
         spec.setdefault("scratch", self._hello.get("scratch"))
+        spec.setdefault("learn", self._hello.get("learn"))
         spec["parent"] = os.getpid()
         try:
             if len(fds) != 4:
@@ -190,13 +196,16 @@ class Zygote:
                 pass
         except BlockingIOError:
             pass
-        while self._children:
+        while self._children or self._trials:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if not pid:
                 return
+            if pid in self._trials:
+                self._tried(self._trials.pop(pid), status)
+                continue
             name = self._children.pop(pid, None)
             if name is None:
                 continue

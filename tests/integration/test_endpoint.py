@@ -458,3 +458,24 @@ def test_two_cores_make_one_worker_with_wide_pools_and_the_others_wait() -> None
         assert nack[0].tasks == [(refused, 1)]
 
     told(story)
+
+
+def test_sessions_have_what_earlier_ones_imported() -> None:
+    async def story() -> None:
+        async with endpoint() as (hub, _agent):
+            look = "import sys\nprint('numpy' in sys.modules)\nimport numpy"
+
+            async def had() -> bytes:
+                cell = hub.cell(await hub.session(), look)
+                assert (await hub.result(cell)).state == TaskState.SUCCEEDED
+                return hub.text(cell)
+
+            assert await had() == b"False\n"
+            assert await had() == b"False\n"
+            # It is learned beside the work: each look opens a session.
+            for _ in range(50):
+                if await had() == b"True\n":
+                    return
+            raise AssertionError("numpy was not learned")
+
+    asyncio.run(story())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_fx_worker import bundle, envelope
+from jupyter_fx_worker import bundle, envelope, frames
 
 
 def test_two_workers_draw_different_numbers(zygote):
@@ -112,3 +112,41 @@ def test_the_zip_runs_in_a_bare_environment(start):
     outcome, error, _ = worker.cell("%%remote\n\n1/0")
     assert error["frames"][0][1] == 3
     assert worker.cell("input()")[1]["message"].startswith("input was asked for")
+
+
+def test_a_zygote_learns_to_import_what_workers_told_and_stays_fit_to_fork(start):
+    zygote = start(learn=["numpy"])
+
+    def use():
+        import sys
+
+        before = "numpy" in sys.modules
+        import numpy as np
+
+        return before, float(np.random.random())
+
+    first = zygote.fork()
+    assert first.call(use)[1][0] is False
+    (told,) = [header["modules"] for op, header in first.log if op == "imported"]
+    assert "numpy" in told
+    assert "numpy.linalg" in told
+    assert not [name for name in told if not name.startswith("numpy")]
+    frames.send(zygote.channel.sock, {"op": "preload", "modules": told})
+    done = zygote.channel.expect("preloaded")
+    assert done["warnings"] == []
+    assert done["packages"]["numpy"]
+    (was, one), (_, two) = (zygote.fork().call(use)[1] for _ in range(2))
+    assert was is True
+    assert one != two
+
+
+def test_what_would_make_a_fork_unsafe_is_tried_apart_and_left(start, tmp_path):
+    (tmp_path / "threads.py").write_text(
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,), daemon=True).start()\n"
+    )
+    (tmp_path / "leaves.py").write_text("import os\nos._exit(3)\n")
+    zygote = start(extra_path=str(tmp_path))
+    for name in ("threads", "leaves", "no_such_module_anywhere"):
+        frames.send(zygote.channel.sock, {"op": "preload", "modules": [name]})
+        assert zygote.channel.expect("preloaded")["warnings"] == ["a trial in a process apart failed"]
+        assert zygote.fork().call(os.getpid)[0] == "ok"
