@@ -20,7 +20,7 @@ _HINTS: Final = {
     "SIGBUS": "memory or a mapped file went away: a full /dev/shm or disk does this",
     "SIGILL": "compiled for another kind of processor",
     "SIGFPE": "a division by zero in compiled code",
-    "SIGKILL": "killed from outside: usually the kernel, because memory ran out",
+    "SIGKILL": "killed from outside: usually the kernel, because memory ran out; take less at a time or ask for more",
     "SIGXCPU": "the limit of processor time was reached",
 }
 _LINES: Final = 12
@@ -108,7 +108,7 @@ def lost_error(
     elif name is not None:
         how = f"it was ended by {name}" + (f" ({_HINTS[name]})" if name in _HINTS else "")
     elif code is not None:
-        how = f"it exited with code {code} (os._exit, or compiled code that ends its process)"
+        how = f"it exited with code {code} (os._exit, or compiled code that ends its process: raise an error instead)"
     else:
         how = "its end was not seen"
     message = f"the worker process died while {doing}: {how}"

@@ -186,6 +186,7 @@ class AttachedCell(CellFuture):
         home = decode_cell(outcome)
         follower.card.notices += homing.bring(self._notebook, home, self._about, self._wanted)
         follower.outputs.after_result(shown=False)
+        failures.detailed(self._notebook, follower.card.place, home, follower.card)
         follower.end(outcome, _word(outcome), ending(outcome))
         if outcome.state == TaskState.SUCCEEDED:
             if not self._whole:

@@ -61,6 +61,7 @@ class Card:
     interrupts: int = 0
     ended: str = ""
     error: tuple[str, str] | None = None
+    details: str = ""
     usage: Mapping[str, Any] = field(default_factory=dict)
     items: Mapping[str, Any] | None = None
     """Of a map or a wait: the field `map` of the page."""
@@ -143,6 +144,7 @@ class Card:
             "interrupts": self.interrupts,
             "ended": self.ended,
             "error": {"type": self.error[0], "message": self.error[1]} if self.error else None,
+            "details": self.details,
             "usage": dict(self.usage),
             "map": dict(self.items or {}),
         }

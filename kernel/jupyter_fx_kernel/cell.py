@@ -265,6 +265,7 @@ class RemoteCell:
             and type(error).__name__ == "WorkerLost"
         ):
             self._session.lost = reason or "its worker died"
+        failures.detailed(self.notebook, self.place, home, follower.card)
         stopped = state is TaskState.CANCELLED or isinstance(error, KeyboardInterrupt)
         if stopped and not (self._session is not None and self._session.gone):
             follower.end(outcome, "cancelled", ending(outcome))

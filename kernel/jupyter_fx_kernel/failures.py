@@ -15,9 +15,12 @@ from jupyter_fx.ids import short_id
 from jupyter_fx.payload.cells import CellHome
 from jupyter_fx_kernel import dryrun, standins, tracebacks
 from jupyter_fx_kernel.capture import summary
+from jupyter_fx_kernel.card import Card
+from jupyter_fx_kernel.details import details_of
+from jupyter_fx_kernel.screens import is_rich
 from jupyter_fx_kernel.session import Notebook
 
-__all__ = ["as_said", "draw_calls", "of_other_versions", "shown"]
+__all__ = ["as_said", "detailed", "draw_calls", "of_other_versions", "shown"]
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +31,16 @@ _SAID_THERE = "It was raised there:"
 """How the note begins that holds the remote traceback as text; here the traceback is shown instead."""
 
 
-def as_said(error: BaseException) -> BaseException:
-    """`error`, shown as what it says."""
-    return tracebacks.show_as(error, tracebacks.plain(error))
+def as_said(error: BaseException, *, folded: bool = False) -> BaseException:
+    """`error`, shown as what it says; `folded`: its details are shown elsewhere."""
+    return tracebacks.show_as(error, tracebacks.plain(error, folded=folded))
+
+
+def detailed(notebook: Notebook, place: str, home: CellHome, card: Card) -> None:
+    """Let the card say what else is known of an error of the machinery, before it is drawn for the last time."""
+    if isinstance(home.error, InfrastructureError) and home.record is None:
+        Source(notebook, place).in_cells_words(home.error)
+        card.details = details_of(home.error)
 
 
 Lines = Callable[[str], Sequence[str] | None]
@@ -41,10 +51,8 @@ def shown(
 ) -> BaseException:
     """The exception to raise for a cell that ran at the endpoint `place`; `more` knows lines of further files."""
     source = Source(notebook, place, more)
-    if isinstance(error, InfrastructureError):
-        source.in_cells_words(error)
     if home.record is None:
-        return as_said(error)
+        return as_said(error, folded=is_rich(notebook.shell))
     error.__cause__ = None
     error.__notes__ = [note for note in getattr(error, "__notes__", ()) if not note.startswith(_SAID_THERE)]
     if home.record.get("etype") == "SystemExit":

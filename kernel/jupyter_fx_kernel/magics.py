@@ -17,6 +17,7 @@ from jupyter_fx_kernel.background import BackgroundCell
 from jupyter_fx_kernel.capture import Ledger
 from jupyter_fx_kernel.cell import VALUE, RemoteCell
 from jupyter_fx_kernel.completion import Completion
+from jupyter_fx_kernel.details import folded
 from jupyter_fx_kernel.modules import LazyModule, Served
 from jupyter_fx_kernel.options import Options, parse_cell, parse_line
 from jupyter_fx_kernel.session import Notebook
@@ -25,13 +26,13 @@ __all__ = ["FxMagics"]
 
 
 @contextlib.contextmanager
-def _in_one_sentence() -> Iterator[None]:
+def _in_one_sentence(shell: Any) -> Iterator[None]:
     """Errors of ours are shown as what they say, without the frames that found them out."""
     try:
         yield
     except FxError as error:
         if "_render_traceback_" not in vars(error):
-            tracebacks.show_as(error, tracebacks.plain(error))
+            tracebacks.show_as(error, tracebacks.plain(error, folded=folded(shell, error)))
         raise
 
 
@@ -52,14 +53,14 @@ class FxMagics(Magics):
         `%%remote [ENDPOINT] [-i a,b] [-o x,y] [--no-capture] [--bg] [--name NAME] [--timeout S] [--expires S]
         [--stateless] [--retries N] [--session NAME] [--dry-run]`
         """
-        with _in_one_sentence():
+        with _in_one_sentence(self.shell):
             return self._cell(parse_cell(line), f"%%remote {line}".rstrip() + "\n" + cell)
 
     @no_var_expand
     @line_magic("remote")  # type: ignore[arg-type]
     def remote_line(self, line: str) -> Any:
         """Evaluate an expression in the notebook's remote session, return its value: `%remote [options] expression`."""
-        with _in_one_sentence():
+        with _in_one_sentence(self.shell):
             options, expression = parse_line(line)
             named = replace(options, name=options.name or expression[:60])
             return self._cell(named, f"{VALUE} = ({expression})", value_only=True)
@@ -68,7 +69,7 @@ class FxMagics(Magics):
     @line_magic("fx")  # type: ignore[arg-type]
     def fx(self, line: str) -> Any:
         """Say where cells run and what runs: `%fx`, `%fx use|who|keep|tasks|attach|cancel|logs|session|close`."""
-        with _in_one_sentence():
+        with _in_one_sentence(self.shell):
             return status.command(self.notebook, line)
 
     def _cell(self, options: Options, source: str, *, value_only: bool = False) -> Any:

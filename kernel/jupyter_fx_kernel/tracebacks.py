@@ -14,6 +14,9 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from jupyter_fx.errors import InfrastructureError
+from jupyter_fx_kernel.details import details_of
+
 __all__ = [
     "CellSyntaxError",
     "Drawn",
@@ -214,13 +217,14 @@ def _frame(frame: Sequence[Any], source: Source, place: Place) -> list[str]:
     return lines
 
 
-def plain(error: BaseException) -> list[str]:
-    """Lines for an error that is not the cell's: what it is and what it says, without the frames that found it out."""
+def plain(error: BaseException, *, folded: bool = False) -> list[str]:
+    """Lines for an error that is not the cell's: what it is and what it says, without the frames that found it out.
+
+    `folded`: its details are shown elsewhere.
+    """
     lines = [f"{_RED}{type(error).__name__}{_END}: {_plain(error)}"]
-    last = getattr(error, "details", {}).get("last_lines")
-    if last:
-        said = last.splitlines() if isinstance(last, str) else [str(line) for line in last]
-        lines += ["The last lines that it wrote:", *(f"    {_plain(line)}" for line in said[-20:])]
+    if not folded and isinstance(error, InfrastructureError):
+        lines += [_plain(line) for line in details_of(error).splitlines()]
     traceback = getattr(error, "remote_traceback", "")
     return [*lines, *(_plain(line) for line in traceback.splitlines())] if isinstance(traceback, str) else lines
 

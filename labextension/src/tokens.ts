@@ -33,7 +33,11 @@ export interface ITaskInfo {
   readonly submitted: number;
   readonly started: number;
   readonly finished: number;
-  readonly error: { readonly etype: string; readonly message: string } | null;
+  readonly error: {
+    readonly etype: string;
+    readonly message: string;
+    readonly details?: unknown;
+  } | null;
   readonly origin: Readonly<Record<string, unknown>>;
   readonly group: string;
   readonly items: number;

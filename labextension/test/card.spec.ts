@@ -92,6 +92,18 @@ describe('what is told of a task', () => {
     expect(informed(over, { ...info, state: 'LOST' }, 300).state).toBe('succeeded');
   });
 
+  it('keeps what else is known of an error of the machinery, as text', () => {
+    const details = { signal: 'SIGKILL', exit_code: null, rss: 2 ** 31, last_lines: ['one', 2] };
+    const error = { etype: 'WorkerLost', message: 'killed', details };
+    const over = informed(base, { ...info, state: 'FAILED', shown: 'FAILED', error }, 200);
+    expect(over.error).toEqual({ type: 'WorkerLost', message: 'killed' });
+    expect(over.details).toBe(
+      'signal: SIGKILL\npeak memory: 2,048 MiB\nthe last lines that it wrote:\n    one\n    2'
+    );
+    const odd = { ...error, details: ['<b>'] };
+    expect(informed(base, { ...info, state: 'FAILED', error: odd }, 200).details).toBeUndefined();
+  });
+
   it('draws bars until they have ended', () => {
     const bars = [
       { id: 'a', done: 1, total: 4 },

@@ -240,3 +240,15 @@ def test_a_notebook_from_elsewhere_sends_nothing_before_a_click(sheets: Any, exp
     card.get_by_role("button", name="Ask the hub").click()
     expect(card).to_contain_text("no task", timeout=WAIT)
     assert any("follow" in said and shot["task_id"] in said for said in asked)
+
+
+def test_a_worker_that_dies_is_one_sentence_with_its_details_folded(sheets: Any, expect: Any, picture: Any) -> None:
+    sheet = sheets("%%remote\nimport os, time\nprint('last words', flush=True)\ntime.sleep(1)\nos._exit(3)")
+    sheet.done(0)
+    area = sheet.done(1)
+    fold = sheet.card(1).locator("details")
+    expect(fold.get_by_text("exit code: 3")).to_be_hidden(timeout=WAIT)
+    expect(area).to_contain_text("exited with code 3")
+    fold.get_by_text("Details").click()
+    expect(fold.get_by_text("exit code: 3")).to_be_visible()
+    picture(sheet.page, "card-worker-lost")

@@ -36,7 +36,7 @@ def card(number: int, text: str) -> dict[str, Any]:
         "endpoint": text[:200], "session": {"id": id_of(7), "name": text[:200]}, "origin": {"kernel_id": text[:64]},
         "state": ("running", "failed", "running")[number % 3], "why": text, "submitted": NOW, "as_of": NOW,
         "elapsed": 1.0, "progress": [bar], "note": text, "notices": [text, text], "tail": f"{text}\n{text}",
-        "ended": text, "error": {"type": text[:200], "message": text}, "map": counts,
+        "ended": text, "error": {"type": text[:200], "message": text}, "map": counts, "details": text,
     }  # fmt: skip
 
 
@@ -200,6 +200,7 @@ def test_cards_show_hostile_strings_as_text(watched_hub: Any, labextension: Any,
                 expect_in(drawn).to_have_attribute("data-state", "failed", timeout=WAIT)
             else:
                 expect_in(drawn.locator(".fx-rows .fx-row").first).to_be_attached(timeout=WAIT)
+        drawn.locator(".fx-fold > summary").click()
         details = drawn.get_by_role("button", name="Details")
         details.click()
     assert len(seen) == len(PAYLOADS)

@@ -38,6 +38,8 @@ def page(shot: Shot) -> str:
     loud = shot["state"] != "succeeded"
     box = f"border-left:3px solid {colour};padding:2px 0 2px 8px;" if loud else ""
     parts = [_head(shot, colour, over=over), *_reasons(shot), *_bars(shot, over=over)]
+    if shot.get("details"):
+        parts.append(_folded("Details", shot["details"]))
     parts += [f"<div>{_said(notice)}</div>" for notice in shot.get("notices", ())]
     parts += _failures(shot)
     if shot.get("tail"):
@@ -77,6 +79,11 @@ def _head(shot: Shot, colour: str, *, over: bool) -> str:
     if not more:
         return f"<div>{line}</div>"
     return f'<details><summary style="cursor:pointer">{line}</summary>{more}</details>'
+
+
+def _folded(name: str, text: str) -> str:
+    inner = f'<pre style="margin:2px 0;white-space:pre-wrap;font-size:92%">{_said(text)}</pre>'
+    return f'<details><summary style="cursor:pointer;{_FAINT}">{name}</summary>{inner}</details>'
 
 
 def _unseen(inner: str) -> str:

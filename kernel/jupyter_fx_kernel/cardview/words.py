@@ -141,9 +141,10 @@ def line(shot: Shot, *, live: bool = False) -> str:
 
 
 def text(shot: Shot) -> str:
-    """Its line, then its notices, the failures of a map, and the last lines that it printed."""
+    """Its line, then notices, the failures of a map, the details of an error, and the last lines that it printed."""
     lines = [line(shot), *shot.get("notices", ())]
     lines += [f"  item {f['index']} ({f['input']}): {f['error']}" for f in shot.get("map", {}).get("failures", ())]
+    lines += [f"  {row}" for row in str(shot.get("details", "")).splitlines()]
     if shot.get("tail"):
         lines += ["  | " + row for row in _COLOUR.sub("", shot["tail"]).rstrip("\n").split("\n")]
     return "\n".join(lines)

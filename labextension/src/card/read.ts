@@ -171,6 +171,7 @@ export function readCard(value: unknown): Card | null {
     interrupts: natural(value.interrupts),
     ended: text(value.ended, 500),
     error: error && { type: text(error.type, 200) ?? '', message: text(error.message, 2000) ?? '' },
+    details: text(value.details, 8192),
     usage: readUsage(value.usage),
     map: readMap(value.map)
   });

@@ -3,6 +3,7 @@
 import { isRecord } from '../requests';
 import { ITaskInfo, Row } from '../tokens';
 import { Bar, Card } from '../types/card';
+import { detailsOf } from './details';
 import { ended, readBar, stateOf } from './read';
 
 const BARS = 16;
@@ -91,6 +92,10 @@ export function informed(card: Card, info: ITaskInfo, now: number): Card {
       type: info.error.etype.slice(0, 200),
       message: info.error.message.slice(0, 2000)
     };
+    const details = detailsOf(info.error.details);
+    if (details !== '' && found !== 'cancelled') {
+      next.details = details;
+    }
     if (found === 'failed') {
       next.error = error;
     } else if (error.message !== '') {

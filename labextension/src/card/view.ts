@@ -48,6 +48,8 @@ export class CardView {
   private readonly _bars = make('div', { class: 'fx-bars' });
   private readonly _notices = make('div', { class: 'fx-notices' });
   private readonly _error = make('div', { class: 'fx-error' });
+  private readonly _told = make('pre');
+  private readonly _fold: HTMLDetailsElement;
   private readonly _failures = make('ol', { class: 'fx-failures' });
   private readonly _more = make('dl', { class: 'fx-more', hidden: true });
   private readonly _tail = make('pre', { class: 'fx-tail' });
@@ -84,8 +86,12 @@ export class CardView {
       make('span', { class: 'fx-line' }, this._title, this._state, this._elapsed, this._said),
       make('span', { class: 'fx-actions' }, this._look, this._log, this._cancel, this._kill, this._details)
     ); // prettier-ignore
+    this._fold = make('details', { class: 'fx-fold' },
+      make('summary', { text: _trans.__('Details') }),
+      this._told
+    ); // prettier-ignore
     this.node = make('div', { class: 'fx-card', role: 'group', label: _trans.__('Remote task') },
-      head, this._why, this._trouble, this._bars, this._error, this._failures, this._notices, this._more, this._tail, pane
+      head, this._why, this._trouble, this._bars, this._error, this._fold, this._failures, this._notices, this._more, this._tail, pane
     ); // prettier-ignore
   }
 
@@ -109,6 +115,8 @@ export class CardView {
     this._text(this._trouble, situation.trouble);
     this._drawBars(over && card.state === 'succeeded' ? [] : barsOf(card));
     this._text(this._error, card.error ? `${card.error.type}: ${card.error.message}` : '');
+    say(this._told, card.details ?? '');
+    this._fold.hidden = !card.details;
     this._drawFailures(card);
     this._drawNotices(card.notices ?? []);
     this._drawMore(card);

@@ -53,7 +53,10 @@ export function bundle(card: Card, now: number): PartialJSONObject {
   const said = plain(line(card, now));
   const notices = (card.notices ?? []).map(plain);
   const last = card.tail === undefined ? '' : plain(bare(card.tail));
-  const html = [said, ...notices].map(text => `<div>${escaped(text)}</div>`).join('');
+  const fold = card.details
+    ? `<details><summary>Details</summary><pre>${escaped(card.details)}</pre></details>`
+    : '';
+  const html = [said, ...notices].map(text => `<div>${escaped(text)}</div>`).join('') + fold;
   const shown = last === '' ? '' : `<pre>${escaped(last)}</pre>`;
   const text = [
     said,

@@ -132,6 +132,10 @@ export interface Card {
     message: string;
   };
   /**
+   * What else is known when the machinery failed (signal, memory, last lines): plain text, shown on demand. Default: empty.
+   */
+  details?: string;
+  /**
    * What it used, where the endpoint tells it. Default: unknown.
    */
   usage?: {

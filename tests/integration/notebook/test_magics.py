@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+MIME = "application/vnd.jupyter-fx.task+json"
+
 
 def test_status_tells_where_we_are(kernel: Any) -> None:
     told = kernel.run("%fx").stream()
@@ -174,6 +176,13 @@ def test_a_session_that_dies_says_so_and_the_next_cell_opens_another(kernels: Ca
     ran = kernel.remote("print('last words', flush=True)\nos._exit(3)")
     assert ran.error["ename"] == "WorkerLost"
     assert "last words" in ran.stream()
+    # One sentence; what else is known is folded on the card.
+    assert len(ran.traceback.splitlines()) == 1
+    assert "exited with code 3" in ran.traceback
+    cards = [content["data"] for _, kind, content in ran.outputs if "display_data" in kind]
+    assert "exit code: 3" in cards[-1][MIME]["details"]
+    assert "    last words" in cards[-1][MIME]["details"]
+    assert "<details><summary" in cards[-1]["text/html"]
     ran = kernel.remote("print('alive')\n'mine' in globals()")
     assert "alive" in ran.stream()
     assert ran.result == "False"
