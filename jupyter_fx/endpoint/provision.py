@@ -116,10 +116,6 @@ class Provisioner:
 
     def start(self) -> None:
         """Begin."""
-        if (adopt := getattr(self._provider, "adopt", None)) is not None:
-            jobs = [record.job for record in self.book.records() if record.job]
-            if jobs:
-                self._run(lambda: adopt(jobs), lambda _done: None)
         self._look()
         self._tick()
 

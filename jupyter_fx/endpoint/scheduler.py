@@ -46,6 +46,7 @@ def suggested(scheduler: str, chosen: dict[str, str]) -> tuple[dict[str, Any], l
 
     UsageError for a scheduler that is none, or for a partition or account that it does not have, naming those it has.
     """
+    scheduler = {"sge": "gridengine", "pbs": "pbspro"}.get(scheduler, scheduler)
     if scheduler not in SCHEDULERS:
         raise UsageError(f"there is no scheduler {scheduler!r}{nearest(scheduler, SCHEDULERS)}")
     settings: dict[str, Any] = {"provider": scheduler, **{name: value for name, value in chosen.items() if value}}

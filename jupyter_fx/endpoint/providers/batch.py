@@ -1,7 +1,7 @@
 """Batch systems through Parsl's providers and launchers (the `[batch]` extra): they write the script and submit it.
 
-Parsl's word about a job's state is not asked for where there is a better one (Slurm); elsewhere it is a hint, and jobs
-of an earlier agent are made known to it again by their ids.
+Parsl's word about a job's state is not asked for: it knows no names, by which a submission that was cut off is found
+again, and takes a job that is not listed for one that has ended. Each system's own commands are read here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from jupyter_fx.endpoint.blocks import JobInfo
 from jupyter_fx.endpoint.need import NodeSize
-from jupyter_fx.endpoint.providers import pbs, slurm
+from jupyter_fx.endpoint.providers import lsf, pbs, sge, slurm
 from jupyter_fx.endpoint.providers.base import JobSpec, ProviderError, finished, run, said
 from jupyter_fx.endpoint.providers.budget import Budget, budgets
 from jupyter_fx.errors import UsageError
@@ -28,20 +28,26 @@ BATCH: Final = {
     "pbspro": "PBS Pro",
     "lsf": "LSF",
     "gridengine": "Grid Engine",
-    "kubernetes": "Kubernetes",
 }
 """The batch systems, by the word in `c.Blocks.provider`."""
 SUBMIT_WITHIN: Final = 30
 """Seconds that a command of Parsl may take."""
-_STATES: Final = {"PENDING": "pending", "HELD": "pending", "RUNNING": "running", "FAILED": "failed"}
+_JOBS: Final = {
+    "slurm": slurm.jobs,
+    "torque": pbs.jobs,
+    "pbspro": pbs.jobs,
+    "lsf": lsf.jobs,
+    "gridengine": sge.jobs,
+}
+_CANCEL: Final = {"slurm": "scancel", "lsf": "bkill"}
+"""Elsewhere it is qdel."""
 _ONE: Final = re.compile(r"[^\n\r\0]*")
 
 
 _CHOICES: Final = {
     "slurm": ("account", "partition", "qos", "constraint", "reservation", "walltime"),
-    "gridengine": ("partition", "walltime"),
 }
-"""What can be chosen; on the other batch systems it is account, partition and walltime."""
+"""What can be chosen; on the other batch systems it is account (project), partition (queue) and walltime."""
 
 
 def one_line(name: str, value: str) -> str:
@@ -60,8 +66,13 @@ def _word(name: str, value: str) -> str:
 
 def _execute(command: str, _timeout: int | None = None) -> tuple[int, str, str]:
     """What Parsl has its shell do: (status, stdout, stderr)."""
-    status, out, err = finished(["/bin/sh", "-c", command], command.split(maxsplit=1)[0], SUBMIT_WITHIN)
-    return status, out.decode(errors="replace"), err.decode(errors="replace")
+    program = command.split(maxsplit=1)[0]
+    status, told, complained = finished(["/bin/sh", "-c", command], program, SUBMIT_WITHIN)
+    out, err = told.decode(errors="replace"), complained.decode(errors="replace")
+    if status and program in {"qsub", "bsub"}:
+        # Most of Parsl's providers log what it said, and give no job.
+        raise ProviderError(said(err or out))
+    return status, out, err
 
 
 def _refusal(error: Exception) -> str:
@@ -71,6 +82,21 @@ def _refusal(error: Exception) -> str:
         out = f"{getattr(error, 'stdout', '') or ''}".strip()
         return f"it gave no job id; it said{': ' + said(out) if out else ' nothing'}"
     return said(text or str(error))
+
+
+def _lsf_provider() -> Any:
+    """Parsl's, which runs bsub by its base class's method: ours says what bsub said."""
+    from parsl.providers import LSFProvider
+    from parsl.providers.cluster_provider import ClusterProvider
+
+    class _Says(ClusterProvider):
+        def execute_wait(self, cmd: str, timeout: Any = None) -> Any:
+            return _execute(cmd, timeout)
+
+    class _Lsf(LSFProvider, _Says):
+        pass
+
+    return _Lsf
 
 
 class ParslProvider:
@@ -144,17 +170,27 @@ class ParslProvider:
                 cmd_timeout=SUBMIT_WITHIN,
                 **common,
             )
-        common["scheduler_options"] = "\n".join(options)
         make: Any
+        own: dict[str, Any]
         if self._kind == "torque":
             make, own = providers.TorqueProvider, {"account": account, "queue": queue}
         elif self._kind == "pbspro":
             make, own = providers.PBSProProvider, {"account": account, "queue": queue}
             own |= {"cpus_per_node": wanted.cores_per_node} if wanted.cores_per_node else {}
+            chunk = [f"mem={round(wanted.memory_per_node * 1024)}mb"] if wanted.memory_per_node else []
+            chunk += [f"ngpus={wanted.gpus_per_node}"] if wanted.gpus_per_node else []
+            own |= {"select_options": ":".join(chunk)} if chunk else {}
+            options += ["#PBS -l place=scatter:excl"] if wanted.exclusive else []
         elif self._kind == "lsf":
-            make, own = providers.LSFProvider, {"project": account, "queue": queue}
+            cores = wanted.cores_per_node or 1
+            # Of a file that it is not given on its standard input, bsub reads no directives.
+            make, own = _lsf_provider(), {"project": account, "queue": queue, "bsub_redirection": True}
+            own |= {"request_by_nodes": False, "cores_per_block": cores * wanted.nodes, "cores_per_node": cores}
+            options += ["#BSUB -x"] if wanted.exclusive else []
         else:
             make, own = providers.GridEngineProvider, {"queue": queue}
+            options += [f"#$ -P {account}"] if account else []
+        common["scheduler_options"] = "\n".join(options)
         return make(**own, **common)
 
     def script_settings(self, settings: Any = None) -> None:
@@ -231,51 +267,11 @@ class ParslProvider:
 
     def jobs(self) -> dict[str, JobInfo]:
         """See Provider."""
-        if self._kind == "slurm":
-            return slurm.jobs()
-        return pbs.jobs() if self._kind in {"torque", "pbspro"} else self._hints()
-
-    def _hints(self) -> dict[str, JobInfo]:
-        """What Parsl believes, for the jobs of this provider."""
-        found: dict[str, JobInfo] = {}
-        for provider in self._providers.values():
-            found |= self._hints_of(provider)
-        return found
-
-    def _hints_of(self, provider: Any) -> dict[str, JobInfo]:
-        ids = list(provider.resources)
-        if not ids:
-            return {}
-        found = {}
-        try:
-            states = provider.status(ids)
-        except Exception as error:
-            raise ProviderError(said(str(error))) from error
-        for job, status in zip(ids, states, strict=True):
-            state = _STATES.get(status.state.name)
-            if state is None:
-                del provider.resources[job]
-                continue
-            found[job] = JobInfo(job, provider.resources[job].get("fx_name", ""), state, status.message or "")
-        return found
-
-    def adopt(self, jobs: Sequence[str]) -> None:
-        """Jobs of an earlier agent."""
-        if self._kind == "slurm":
-            return
-        from parsl.jobs.states import JobState, JobStatus
-
-        for job in jobs:
-            self._made().resources.setdefault(job, {"job_id": job, "status": JobStatus(JobState.PENDING)})
+        return _JOBS[self._kind]()
 
     def cancel(self, jobs: Sequence[str]) -> None:
         """See Provider."""
-        if self._kind == "slurm":
-            run(["scancel", *jobs])
-            return
-        self.adopt(jobs)
-        if not all(self._made().cancel(list(jobs))):
-            raise ProviderError(f"{self.label} did not cancel {', '.join(jobs)}")
+        run([_CANCEL.get(self._kind, "qdel"), *jobs])
 
 
 def logs_of(folder: Path) -> list[Path]:

@@ -543,6 +543,7 @@ c.Blocks.poll_seconds = 1
         await hub.wait(lambda: agent.info()["managers"] == 1, 20)
         await agent.stop_for_good()
         await agent.nothing_left()
+        assert not list(Path.cwd().glob("*.[eo][0-9]*")), "jobs write where their block is"
 
 
 @story

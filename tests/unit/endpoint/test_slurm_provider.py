@@ -125,6 +125,7 @@ def test_a_file_is_written_with_what_there_is_and_can_be_read(answers: dict[str,
     assert "partition gpu: 1 nodes, up to 64 cores, 500 GiB, 4 GPUs each; no time limit; not up" in path.read_text()
     with pytest.raises(UsageError, match="no partition 'gpus': did you mean 'gpu'"):
         scheduler.suggested("slurm", {"partition": "gpus"})
+    assert scheduler.suggested("sge", {"partition": "all.q"})[0]["provider"] == "gridengine"
     with pytest.raises(UsageError, match="no scheduler 'slrum': did you mean 'slurm'"):
         scheduler.suggested("slrum", {})
 
