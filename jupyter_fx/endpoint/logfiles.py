@@ -20,7 +20,7 @@ __all__ = ["PLACED", "LogFile", "logs_of", "placed_line"]
 
 PLACED: Final = "placed.log"
 """In a block's directory: a line for each time that a node was given tasks (when, node, their ids)."""
-_PARTS: Final = ("*.stdout", "*.stderr", "job.log", "manager.log", "*zygote.log", "*container-*.log")
+_PARTS: Final = ("*.stdout", "*.stderr", "*.[oe][0-9]*", "job.log", "manager.log", "*zygote.log", "*container-*.log")
 _SHORT: Final = 4
 """Digits of an id that may stand for it."""
 
@@ -115,6 +115,8 @@ def _part(path: Path) -> str:
     """What a file of a block is."""
     if path.name.endswith((".stdout", ".stderr")):
         return f"job {path.suffix[1:]} (keeper and manager)"
+    if path.suffix[1:2] in {"o", "e"}:
+        return f"job {'stdout' if path.suffix[1] == 'o' else 'stderr'} (keeper and manager)"
     if path.name in {"job.log", "manager.log"}:
         return "keeper and manager"
     node, _, rest = path.name.partition("--")

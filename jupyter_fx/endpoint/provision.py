@@ -257,6 +257,7 @@ class Provisioner:
             for path in [
                 *folder.glob("*.stdout"),
                 *folder.glob("*.stderr"),
+                *folder.glob("*.[oe][0-9]*"),
                 *folder.glob("*.log"),
                 folder / "block.json",
             ]:

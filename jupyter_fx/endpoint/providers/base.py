@@ -72,11 +72,18 @@ class Provider(Protocol):
         """End these jobs."""
 
 
-def finished(command: Sequence[str], name: str, seconds: float) -> tuple[int, bytes, bytes]:
-    """Status, stdout and stderr of a command; ProviderError when it hangs (it is ended then) or is not there."""
+def finished(command: Sequence[str], name: str, seconds: float, *, folder: str = "") -> tuple[int, bytes, bytes]:
+    """Status, stdout and stderr of a command, run in `folder`; ProviderError when it hangs (it is ended then) or is not
+    there.
+    """
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+            command,
+            cwd=folder or None,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
         )
     except OSError as error:
         raise ProviderError(f"{name} cannot be run: {error.strerror}") from error

@@ -6,10 +6,10 @@ again, and takes a job that is not listed for one that has ended. Each system's 
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from jupyter_fx.endpoint.blocks import JobInfo
@@ -64,15 +64,23 @@ def _word(name: str, value: str) -> str:
     return value
 
 
-def _execute(command: str, _timeout: int | None = None) -> tuple[int, str, str]:
-    """What Parsl has its shell do: (status, stdout, stderr)."""
+def _execute(command: str, _timeout: int | None = None, *, folder: str = "") -> tuple[int, str, str]:
+    """What Parsl has its shell do: (status, stdout, stderr).
+
+    In the block's `folder`: Slurm's stand-in for qsub, for one, has jobs write where it was called, whatever their
+    script says, and where the agent happens to be they may not be allowed to.
+    """
     program = command.split(maxsplit=1)[0]
-    status, told, complained = finished(["/bin/sh", "-c", command], program, SUBMIT_WITHIN)
+    status, told, complained = finished(["/bin/sh", "-c", command], program, SUBMIT_WITHIN, folder=folder)
     out, err = told.decode(errors="replace"), complained.decode(errors="replace")
     if status and program in {"qsub", "bsub"}:
         # Most of Parsl's providers log what it said, and give no job.
         raise ProviderError(said(err or out))
     return status, out, err
+
+
+def _folder_of(provider: Any) -> str:
+    return str(provider.script_dir or "")
 
 
 def _refusal(error: Exception) -> str:
@@ -91,7 +99,7 @@ def _lsf_provider() -> Any:
 
     class _Says(ClusterProvider):
         def execute_wait(self, cmd: str, timeout: Any = None) -> Any:
-            return _execute(cmd, timeout)
+            return _execute(cmd, timeout, folder=_folder_of(self))
 
     class _Lsf(LSFProvider, _Says):
         pass
@@ -120,7 +128,8 @@ class ParslProvider:
             self.script_settings(settings)
             made = self._providers[allocation] = self._make(settings)
             # Parsl's own leaves a command that hangs behind.
-            made.execute_wait = _execute
+            where = functools.partial(_folder_of, made) if self._kind != "slurm" else str
+            made.execute_wait = lambda cmd, timeout=None: _execute(cmd, timeout, folder=where())
         return made
 
     def _make(self, wanted: Any) -> Any:
@@ -272,8 +281,3 @@ class ParslProvider:
     def cancel(self, jobs: Sequence[str]) -> None:
         """See Provider."""
         run([_CANCEL.get(self._kind, "qdel"), *jobs])
-
-
-def logs_of(folder: Path) -> list[Path]:
-    """What a job wrote."""
-    return sorted([*folder.glob("*.stdout"), *folder.glob("*.stderr"), *folder.glob("job.log")])
