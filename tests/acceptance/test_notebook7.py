@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 WAIT = 30_000
+COUNTING = "%%remote\nimport time\nfor n in range(8):\n    print('line', n, flush=True)\n    time.sleep(0.25)"
 
 
 @pytest.fixture
@@ -16,25 +17,25 @@ def expect(driver: Any) -> Any:
     return wait
 
 
-def test_notebook_7_has_the_card_and_the_toolbars_item(
-    sheets: Any, expect: Any, picture: Any, new_sheet: Any, labextension: Any
+def test_notebook_7_has_the_card_the_toolbars_item_the_panel_and_notifications(
+    sheets: Any, expect: Any, picture: Any
 ) -> None:
     pytest.importorskip("notebook", reason="Notebook 7 is not installed: pip install notebook")
-    sheet = sheets(
-        "%%remote\nimport time\nfor n in range(8):\n    print('line', n, flush=True)\n    time.sleep(0.25)",
-        app="notebooks",
-    )
+    sheet = sheets("%fx notify 1", COUNTING, app="notebooks")
     page = sheet.page
     item = page.locator(".fx-where")
     expect(item).to_contain_text("local", timeout=WAIT)
     sheet.done(0)
-    area = sheet.run(1)
+    sheet.done(1)
+    area = sheet.run(2)
     expect(area).to_contain_text("line 1", timeout=WAIT)
-    expect(sheet.card(1).get_by_role("button", name="Cancel")).to_be_visible()
+    expect(sheet.card(2).get_by_role("button", name="Cancel")).to_be_visible()
     expect(item).to_contain_text("busy", timeout=WAIT)
-    expect(sheet.card(1)).to_have_attribute("data-state", "succeeded", timeout=WAIT)
+    expect(sheet.card(2)).to_have_attribute("data-state", "succeeded", timeout=WAIT)
+    expect(page.locator(".Toastify__toast")).to_contain_text("on local: succeeded after", timeout=WAIT)
     expect(item).to_contain_text("warm", timeout=WAIT)
-    sheet.command("jupyter-fx:open")
+    page.get_by_role("menuitem", name="View", exact=True).click()
+    page.get_by_role("menuitem", name="Show Endpoints, Sessions and Tasks").click()
     panel = page.locator("#jupyter-fx-panel")
     sessions = panel.get_by_role("region", name="Sessions").locator(".fx-item")
     expect(sessions.filter(has_text=sheet.name)).to_contain_text("idle", timeout=WAIT)
