@@ -44,6 +44,8 @@ class Overview:
         """What the hub answered last, by list."""
         self.at: dict[str, float] = {}
         """When."""
+        self._origins: dict[str, dict[str, Any]] = {}
+        """Where the tasks come from that were listed last."""
         self._due = 0.0
         self._looking: asyncio.Task[None] | None = None
         self._anew = False
@@ -60,7 +62,7 @@ class Overview:
             return {what: self.known[what], "at": self.at.get(what, 0.0), "stale": True, "problem": error.message}
         answer = found if what == "tasks" else {what: found}
         if what == "tasks" and not args:
-            answer = {**answer, "tasks": await self._with_active(answer["tasks"])}
+            answer = {**answer, "tasks": await self._with_origins(await self._with_active(answer["tasks"]))}
         if not args:
             self.known[what], self.at[what] = answer[what], self._wall()
         return {**answer, "at": self._wall(), "stale": False, "problem": ""}
@@ -72,6 +74,18 @@ class Overview:
         found = await self._link.ask(LISTS["tasks"], {"state": "active", "limit": TASKS_SHOWN})
         known = {task["task_id"] for task in newest}
         return newest + [task for task in found["tasks"] if task["task_id"] not in known]
+
+    async def _with_origins(self, tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """With the notebook and cell of those that have ended, too: the hub reads that from disk, so each is asked for
+        once."""
+        known = {task["task_id"]: task["origin"] or self._origins.get(task["task_id"]) for task in tasks}
+        unknown = [at for at, task in enumerate(tasks) if task["kind"] == "cell" and known[task["task_id"]] is None]
+        if unknown:
+            asked = {"limit": min(unknown[-1] + 1, TASKS_SHOWN), "details": True}
+            found = await self._link.ask(LISTS["tasks"], asked)
+            known |= {task["task_id"]: task["origin"] for task in found["tasks"] if task["task_id"] in known}
+        self._origins = {task_id: origin for task_id, origin in known.items() if origin is not None}
+        return [{**task, "origin": known[task["task_id"]] or {}} for task in tasks]
 
     # --- tabs ---
 

@@ -148,6 +148,7 @@ def test_a_fresh_user_sees_a_remote_cell_through_by_mouse_alone(
     expect_in(card).to_have_attribute("data-state", "succeeded", timeout=WAIT)
     expect_in(area).to_contain_text("4950")
     expect_in(task).to_contain_text("succeeded", timeout=WAIT)
+    expect_in(task).to_contain_text("first.ipynb · In[2]")
     where = sheet.panel.locator(".fx-where")
     expect_in(where).to_contain_text("local", timeout=WAIT)
     expect_in(where).to_contain_text("warm, idle", timeout=WAIT)
