@@ -61,6 +61,7 @@ def test_axe_finds_nothing_serious_in_any_theme(sheets: Any, expect: Any, tmp_pa
     expect(task.locator(".fx-rows")).to_contain_text("seen", timeout=WAIT)
     expect(page.locator(".fx-status")).to_contain_text("running", timeout=WAIT)
     page.add_script_tag(path=str(AXE))
+    panel = page.locator("#jupyter-fx-panel")
     found: dict[str, Any] = {}
     ARTEFACTS.mkdir(exist_ok=True)
     for theme in ("Light", "Dark", "Dark High Contrast"):
@@ -72,6 +73,14 @@ def test_axe_finds_nothing_serious_in_any_theme(sheets: Any, expect: Any, tmp_pa
         page.screenshot(path=str(ARTEFACTS / f"everything-{theme.lower().replace(' ', '-')}.png"))
         found[f"{theme}, menu"] = serious(page, [".fx-menu"])
         page.keyboard.press("Escape")
+        for opens, shown in (("New …", "Name"), ("Hub …", "Address of another hub")):
+            panel.get_by_role("button", name=opens).click()
+            field = panel.get_by_label(shown, exact=True)
+            expect(field).to_be_visible(timeout=WAIT)
+            field.fill("Not one")
+            found[f"{theme}, {opens}"] = serious(page, ["#jupyter-fx-panel"])
+            page.screenshot(path=str(ARTEFACTS / f"form-{opens[0]}-{theme.lower().replace(' ', '-')}.png"))
+            panel.get_by_role("button", name="Back").click()
     # A system that imposes its own colours.
     page.emulate_media(forced_colors="active")
     page.screenshot(path=str(ARTEFACTS / "everything-forced-colours.png"))
