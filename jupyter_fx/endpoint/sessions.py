@@ -10,6 +10,7 @@ from jupyter_fx.endpoint.engines import limits
 from jupyter_fx.endpoint.events import Record, Send, Tell, Write
 from jupyter_fx.endpoint.fleet import Fleet
 from jupyter_fx.endpoint.need import Need
+from jupyter_fx.endpoint.specs import is_spec
 from jupyter_fx.endpoint.talk import CloseWorker, OpenWorker, SessionGone, SessionUp
 from jupyter_fx.protocol.lifecycle import SessionState, move
 from jupyter_fx.protocol.messages import SessionClosed, SessionEvent, SessionSpec
@@ -122,7 +123,9 @@ class SessionBook:
         """What it waits for now, for its user."""
         view = self._fleet.managers.get(one.manager) if self._fleet is not None else None
         node = f" on node {view.host}" if view is not None and view.host else ""
-        what = f"the container of {environment}" if environment else "its Python"
+        built = is_spec(environment)
+        what = f"the environment {environment[:12]}" if built else f"the container of {environment}"
+        what = what if environment else "its Python"
         return f"{what} is starting{node}"
 
     def retry(self) -> list[Any]:
