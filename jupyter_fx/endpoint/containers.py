@@ -85,6 +85,8 @@ class Container:
         """Worker processes in it."""
         self.busy = 0
         """Of these, how many run something or belong to a session."""
+        self.starting = 0
+        """Of these, how many are not up yet: somebody waits for them."""
         self.idle_since = loop.time()
         self.preload = preload
         self.learned = Learned(spec.learn)

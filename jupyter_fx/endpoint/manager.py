@@ -453,6 +453,13 @@ class Manager:
         self._return(in_hand[took_up:])
         if worker.session:
             self._session_gone(worker, status, rss)
+        if self.pool.warm.making:
+            # Its container made room for another, for which somebody is asking just now.
+            self.loop.call_soon(self._freed)
+        else:
+            self._freed()
+
+    def _freed(self) -> None:
         for message in list(self._opening.values()):
             self._begin(message)
         self.schedule()

@@ -174,6 +174,7 @@ class Pool:
             f"w{self._counter}", width, session, self._owner, self._loop, container, self._share.take_gpus(gpus), memory
         )
         container.workers += 1
+        container.starting += 1
         self._workers[worker.name] = worker
         if session:
             container.took()
@@ -210,6 +211,7 @@ class Pool:
         if self._stillborn:
             self._stillborn, self.why = 0, ""
             self._owner.capacity_changed()
+        worker.container.starting -= 1
         if worker.state is WorkerState.STARTING:
             worker.become(WorkerState.IDLE)
             if not worker.session:
@@ -347,6 +349,7 @@ class Pool:
         self._share.give_cores(worker.cores)
         self._share.give_gpus(worker.devices)
         container.workers -= 1
+        container.starting -= not worker.info
         self._owner.worker_gone(worker, status, rss, cpu)
         worker.close()
         if container.single and not container.workers:

@@ -38,6 +38,8 @@ class Warm:
         self, spec: ManagerSpec, owner: ContainerOwner, pids: reap.PidFile, loop: asyncio.AbstractEventLoop
     ) -> None:
         self.mix = Mix()
+        self.making = False
+        """One is being made, and perhaps room for it: nobody else may ask for one."""
         self._spec = spec
         self._owner = owner
         self._pids = pids
@@ -89,7 +91,11 @@ class Warm:
         single = bool(environment) and environments.single_use(environment, self._spec.containers)
         found = None if single else self._shared.get(environment)
         if found is None:
-            found = self._make(environment)
+            self.making = True
+            try:
+                found = self._make(environment)
+            finally:
+                self.making = False
             found.single = single
             if not single:
                 found.learned = self._learned.setdefault(environment, found.learned)
@@ -161,9 +167,9 @@ class Warm:
             self._pids.remove(pid)
 
     def stop(self, container: Container) -> None:
-        """Stop one; its owner lets its workers go first."""
-        self._owner.container_stopping(container)
+        """Stop one; its owner lets its workers go first. Whoever comes meanwhile is to get another one."""
         self.forget(container)
+        self._owner.container_stopping(container)
         container.stop()
 
     # Room.
@@ -172,7 +178,7 @@ class Warm:
         return [
             Idle(one.environment, one.idle_since)
             for one in self._shared.values()
-            if one.environment and one.up and not one.busy
+            if one.environment and one.up and not one.busy and not one.starting
         ]
 
     def _make_room(self) -> None:

@@ -439,3 +439,27 @@ def test_single_use_gives_each_task_a_container_of_its_own(image: str) -> None:
 
     told(story, "c.Containers.single_use = ['*']")
     assert not _ours()
+
+
+def number(n: int) -> int:
+    return n
+
+
+def test_more_images_than_a_node_may_keep_take_turns_and_none_waits_for_ever(images: Images, tmp_path: Path) -> None:
+    if shutil.which("ch-run") is None:
+        pytest.skip("Charliecloud is not installed")
+    names = [images.directory]
+    for name in "abc":
+        subprocess.run(["cp", "-al", images.directory, tmp_path / name], check=True)
+        names.append(str(tmp_path / name))
+
+    async def story(hub: Hub, agent: AgentProcess) -> None:
+        function = hub.function(number)
+        tasks = [
+            hub.task(function, args(n), resources=Resources(environment=f"charliecloud:{names[n * 7 % 4]}"))
+            for n in range(40)
+        ]
+        ids = hub.lease(*tasks)
+        assert [value(await hub.result(one, 60)) for one in ids] == list(range(40))
+
+    told(story, "c.Containers.most = 2\n")
