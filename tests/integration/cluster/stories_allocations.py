@@ -94,6 +94,18 @@ async def each_choice_gets_blocks_of_its_own() -> None:
         ran = kernel.run(FUNCTION.format(options="gpus=3"))
         print(ran.error["evalue"])
         assert "this endpoint has no GPUs, 3 were asked for" in ran.error["evalue"]
+        for options, said in {
+            "cores=64": "this endpoint has 2 cores on a node at most, 64 were asked for",
+            "memory=2**50": "GiB of memory on a node at most, 1048576.0 GiB were asked for",
+            "partition='gpus'": "Slurm has no partition 'gpus'; there are debug, short",
+        }.items():
+            ran = kernel.run(FUNCTION.format(options=options))
+            print(ran.error["evalue"])
+            assert said in ran.error["evalue"]
+        kernel.run("%fx use hpc --gpus 3 --session large")
+        ran = kernel.run("%%remote --session large\n1")
+        print(ran.error["evalue"])
+        assert "this endpoint has no GPUs, 3 were asked for" in ran.error["evalue"]
         ran = kernel.run(FUNCTION.format(options="account='biology'"))
         assert "there are chemistry, physics" in ran.error["evalue"]
         # All blocks there may be are up: one that has nothing to do makes room.
