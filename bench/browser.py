@@ -83,7 +83,7 @@ def lab(scratch: Path, mark: str, notebook: dict[str, Any]) -> Iterator[str]:
     (home / "talk.ipynb").write_text(json.dumps(notebook))
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.port=0"]
     command += ["--ServerApp.ip=127.0.0.1", "--IdentityProvider.token=bench", f"--ServerApp.root_dir={home}"]
-    command += ["--LabApp.news_url=None"]
+    command += ["--LabApp.news_url=None", "--LabApp.expose_app_in_browser=True"]
     with (scratch / "lab.log").open("wb") as log:
         server = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
     try:
