@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Final
 
 from jupyter_fx.errors import UsageError
 from jupyter_fx.paths import config_dir, private_dir
 
 __all__ = ["forget_token", "keep_token", "kept_token", "sign_in", "token_file"]
+
+TRY_FOR: Final = 8.0
+"""Seconds that a hub is given to welcome who signs in: somebody waits for it."""
 
 
 def token_file(url: str) -> Path:
@@ -49,7 +53,7 @@ def sign_in(url: str, token: str | None = None) -> str:
     tried = kept_token(url) if token is None else token
     if not tried:
         raise UsageError("no token was given; your fx hub's page, or its administrator, has one for you")
-    client = HubClient(url, token=tried)
+    client = HubClient(url, token=tried, timeout=TRY_FOR)
     try:
         user = client.user
     finally:

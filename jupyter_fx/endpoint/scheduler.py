@@ -96,7 +96,9 @@ def comments(offer: Offer) -> list[str]:
 def sentence(one: slurm.Partition) -> str:
     """A partition in a line."""
     gpus = f", {one.gpus} GPUs" if one.gpus else ""
-    limit = f"{one.limit / 3600:g} h at most" if one.limit else "no time limit"
+    minutes = one.limit / 60 if one.limit else 0.0
+    most = f"{minutes / 60:g} h" if minutes >= 60 else f"{minutes:g} min"
+    limit = f"{most} at most" if minutes else "no time limit"
     mark = " (default)" if one.default else ""
     memory = f"{one.memory / 2**30:.0f} GiB"
     return f"{one.name}{mark}: {one.nodes} nodes, up to {one.cores} cores, {memory}{gpus} each; {limit}" + (

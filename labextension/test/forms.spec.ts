@@ -113,6 +113,9 @@ describe('a form for Slurm', () => {
   test('a chosen partition brings what fits it, but not over what was typed', () => {
     const settings = new Settings(form(), say, () => undefined);
     settings.begin('slurm');
+    // Who only came by, or pressed a button, has typed nothing.
+    at(settings, 2).input.dispatchEvent(new Event('blur'));
+    at(settings, 2).touched = true;
     expect(settings.values()?.Blocks?.walltime).toBe('02:00:00');
     type(settings, 1, 'short');
     expect(settings.values()?.Blocks).toMatchObject({ partition: 'short', walltime: '00:10:00' });

@@ -65,13 +65,21 @@ def test_it_shows_what_there_is_and_follows_a_task(sheets: Any, expect: Any, pic
     expect(task.get_by_role("button", name="Cancel", exact=True)).to_be_hidden()
 
 
-def test_a_session_is_closed_after_a_question(sheets: Any, expect: Any) -> None:
+def test_a_session_is_renewed_its_notebook_opened_and_it_is_closed_after_a_question(sheets: Any, expect: Any) -> None:
     sheet = sheets("%%remote\nx = 1")
     sheet.done(0)
     sheet.done(1)
     panel = panel_of(sheet)
     session = row(panel, "Sessions", sheet.name)
-    expect(session).to_contain_text("idle for", timeout=WAIT)
+    expect(session).to_contain_text(
+        re.compile(r"idle for (4|\d\d|[5-9])(\.\d)? s, ends in .* worker process \d"), timeout=WAIT
+    )
+    press(session, "Renew")
+    expect(session).to_contain_text(re.compile(r"idle for (\d+ ms|[0-3](\.\d)? s)"), timeout=WAIT)
+    sheet.command("launcher:create")
+    expect(sheet.panel).to_be_hidden(timeout=WAIT)
+    press(session, "Open")
+    expect(sheet.panel).to_be_visible(timeout=WAIT)
     press(session, "Close")
     sheet.page.get_by_role("dialog").get_by_role("button", name="Close").click()
     expect(session).to_have_count(0, timeout=WAIT)

@@ -38,6 +38,8 @@ export class EndpointForm extends Page {
   private _form: IAgentForm | null = null;
   private _timer = 0;
   private _asked = 0;
+  /** Whether it was refused for what is marked beside its fields. */
+  private _refused = false;
 
   constructor(private readonly _options: IEndpointForm) {
     super(_options.trans, '', _options.leave);
@@ -133,6 +135,10 @@ export class EndpointForm extends Page {
       );
       if (asked === this._asked) {
         this._tell(problems);
+        if (this._refused && Object.keys(problems).length === 0) {
+          this._refused = false;
+          this.trouble();
+        }
       }
     } catch (error) {
       this.trouble(error);
@@ -146,7 +152,7 @@ export class EndpointForm extends Page {
   }
 
   private async _submit(start: boolean): Promise<void> {
-    const { trans, requests, changed, leave } = this._options;
+    const { trans, requests, changed } = this._options;
     window.clearTimeout(this._timer);
     this._asked += 1; // what is asked now is answered by what follows
     for (const field of this._settings?.fields ?? []) {
@@ -155,7 +161,11 @@ export class EndpointForm extends Page {
     this._settings?.show();
     const values = this._settings?.values() ?? null;
     const form = this._form;
-    if (values === null || form === null || this._busy(true)) {
+    const nameless = this._name === '' && this._nameField.text.trim() === '';
+    if (nameless) {
+      this._nameField.problem = trans.__('It needs a name');
+    }
+    if (values === null || form === null || nameless || this._busy(true)) {
       this._toFirstProblem();
       return;
     }
@@ -174,11 +184,12 @@ export class EndpointForm extends Page {
       if (start) {
         await this._start();
       }
-      leave();
+      this.done();
     } catch (error) {
       if (error instanceof RequestError && Object.keys(error.problems).length > 0) {
         this._tell(error.problems);
         this._toFirstProblem();
+        this._refused = true;
         this.trouble(null, trans.__('Nothing was changed: look at what is marked below.'));
       } else if (this._name !== '' && fresh) {
         this.trouble(error, trans.__('%1 is made, but it did not start:', this._name));

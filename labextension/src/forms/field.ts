@@ -23,6 +23,8 @@ export class Field {
   private readonly _problem = make('div', { class: 'fx-problem' });
   /** Whether its user has been here: what is wrong is not said before. */
   touched = false;
+  /** Whether it holds what somebody chose: nothing is filled in over that. */
+  typed = false;
 
   constructor(options: IFieldOptions) {
     made += 1;
@@ -44,7 +46,7 @@ export class Field {
     }
     this.node.append(this._problem, this._help);
     const changed = (): void => {
-      this.touched = true;
+      this.touched = this.typed = true;
       options.onChange();
     };
     this.input.addEventListener(
@@ -53,7 +55,8 @@ export class Field {
     );
     this.input.addEventListener('blur', () => {
       if (!this.touched && this.text !== '') {
-        changed();
+        this.touched = true;
+        options.onChange();
       }
     });
   }

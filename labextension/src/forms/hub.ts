@@ -93,6 +93,9 @@ export class HubPage extends Page {
 
   private async _signIn(): Promise<void> {
     const { trans, requests } = this._options;
+    if (this._buttons.some(one => one.disabled)) {
+      return;
+    }
     if (!this._check()) {
       this._address.input.focus();
       return;
@@ -113,7 +116,7 @@ export class HubPage extends Page {
     try {
       await work();
       this._options.changed();
-      this._options.leave();
+      this.done();
     } catch (error) {
       this.trouble(error);
     } finally {

@@ -16,9 +16,9 @@ export class Page {
   constructor(
     protected readonly trans: TranslationBundle,
     title: string,
-    leave: () => void
+    private readonly _leave: () => void
   ) {
-    const back = button('‹', leave, { class: 'fx-back', label: trans.__('Back') });
+    const back = button('‹', _leave, { class: 'fx-back', label: trans.__('Back') });
     this._log.tabIndex = 0;
     this._log.setAttribute('aria-label', trans.__('The end of the log'));
     this.node = make(
@@ -32,7 +32,7 @@ export class Page {
     this.title = title;
     this.node.addEventListener('keydown', event => {
       if (event.key === 'Escape' && !event.defaultPrevented) {
-        leave();
+        _leave();
       }
     });
   }
@@ -45,6 +45,13 @@ export class Page {
   /** The page is gone. */
   dispose(): void {
     this.node.remove();
+  }
+
+  /** Its work is done. A page that was left before has no say in what is shown now. */
+  protected done(): void {
+    if (this.node.isConnected) {
+      this._leave();
+    }
   }
 
   /** Say what went wrong; nothing: nothing did. */

@@ -146,7 +146,7 @@ export class Settings {
   /** Fill in what fits, where nothing was typed. */
   private _fit(values: Readonly<Record<string, unknown>> | undefined): void {
     for (const [name, value] of Object.entries(values ?? {})) {
-      if (this._of('Blocks', name)?.field.touched === false) {
+      if (this._of('Blocks', name)?.field.typed === false) {
         this._set('Blocks', name, value);
       }
     }

@@ -125,7 +125,9 @@ export class EndpointRow implements IRow<IEndpointInfo> {
     }
     const { trans } = this._context;
     const ended = trans.__('its agent does not run');
-    return agent.last === '' ? ended : `${ended}: ${agent.last}`;
+    // What it did before it was stopped is in its log; what it died of is said here.
+    const last = / (INFO|DEBUG) /.test(agent.last) ? '' : agent.last;
+    return last === '' ? ended : `${ended}: ${last}`;
   }
 
   private _workers(): string[] {
