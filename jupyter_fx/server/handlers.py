@@ -5,7 +5,7 @@ What each takes and answers: docs/server-api.md.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from jupyter_server.auth.decorator import authorized
@@ -14,14 +14,11 @@ from tornado import web
 from jupyter_fx import __version__
 from jupyter_fx.errors import FxError
 from jupyter_fx.protocol.messages import CancelMode
-from jupyter_fx.server import agenthandlers, grouphandlers
+from jupyter_fx.server import agenthandlers, grouphandlers, loghandlers
 from jupyter_fx.server.base import Handler, Parts
 from jupyter_fx.server.socket import LiveHandler
 
 __all__ = ["handlers"]
-
-LOG_MAX: Final = 64 * 1024 * 1024
-"""Bytes of a log that are handed on; the hub keeps less."""
 
 
 class Page(msgspec.Struct, forbid_unknown_fields=True):
@@ -39,13 +36,6 @@ class Piece(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from"}
 
     start: int = 0
     limit: int = 1000
-
-
-class LogPart(msgspec.Struct, forbid_unknown_fields=True):
-    """Query of GET tasks/ID/log."""
-
-    stream: str = ""
-    offset: int = 0
 
 
 class CancelBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -123,48 +113,6 @@ class EventsHandler(Handler):
         await self.answer("tasks.events", {"task_id": task_id, "from": piece.start, "limit": piece.limit})
 
 
-class LogHandler(Handler):
-    """GET tasks/ID/log?stream=&offset=."""
-
-    @web.authenticated
-    @authorized
-    async def get(self, task_id: str) -> None:
-        """{text, next, size, dropped, lines}."""
-        part = self.query(LogPart)
-        await self.answer("tasks.log", {"task_id": task_id, **msgspec.structs.asdict(part)})
-
-
-class DownloadHandler(Handler):
-    """GET tasks/ID/log/download: all of what the hub keeps, as a file of plain text."""
-
-    @web.authenticated
-    @authorized
-    async def get(self, task_id: str) -> None:
-        """Goes on page by page, so that no log is ever whole in memory."""
-        offset: int | None = 0
-        first = True
-        try:
-            while offset is not None and offset < LOG_MAX:
-                found = await self._parts.link.ask("tasks.log", {"task_id": task_id, "offset": offset})
-                if first:
-                    self._head(task_id)
-                    first = False
-                self.write(found["text"])
-                await self.flush()
-                offset = found["next"]
-        except FxError as error:
-            if first:
-                self.fail(error)
-                return
-            self.write(f"\n[the rest could not be read: {error.message}]\n")
-        self.finish(set_content_type="text/plain; charset=utf-8")
-
-    def _head(self, task_id: str) -> None:
-        self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.set_header("Content-Disposition", f'attachment; filename="task-{task_id[-8:]}.log"')
-        self.set_header("X-Content-Type-Options", "nosniff")
-
-
 class CancelHandler(Handler):
     """POST tasks/ID/cancel {"mode": "cancel" | "interrupt"}: stop a task."""
 
@@ -233,9 +181,8 @@ def handlers(parts: Parts) -> list[tuple[str, type[Any], dict[str, Any]]]:
         ("/jupyter-fx/tasks", TasksHandler, settings),
         (task, TaskHandler, settings),
         (f"{task}/events", EventsHandler, settings),
-        (f"{task}/log", LogHandler, settings),
-        (f"{task}/log/download", DownloadHandler, settings),
         (f"{task}/cancel", CancelHandler, settings),
+        *loghandlers.handlers(parts),
         *grouphandlers.handlers(parts),
         *agenthandlers.handlers(parts),
         ("/jupyter-fx/live", LiveHandler, {"feeds": parts.feeds, "overview": parts.overview}),

@@ -38,7 +38,7 @@ export class LogPane {
     this._words.addEventListener('keydown', event => event.stopPropagation());
     this._counted = make('span', { class: 'fx-faint', role: 'status' });
     const save = button(_trans.__('Download'), download, {
-      title: _trans.__('Download the whole log, as far as the hub keeps it')
+      title: _trans.__('Download the whole log')
     });
     this._earlier = button('', () => this._showMore(), { class: 'fx-link', hidden: true });
     this._rows = make('div', {

@@ -183,6 +183,23 @@ def test_a_log_is_downloaded_as_a_file(server: Server) -> None:
         assert answer.headers["Content-Type"].startswith("text/plain")
 
 
+def test_a_log_of_which_the_hub_keeps_a_part_is_downloaded_whole(server: Server) -> None:
+    import jupyter_fx as fx
+
+    def talk() -> None:
+        for n in range(40_000):
+            print(f"line {n} of many, {'x' * 40}")
+
+    future = fx.remote(talk).submit()
+    future.result(60)
+    url = f"{server.url}jupyter-fx/tasks/{future.task_id}/log/download"
+    request = urllib.request.Request(url, headers={"Authorization": "token sesame"})
+    assert server.ask(f"jupyter-fx/tasks/{future.task_id}/log")[1]["size"] < 2_000_000
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        lines = answer.read().decode().splitlines()
+    assert [line.split()[1] for line in lines] == [str(n) for n in range(40_000)]
+
+
 def test_a_task_that_is_not_ours_is_said_to_be_unknown(server: Server) -> None:
     tab, task_id = Tab(server), "0" * 32
     tab.say(op="follow", task_id=task_id, output=True)
