@@ -27,6 +27,7 @@ c.Blocks.idle_seconds = 2
 c.Blocks.walltime = '00:10:00'
 c.Endpoint.workers = 3
 c.Containers.folders = [{IMAGES!r}]
+c.Containers.preload = {{"file.sqfs": ["slow_to_import"]}}
 """
 HUB = "c = get_config()\nc.HubApp.session_idle = 15\nc.HubApp.session_warning = 10\n"
 FUNCTION = """

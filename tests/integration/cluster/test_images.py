@@ -35,6 +35,9 @@ def images(cluster: Cluster) -> Iterator[Path]:
     env = {**os.environ, "PYTHON": "/usr/bin/python3"}
     subprocess.run([TESTBED / "image-build", folder], check=True, env=env, capture_output=True)
     root = folder / "rootfs"
+    # What a large package is to a container: without it, its start may be over before anybody looks.
+    slow = next(root.rglob("python3.*/os.py")).with_name("slow_to_import.py")
+    slow.write_text("import time; time.sleep(3)\n")
     for word in ("file", "store", "other", "tree"):
         (root / "work" / "image").write_text(word)
         if word == "file":
