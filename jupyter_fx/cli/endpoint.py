@@ -61,7 +61,7 @@ class ConfigureApp(_Command):
     hub = Unicode("", help="Address of the fx hub; empty: JUPYTER_FX_HUB.").tag(config=True)
     code_file = Unicode("", help="A file that holds the enrolment code.").tag(config=True)
     scheduler = Unicode(
-        "", help="The batch system that provides nodes: slurm, torque, pbspro, lsf, gridengine; or local."
+        "", help="The batch system that provides nodes: slurm, torque, pbspro, lsf, gridengine, kubernetes; or local."
     ).tag(config=True)
     partition = Unicode("", help="The partition or queue for its jobs; empty: the default.").tag(config=True)
     account = Unicode("", help="The account that its jobs are charged to; empty: the default.").tag(config=True)

@@ -38,6 +38,10 @@ _OPEN_PORT: Final = (
     "have that port opened from nodes to this host (c.Blocks.port fixes which), or name this host's address on the "
     "cluster's network in c.Blocks.addresses; then restart"
 )
+_BY_HAND: Final = (
+    "try that command by hand; jobs go on meanwhile",
+    "try `kubectl get pods` by hand; pods go on meanwhile",
+)
 _NO_AGENT: Final = re.compile(r"no agent at (.+?): (.*)")
 _PROBE: Final = "import jupyter_fx.endpoint.node, jupyter_fx; print(jupyter_fx.__version__)"
 
@@ -58,7 +62,8 @@ def checkup(name: str) -> Iterator[Finding]:
     yield from _python(settings, path)
     if blocks.provider:
         yield from _scheduler(blocks, env, home)
-        yield from _node_python(blocks)
+        if blocks.provider != "kubernetes":  # there it is an image's
+            yield from _node_python(blocks)
         yield from _nodes(home)
     for one in settings.containers.images:
         if not re.search(r"[*?\[]|^(sha256|blake3|tree):", one):
@@ -150,7 +155,7 @@ def _scheduler(blocks: Blocks, env: Mapping[str, str], home: Path) -> Iterator[F
     except FxError as error:
         yield "bad", str(error), "mend c.Blocks in its config.py, then `jupyter fx endpoint restart`"
     except ProviderError as error:
-        yield "bad", f"{blocks.provider} cannot be asked: {error}", "try that command by hand; jobs go on meanwhile"
+        yield "bad", f"{blocks.provider} cannot be asked: {error}", _BY_HAND[blocks.provider == "kubernetes"]
     else:
         yield "ok", f"{provider.label} answers, takes these settings, and lists {len(jobs)} jobs of yours", ""
 

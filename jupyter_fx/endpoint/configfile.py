@@ -12,6 +12,7 @@ from typing import Any
 from traitlets.config import Configurable
 
 from jupyter_fx.config import read_config
+from jupyter_fx.endpoint.pods import Kubernetes
 from jupyter_fx.endpoint.schema import Values, schema
 from jupyter_fx.endpoint.settings import TEMPLATE, Blocks, Endpoint, load_blocks, load_settings
 from jupyter_fx.errors import FxError
@@ -27,6 +28,8 @@ def make(path: Path, name: str, values: Values, told: Sequence[str] = ()) -> Non
     active = [f"c.{section}.{key} = {value!r}" for section, found in values.items() for key, value in found.items()]
     parts = [TEMPLATE.format(name=name).rstrip("\n"), "", *told, *active, *([""] if active else [])]
     parts += ["# Everything that can be set, with what it is by itself:", "", *_all(Endpoint), *_all(Blocks)]
+    if values.get("Blocks", {}).get("provider") == "kubernetes":
+        parts += _all(Kubernetes)
     _replace(path, "\n".join(parts))
 
 

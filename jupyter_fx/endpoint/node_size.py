@@ -13,7 +13,14 @@ __all__ = ["cores_of", "gpus_of", "memory_of"]
 
 def cores_of(env: Mapping[str, str]) -> int:
     """Cores that are ours on this node."""
-    for name in ("SLURM_CPUS_ON_NODE", "NCPUS", "PBS_NUM_PPN", "LSB_MAX_NUM_PROCESSORS", "NSLOTS"):
+    for name in (
+        "JUPYTER_FX_NODE_CORES",
+        "SLURM_CPUS_ON_NODE",
+        "NCPUS",
+        "PBS_NUM_PPN",
+        "LSB_MAX_NUM_PROCESSORS",
+        "NSLOTS",
+    ):
         if (value := env.get(name, "")).isdigit() and int(value):
             return int(value)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -22,6 +29,8 @@ def cores_of(env: Mapping[str, str]) -> int:
 def memory_of(env: Mapping[str, str]) -> int:
     """Bytes of memory that are ours on this node."""
     total = int(psutil.virtual_memory().total)
+    if (pod := env.get("JUPYTER_FX_NODE_MEMORY", "")).isdigit() and int(pod):
+        return min(int(pod), total)
     if (whole := env.get("SLURM_MEM_PER_NODE", "")).isdigit() and int(whole):
         return int(whole) << 20
     if (each := env.get("SLURM_MEM_PER_CPU", "")).isdigit() and int(each):

@@ -6,17 +6,26 @@ from typing import Any, Final, NamedTuple
 
 from jupyter_fx.config import nearest
 from jupyter_fx.endpoint.providers import ProviderError, slurm
+from jupyter_fx.endpoint.providers.kubernetes import connected
 from jupyter_fx.errors import UsageError
 
 __all__ = ["SCHEDULERS", "Offer", "ask_slurm", "beginnings", "described", "suggested"]
 
-SCHEDULERS: Final = ("slurm", "torque", "pbspro", "lsf", "gridengine", "local")
+SCHEDULERS: Final = ("slurm", "torque", "pbspro", "lsf", "gridengine", "kubernetes", "local")
 
 _BEGIN: Final[dict[str, dict[str, Any]]] = {
     **{name: {"max_blocks": 2} for name in SCHEDULERS},
     # Processes of this machine need no end.
     "local": {"walltime": "", "max_blocks": 2},
+    # The agent's own Python is hardly where an image has its.
+    "kubernetes": {"max_blocks": 2, "cores_per_node": 2, "memory_per_node": 4.0, "python": "python3"},
 }
+_PODS: Final = (
+    "# Pods run an image of yours and see the endpoint's directory by a volume claim. Say both before it starts:",
+    '# c.Kubernetes.image = "registry.example.org/me/jupyter-fx:latest"',
+    '# c.Kubernetes.volumes = {"CLAIM": "/home/me"}',
+    "",
+)
 
 
 class Offer(NamedTuple):
@@ -46,7 +55,7 @@ def suggested(scheduler: str, chosen: dict[str, str]) -> tuple[dict[str, Any], l
 
     UsageError for a scheduler that is none, or for a partition or account that it does not have, naming those it has.
     """
-    scheduler = {"sge": "gridengine", "pbs": "pbspro"}.get(scheduler, scheduler)
+    scheduler = {"sge": "gridengine", "pbs": "pbspro", "k8s": "kubernetes"}.get(scheduler, scheduler)
     if scheduler not in SCHEDULERS:
         raise UsageError(f"there is no scheduler {scheduler!r}{nearest(scheduler, SCHEDULERS)}")
     settings: dict[str, Any] = {"provider": scheduler, **{name: value for name, value in chosen.items() if value}}
@@ -55,6 +64,9 @@ def suggested(scheduler: str, chosen: dict[str, str]) -> tuple[dict[str, Any], l
         offer = ask_slurm()
         settings |= fitting(offer, settings.get("partition", ""), settings.get("account", ""))
         told = comments(offer)
+    elif scheduler == "kubernetes":
+        cluster = connected("", "")
+        told = [f"# The kubeconfig told when this file was written: namespace {cluster.namespace}", *_PODS]
     return _BEGIN.get(scheduler, {}) | settings, told
 
 

@@ -12,6 +12,7 @@ from traitlets.config import Config, Configurable
 
 from jupyter_fx.config import bad_value, check_config, nearest, read_config
 from jupyter_fx.endpoint.learned import LEARNABLE
+from jupyter_fx.endpoint.pods import Kubernetes
 from jupyter_fx.endpoint.routing import POLICIES
 from jupyter_fx.endpoint.runtimes.settings import Containers
 from jupyter_fx.errors import UsageError
@@ -107,8 +108,10 @@ class Endpoint(Configurable):
 class Blocks(Configurable):
     """Where an endpoint's nodes come from: batch jobs ("blocks") that bring a manager on each of their nodes."""
 
+    kubernetes = Instance(Kubernetes, args=())
+
     provider = Enum(
-        ["", "local", "slurm", "torque", "pbspro", "lsf", "gridengine"],
+        ["", "local", "slurm", "torque", "pbspro", "lsf", "gridengine", "kubernetes"],
         "",
         help="Who provides nodes: a batch system, or local (processes). Empty: the agent runs tasks itself.",
     ).tag(config=True)
@@ -192,7 +195,7 @@ class Blocks(Configurable):
         """These settings with a partition and so on that was chosen. UsageError for a wrong `partitions`."""
         given = {name: getattr(self, name) for name in self.trait_names(config=True)}
         given |= self._of_partition(choice.get("partition", ""))
-        return Blocks(**{**given, **choice})
+        return Blocks(**{**given, **choice}, kubernetes=self.kubernetes)
 
     def _of_partition(self, partition: str) -> dict[str, typing.Any]:
         """What `partitions` says of one. UsageError that names what is wrong."""
@@ -220,6 +223,8 @@ class Blocks(Configurable):
                 found.append(("partitions", str(error)))
         if self.provider not in {"", "local"} and not self.walltime:
             found.append(("walltime", "it may be empty for local blocks only: a batch job needs a limit"))
+        if self.provider == "kubernetes":
+            found += [(name, f"pods have none: {cure}") for name, cure in _NOT_PODS.items() if getattr(self, name)]
         found += [
             (name, f"it cannot be more than max_blocks, which is {self.max_blocks}")
             for name in ("init_blocks", "min_blocks")
@@ -237,11 +242,22 @@ class Blocks(Configurable):
 
 
 _PER_PARTITION = ("cores_per_node", "exclusive", "gpus_per_node", "launcher", "memory_per_node", "nodes", "walltime")
+_NOT_PODS = {
+    **dict.fromkeys(("partition", "constraint"), "c.Kubernetes.node_selector and tolerations choose nodes"),
+    **dict.fromkeys(("account", "reservation"), "the namespace's quota says what you may use"),
+    "qos": "c.Kubernetes.priority_class is the nearest",
+    "exclusive": "ask for as many cores as a node has",
+    "scheduler_options": "c.Kubernetes says what they are like",
+    "launcher": "each node of a block is a pod of its own",
+    "partitions": "there is nothing of the kind to choose",
+}
+"""Settings that mean nothing on Kubernetes, and what does."""
 TEMPLATE = """# Settings of the endpoint {name!r}. A change is applied by
 # jupyter fx endpoint restart {name}
 c = get_config()  # noqa: F821
 
 """
+_ALL = [Endpoint, Blocks, Containers, Kubernetes]
 
 
 def config_path(name: str) -> Path:
@@ -254,7 +270,7 @@ def load_settings(path: Path, **overrides: typing.Any) -> Endpoint:
     have been meant.
     """
     config = read_config(path)
-    check_config(config, path, [Endpoint, Blocks, Containers])
+    check_config(config, path, _ALL)
     for key, value in overrides.items():
         config.Endpoint[key] = value
     try:
@@ -271,9 +287,10 @@ def load_settings(path: Path, **overrides: typing.Any) -> Endpoint:
 def load_blocks(path: Path) -> Blocks:
     """What a file says of blocks. Errors as those of `load_settings`."""
     config = read_config(path)
-    check_config(config, path, [Endpoint, Blocks, Containers])
+    check_config(config, path, _ALL)
     try:
         found = Blocks(config=Config({"Blocks": config.Blocks}))
+        found.kubernetes = Kubernetes(config=Config({"Kubernetes": config.Kubernetes}))
     except Exception as error:
         raise bad_value(config, path, error) from error
     for name, sentence in found.problems():

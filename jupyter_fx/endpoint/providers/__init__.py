@@ -1,4 +1,5 @@
-"""How batch jobs are asked for, watched and ended: one small interface, this machine and Parsl's providers behind it.
+"""How batch jobs are asked for, watched and ended: one small interface, this machine, Parsl's providers
+and Kubernetes behind it.
 
 Used by the agent alone, from a thread of its own: every method may take as long as the scheduler's commands do.
 """
