@@ -5,7 +5,7 @@ import { noticeOf } from '../src/card/announce';
 import { ended, readCard, stateOf } from '../src/card/read';
 import { grouped, Pace } from '../src/card/mapping';
 import { informed, newer, told } from '../src/card/reduce';
-import { line, stateWords } from '../src/card/words';
+import { line, mapWords, stateWords } from '../src/card/words';
 import { bundle, escaped, size, tail, TAIL_MAX } from '../src/card/write';
 import { line as announcement } from '../src/notices/words';
 import { IGroupInfo, ITaskInfo } from '../src/tokens';
@@ -241,6 +241,7 @@ describe('a map', () => {
     const stopped = { ...still, states: { SUCCEEDED: 5, CANCELLED: 1 }, cancelled: 10 };
     const end = grouped(map, stopped, 1, 140);
     expect(end).toMatchObject({ state: 'cancelled', map: { done: 60, cancelled: 10 } });
+    expect(mapWords(end)).toMatch(/^50 (of [\d,]+ )?done( · \d+ failed)? · 10 cancelled$/);
     expect(grouped(end, group, 5, 150)).toBe(end);
   });
 

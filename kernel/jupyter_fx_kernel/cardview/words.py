@@ -115,7 +115,9 @@ def pace(bar: Mapping[str, Any], unit: str) -> list[str]:
 def counts(items: Mapping[str, Any], *, over: bool) -> str:
     """`120 of 1,000 done · 16 running · 2 failed`."""
     total = items.get("total")
-    words = [f"{count(items['done'])} of {count(total)} done" if total is not None else f"{count(items['done'])} done"]
+    # What was cancelled has its outcome, but nobody would call it done.
+    done = count(items["done"] - (items.get("cancelled") or 0))
+    words = [f"{done} of {count(total)} done" if total is not None else f"{done} done"]
     told = ("failed", "cancelled") if over else ("running", "failed", "cancelled")
     words += [f"{count(items[key])} {key}" for key in told if items.get(key)]
     return " · ".join([*words, *([] if over else pace(items, ""))])

@@ -56,7 +56,9 @@ export function mapWords(card: Card): string {
     return '';
   }
   const over = ended(card.state);
-  const done = map.total === null ? count(map.done) : `${count(map.done)} of ${count(map.total)}`;
+  // What was cancelled has its outcome, but nobody would call it done.
+  const whole = count(map.done - map.cancelled);
+  const done = map.total === null ? whole : `${whole} of ${count(map.total)}`;
   const told = ([] as [string, number][]).concat(over ? [] : [['running', map.running]], [
     ['failed', map.failed],
     ['cancelled', map.cancelled]

@@ -12,6 +12,7 @@ from jupyter_fx.client import watchers
 from jupyter_fx.client.watchers import MISSING, Counts, Failure
 from jupyter_fx.ids import new_id
 from jupyter_fx_kernel import mapcard
+from jupyter_fx_kernel.cardview import words
 from jupyter_fx_kernel.mapcard import MapCard, WaitCard, shown_item
 from jupyter_fx_kernel.snapshot import MIME, schema
 
@@ -222,3 +223,9 @@ def test_only_a_notebook_has_cards_of_maps(monkeypatch: pytest.MonkeyPatch) -> N
     assert watchers.on_wait([done]) is None
     mapcard.uninstall()
     assert (watchers.on_map, watchers.on_wait) == (None, None)
+
+
+def test_what_was_cancelled_is_not_called_done() -> None:
+    items = {"total": 40, "done": 40, "running": 0, "failed": 2, "cancelled": 34}
+    assert words.counts(items, over=True) == "6 of 40 done · 2 failed · 34 cancelled"
+    assert words.counts({**items, "total": None}, over=False).startswith("6 done · 2 failed")
