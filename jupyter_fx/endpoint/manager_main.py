@@ -27,7 +27,7 @@ from jupyter_fx.auth.scrub import scrubbed
 from jupyter_fx.endpoint.bootstrap import AgentAddress, Block, ManagerProcess
 from jupyter_fx.endpoint.mailbox import Mailbox
 from jupyter_fx.endpoint.manager import Manager, ManagerSpec
-from jupyter_fx.endpoint.node import host_name, no_room
+from jupyter_fx.endpoint.node import KEEPER, host_name, no_room
 from jupyter_fx.endpoint.node_size import cores_of, gpus_of, memory_of
 from jupyter_fx.endpoint.reach import reach
 from jupyter_fx.endpoint.talk import Capacity, Halt, Report, Said, ToManager
@@ -240,7 +240,7 @@ async def _serve(folder: Path, name: str, scratch: str) -> None:
 def _die_with_keeper() -> None:
     """Nobody could attest our end if the keeper died and we did not."""
     ctypes.CDLL(None).prctl(_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() == 1:
+    if str(os.getppid()) != os.environ.pop(KEEPER, ""):
         os._exit(1)
 
 

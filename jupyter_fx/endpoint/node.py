@@ -27,13 +27,15 @@ from typing import Any, Final
 
 MARK: Final = "JUPYTER_FX_BLOCK"
 """The environment variable that all processes of a block carry."""
+KEEPER: Final = "JUPYTER_FX_KEEPER"
+"""The one by which a manager knows the process id of its keeper, which in a pod is 1."""
 GRACE: Final = 2.5
 """Seconds that a manager has to tell its results when the job ends."""
 RESTARTS: Final = 5
 _SUBREAPER: Final = 36
 _PROC: Final = Path("/proc")
 
-__all__ = ["MARK", "host_name", "main", "no_room", "scratch_dir"]
+__all__ = ["KEEPER", "MARK", "host_name", "main", "no_room", "scratch_dir"]
 
 
 def host_name() -> str:
@@ -156,7 +158,8 @@ class Keeper:
             self._block.complain(no_room(host_name(), error))
             raise SystemExit(f"{host_name()}: {error}") from error
         command = [sys.executable, "-m", "jupyter_fx.endpoint.manager_main", str(self._folder), manager, str(scratch)]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        env = {**os.environ, KEEPER: str(os.getpid())}
+        self._process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, start_new_session=True)
         status: int | None = None
         told = 0.0
         while status is None:

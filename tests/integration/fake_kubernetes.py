@@ -1,14 +1,16 @@
 """A stand-in for the API server of a Kubernetes cluster, which cannot be had here: the few routes of pods that we use,
 on loopback, in this process. Behind each pod that "runs" is a real process of this machine, in the environment that
-its manifest says and nothing else; volumes are this machine's directories. It was written after the API's reference
-and is as strict as that: a field that a pod does not have, a label or a name that is none, a wrong token are refused in
-the words that clusters are known to use. No image is pulled, and nobody's rights or resources are limited.
+its manifest says and nothing else, the first one of its namespace as in a pod where this machine lets us make one;
+volumes are this machine's directories. It was written after the API's reference and is as strict as that: a field that
+a pod does not have, a label or a name that is none, a wrong token are refused in the words that clusters are known to
+use. No image is pulled, and nobody's rights or resources are limited.
 
 What a cluster may be short of is set by attributes; `kubeconfig` is the file to reach it by.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -23,12 +25,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import psutil
 from kubernetes import client
 
 TOKEN = "a-token"
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 LABEL = re.compile(r"([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 ROUTE = re.compile(r"/api/v1/namespaces/([^/]+)/pods(?:/([^/]+))?")
+
+
+ALONE = ("unshare", "--pid", "--fork", "--mount-proc")
+"""Makes a command the first process that there is, for itself."""
 
 
 class Refused(Exception):
@@ -45,7 +52,10 @@ class Cluster:
         """Why the cluster's scheduler finds no node; empty: it does."""
         self.unpulled: set[str] = set()
         """Images that cannot be pulled."""
+        self.alone = subprocess.run([*ALONE, "true"], capture_output=True, check=False, timeout=20).returncode == 0
         self.quota = 100
+        self.grace = 15.0
+        """Seconds that pods have to end by themselves."""
         """Pods that the namespace may have."""
         self.posted: list[dict[str, Any]] = []
         self.ending: list[threading.Thread] = []
@@ -133,8 +143,8 @@ class Cluster:
     def state(**state: Any) -> dict[str, Any]:
         return {"name": "manager", "image": "i", "imageID": "", "ready": False, "restartCount": 0, "state": state}
 
-    @staticmethod
-    def begin(container: dict[str, Any]) -> subprocess.Popen[bytes]:
+    def begin(self, container: dict[str, Any]) -> subprocess.Popen[bytes]:
+        command = [*(ALONE if self.alone else ()), *container["command"]]
         env = {"PATH": os.environ["PATH"]}
         for one in container["env"]:
             if "value" in one:
@@ -144,7 +154,7 @@ class Cluster:
                 limit = container["resources"]["limits"].get("memory", "65536Mi")
                 env[one["name"]] = str(int(limit.removesuffix("Mi")) << 20)
         return subprocess.Popen(
-            container["command"], env=env, cwd="/", stdin=subprocess.DEVNULL,
+            command, env=env, cwd="/", stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
 
@@ -166,9 +176,12 @@ class Cluster:
     def end(self, name: str) -> None:
         """As a kubelet does: SIGTERM to the first process, later SIGKILL to all."""
         process = self.processes[name]
-        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(psutil.Error):
+            there = psutil.Process(process.pid)
+            for first in there.children() if self.alone else [there]:
+                first.terminate()
         try:
-            process.wait(15)
+            process.wait(self.grace)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -207,6 +207,7 @@ def test_what_runs_as_an_ordinary_user_is_held_to_be_none_else(tmp_path: Path, m
 
 
 def test_a_block_of_two_nodes_is_two_pods_or_none(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.grace = 0.1  # as in a pod, sleep does not heed SIGTERM
     provider = made(tmp_path, nodes=2)
     provider.submit(spec(tmp_path))
     assert sorted(cluster.pods) == ["fx1-0", "fx1-1"]
@@ -223,6 +224,7 @@ def test_a_block_of_two_nodes_is_two_pods_or_none(cluster: Cluster, tmp_path: Pa
 
 
 def test_two_endpoints_in_one_namespace_see_their_own(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.grace = 0.1
     folders = [tmp_path / name for name in ("one", "two")]
     for folder in folders:
         folder.mkdir()
