@@ -37,6 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 PLACES = ("JUPYTER_FX_RUNTIME_DIR", "JUPYTER_FX_STATE_DIR", "JUPYTER_FX_CONFIG_DIR")
 CLUSTER = ("Slurm", "a block of this endpoint", "need Parsl", "(memory=)", "on a node at most", "crontab")
+CLUSTER += ("the clock of", "speaks version")
 SENTENCES = [re.split(r"(?<=`) \| ", line[2:])[0].strip("`").strip() for line in PAGE.splitlines() if line[:3] == "| `"]
 MET: set[str] = set()
 
@@ -348,7 +349,7 @@ def test_sys_exit_ends_its_task_alone(client: HubClient, kernel: Any) -> None:
 
 
 def test_os_exit_is_named_and_a_new_session_opened(client: HubClient, kernel: Any) -> None:
-    kernel.remote("mine = 1")
+    kernel.remote("mine = list(range(1_000_000))")
     ran = kernel.remote("import os\nprint('last words')\nos._exit(3)")
     assert "last words" in explained(refused(ran, "WorkerLost"))
     ran = kernel.remote("'mine' in globals()")
