@@ -67,6 +67,10 @@ class Engine:
     def after(self, silent: bool) -> None:
         """Called after each cell, while user code may still be interrupted: flush figures and the like."""
 
+    def importing(self) -> contextlib.AbstractContextManager[Any]:
+        """While modules are imported that cells are going to find."""
+        return contextlib.nullcontext()
+
     def complete(self, code: str, at: int) -> tuple[int, list[list[str]]]:
         """Return where the completed text starts, and [text, type] of each way to complete `code` at position `at`."""
         raise NotImplementedError

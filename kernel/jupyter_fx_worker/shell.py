@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import sys
@@ -237,6 +238,11 @@ class IPythonEngine(cells.Engine):
             figures.show_all(shell.fx_session.display)
         if not silent:
             shell.events.trigger("post_run_cell", shell.last_execution_result)
+
+    def importing(self) -> contextlib.AbstractContextManager[Any]:
+        """See Engine: with `get_ipython`, by which packages know a notebook."""
+        trap: contextlib.AbstractContextManager[Any] = self._shell.builtin_trap
+        return trap
 
     def complete(self, code: str, at: int) -> tuple[int, list[list[str]]]:
         """What IPython's own completer finds without jedi: names, attributes, keys, files and magics of this side."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from jupyter_fx_worker import cells, forksafe, frames, learning, worker
@@ -101,13 +103,13 @@ class Zygote:
             forksafe.die_with_parent()
         os.environ.update({str(k): str(v) for k, v in (hello.get("env") or {}).items()})
         forksafe.set_pools(1, [])
-        notes = learning.import_all(hello.get("preload") or ())
-        why = forksafe.why_not_forkable()
+        notes = []
         try:
             self._engine = cells.prepare_engine(hello.get("scratch"))
         except Exception as error:
             notes.append(f"cells cannot be prepared: {type(error).__name__}: {error}"[:500])
-        why = why or forksafe.why_not_forkable()
+        notes += self._import(hello.get("preload") or ())
+        why = forksafe.why_not_forkable()
         self._setters = forksafe.pool_setters()
         if hello.get("umask", -1) >= 0:
             # What was made so far is ours; from here on files are the user's.
@@ -125,6 +127,11 @@ class Zygote:
             "why": why,
         }
 
+    def _import(self, modules: Sequence[str]) -> list[str]:
+        """Import them as a cell would: pandas looks then whether it is in a notebook. Why some could not be."""
+        with self._engine.importing() if self._engine is not None else contextlib.nullcontext():
+            return learning.import_all(modules)
+
     def _try(self, modules: list[str]) -> None:
         """Import them too, if that leaves it safe to fork: a process apart finds out."""
         if forksafe.why_not_forkable() is None:
@@ -132,7 +139,7 @@ class Zygote:
             self._trials[learning.try_apart(modules, own)] = modules
 
     def _tried(self, modules: list[str], status: int) -> None:
-        notes = learning.import_all(modules) if status == 0 else ["a trial in a process apart failed"]
+        notes = self._import(modules) if status == 0 else ["a trial in a process apart failed"]
         self._setters = forksafe.pool_setters()
         gc.collect()
         gc.freeze()

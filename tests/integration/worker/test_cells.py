@@ -206,6 +206,14 @@ display({'text/html': 'x' * 2_000_000}, raw=True)
     assert len(large["content"]["data"]["text/html"]) == 2_000_000
 
 
+def test_what_was_imported_in_advance_knows_that_it_is_in_a_notebook(start):
+    pytest.importorskip("pandas")
+    worker = start(preload=["pandas"]).fork()
+    assert worker.cell("import pandas as pd\npd.DataFrame([range(100_000, 100_012)])")[0] == "ok"
+    (shown,) = worker.displays()
+    assert "..." not in shown["content"]["data"]["text/plain"]
+
+
 def test_figures_are_shown_at_the_end_of_the_cell(start, monkeypatch):
     pytest.importorskip("matplotlib")
     # Clusters say so in their profiles, for who has no window.
