@@ -9,15 +9,22 @@ import os
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
-__all__ = ["exiting", "register"]
+__all__ = ["exiting", "first", "register"]
 
 DRAIN = 30.0
 """Seconds that the end of the interpreter waits for the hub to acknowledge submissions."""
 
 _executors: weakref.WeakSet[Any] = weakref.WeakSet()
 _exiting = False
+_first: list[Callable[[], None]] = []
+
+
+def first(call: Callable[[], None]) -> None:
+    """Call this when the interpreter ends, while clients can still say something: by atexit's turn they cannot."""
+    _first.append(call)
 
 
 def exiting() -> bool:
@@ -32,6 +39,8 @@ def register(executor: Any) -> None:
 
 def _at_exit() -> None:
     global _exiting  # noqa: PLW0603
+    for call in _first:
+        call()
     _exiting = True
     for executor in list(_executors):
         executor.shutdown(wait=True)
@@ -47,6 +56,7 @@ def _at_exit() -> None:
 
 
 def _forked() -> None:
+    _first.clear()
     for executor in list(_executors):
         executor.after_fork()
 

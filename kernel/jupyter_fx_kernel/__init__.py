@@ -12,9 +12,7 @@ __all__ = ["load_ipython_extension", "unload_ipython_extension"]
 
 def load_ipython_extension(ipython: Any) -> None:
     """Register the magics. The hub is found or started when the first one needs it: loading costs an import."""
-    import atexit
-
-    from jupyter_fx.client import default_client
+    from jupyter_fx.client import default_client, exits
     from jupyter_fx_kernel import failures, leaving, mapcard, standins, tracebacks
     from jupyter_fx_kernel.magics import FxMagics
 
@@ -29,7 +27,7 @@ def load_ipython_extension(ipython: Any) -> None:
         ipython.set_custom_exc((tracebacks.CellSyntaxError, BaseExceptionGroup), tracebacks.show_custom)
     standins.install(ipython)
     failures.draw_calls(magics.notebook)
-    atexit.register(magics.leave)
+    exits.first(magics.leave)
 
 
 def unload_ipython_extension(ipython: Any) -> None:

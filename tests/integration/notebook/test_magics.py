@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from jupyter_fx import embedded
+from jupyter_fx.client import HubClient
+from tests.integration.notebook.conftest import Kernel
 
 MIME = "application/vnd.jupyter-fx.task+json"
 
@@ -188,6 +195,23 @@ def test_a_session_that_dies_says_so_and_the_next_cell_opens_another(kernels: Ca
     assert ran.result == "False"
     assert "a new session on local" in ran.shown
     assert "its 2 variables are here, too" in ran.shown
+
+
+def test_a_kernel_that_ends_takes_its_session_with_it(stack: Path) -> None:
+    kernel = Kernel(Path(tempfile.mkdtemp(prefix="k", dir=stack)))
+    kernel.remote("x = 1")
+    asked = {"kernel_id": f"process-{kernel.manager.provisioner.pid}", "ended": True}
+    kernel.close()
+    client = HubClient(embedded.ensure_hub().address)
+    try:
+        end = time.monotonic() + 60
+        while not (ended := client.request("sessions.list", asked)):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+    finally:
+        client.close()
+    # Not minutes later, because its link was closed.
+    assert [one["reason"] for one in ended] == ["its kernel ended"]
 
 
 def test_two_notebooks_share_one_hub_and_not_their_variables(kernel: Any, kernels: Callable[[], Any]) -> None:
