@@ -568,11 +568,12 @@ async def remote_cells_of_a_notebook_run_in_a_batch_job() -> None:
     )
     assert wrong.returncode != 0
     assert wrong.stderr.strip() == "jupyter fx: Slurm has no partition 'shrot': did you mean 'short'?"
-    print(fx("endpoint", "configure", "hpc", "--scheduler=slurm"))
+    # Where there is but one, as at first, it need not be named; other stories add others.
+    print(fx("endpoint", "configure", "hpc", "--scheduler=slurm", "--account=physics"))
     config = PLACE / "config" / "endpoints" / "hpc" / "config.py"
     text = config.read_text()
     assert "partition debug (default): 4 nodes, up to 16 cores, 62 GiB each; 24 h at most" in text
-    assert "accounts that you may charge: physics" in text
+    assert "physics" in text.partition("accounts that you may charge: ")[2].partition("\n")[0].split(", "), text
     for line in ("partition = 'debug'", "account = 'physics'", "cores_per_node = 4", "walltime = '01:00:00'"):
         assert f"c.Blocks.{line}" in text, text
     config.write_text(text + "\nc.Blocks.poll_seconds = 1\nc.Endpoint.workers = 2\nc.Blocks.walltime = '00:04:00'\n")
