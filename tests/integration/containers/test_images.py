@@ -450,7 +450,7 @@ def test_more_images_than_a_node_may_keep_take_turns_and_none_waits_for_ever(ima
         pytest.skip("Charliecloud is not installed")
     names = [images.directory]
     for name in "abc":
-        subprocess.run(["cp", "-al", images.directory, tmp_path / name], check=True)
+        subprocess.run(["cp", "-a", "--reflink=auto", images.directory, tmp_path / name], check=True)
         names.append(str(tmp_path / name))
 
     async def story(hub: Hub, agent: AgentProcess) -> None:
