@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-WAIT = 30_000
+WAIT = 60_000
 ENDPOINTS, TASKS = 500, 5000
 PUSHED = 200
 """Tasks in one message of our server (overview.TASKS_SHOWN)."""

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-WAIT = 30_000
+WAIT = 60_000
 PAYLOADS: list[str] = json.loads(Path(__file__).with_name("payloads.json").read_text(encoding="utf-8"))
 MIME = "application/vnd.jupyter-fx.task+json"
 FOREIGN_ELEMENTS = (
