@@ -103,9 +103,16 @@ class Sheet:
         self.page.wait_for_function(
             """() => {
                 const context = window.jupyterapp.shell.currentWidget?.sessionContext;
-                return context?.isReady && ['idle', 'busy'].includes(context.session?.kernel?.status);
+                const kernel = context?.session?.kernel;
+                if (context?.isReady && ['idle', 'busy'].includes(kernel?.status)) {
+                    return true;
+                }
+                // A kernel's first words are lost when its page comes late: it says them when it is asked.
+                kernel?.requestKernelInfo().catch(() => undefined);
+                return false;
             }""",
             timeout=WAIT,
+            polling=1000,
         )
         return self
 
