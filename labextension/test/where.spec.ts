@@ -1,6 +1,15 @@
 /** Where a notebook's cells run, in words; what is said to its kernel; what a launcher offers. */
 
-import { choose, environ, fx, isName, loads, readWhere, refusal } from '../src/front/python';
+import {
+  choose,
+  environ,
+  fx,
+  isName,
+  loads,
+  readWhere,
+  refusal,
+  unlessLoaded
+} from '../src/front/python';
 import { counts, offered } from '../src/offers';
 import { coarse, ISituation, words } from '../src/toolbar/words';
 import { IEndpointInfo, ISessionInfo, IState, IStatus } from '../src/tokens';
@@ -116,10 +125,17 @@ describe('what is said to a kernel', () => {
     expect(loads('# %load_ext jupyter_fx')).toBe(false);
   });
 
+  it('leaves a kernel alone that has the magics', () => {
+    const lines = unlessLoaded(fx('use polaris')).split('\n');
+    expect(lines[0]).toBe('if not ("FxMagics" in get_ipython().magics_manager.registry):');
+    expect(lines.slice(1).join('\n')).toBe(fx('use polaris').replace(/^/gm, '    '));
+    expect(unlessLoaded('')).toBe('');
+  });
+
   it('reads what it answers, and nothing else', () => {
-    expect(readWhere("'+polaris'")).toEqual({ loaded: true, endpoint: 'polaris' });
-    expect(readWhere("'-'")).toEqual({ loaded: false, endpoint: '' });
-    for (const bad of [null, '', "'x'", "'+a b'", "'+a\"'", 'None']) {
+    expect(readWhere("'polaris'")).toBe('polaris');
+    expect(readWhere("''")).toBe('');
+    for (const bad of [null, '', "'X'", "'a b'", "'a\"'", 'None']) {
       expect(readWhere(bad)).toBeNull();
     }
   });

@@ -7,11 +7,21 @@
  */
 
 import { NotebookPanel } from '@jupyterlab/notebook';
-import { Kernel } from '@jupyterlab/services';
+import { Kernel, KernelMessage } from '@jupyterlab/services';
 import { TranslationBundle } from '@jupyterlab/translation';
 
 import { isRecord } from '../requests';
-import { choose, environ, fx, isName, IWhere, loads, readWhere, refusal, WHERE } from './python';
+import {
+  choose,
+  environ,
+  fx,
+  isName,
+  loads,
+  readWhere,
+  refusal,
+  unlessLoaded,
+  WHERE
+} from './python';
 
 /** Key in a notebook's metadata: {endpoint: NAME}. */
 export const METADATA = 'jupyter_fx';
@@ -129,66 +139,84 @@ export class Binding {
     this._status();
   }
 
+  /**
+   * A new kernel is asked as soon as it takes messages (they wait while it starts): a status to wait for may never come, as the
+   * server tells none of a kernel to which nobody but JupyterLab itself has said anything.
+   */
   private _status(): void {
-    const status = this.kernel?.status;
+    const status = this.kernel?.status ?? 'dead';
     if (status === 'restarting' || status === 'autorestarting') {
       this._told = '';
       this._answered = false;
       this._new = true;
       this._services.changed();
-    } else if (status === 'idle' && this._new) {
+    } else if (this._new && !this._asking && status !== 'dead' && status !== 'terminating') {
       this._new = false;
       void this._sync(true);
     }
   }
 
-  /** `tell`: it may be a new kernel, which does not know what was chosen. */
+  /**
+   * `tell`: it may be a new kernel, which does not know what was chosen. It is told and asked in one message: cells that are
+   * run at once after its start come after that.
+   */
   private async _sync(tell: boolean): Promise<void> {
     const { kernel } = this;
     if (kernel === null || this._asking) {
       return;
     }
     this._asking = true;
+    let heard = false;
     try {
       this._python = (await kernel.info).language_info.name === 'python';
-      const where = this._python ? await this._where(kernel) : null;
-      if (where !== null) {
-        this._told = where.endpoint;
-        if (tell && !where.loaded) {
-          await this._tell(where.endpoint);
+      if (this._python) {
+        const news = tell ? unlessLoaded(this._news()) : '';
+        let { content } = await this._where(kernel, news);
+        if (content.status === 'error' && news !== '') {
+          this._services.trouble(refusal(content, this._services.trans));
+          ({ content } = await this._where(kernel, ''));
         }
+        this._told = this._read(content) ?? this._told;
       }
+      heard = true;
     } catch {
-      // A kernel that goes meanwhile: the next one is asked.
+      // A kernel that goes meanwhile, or a cell before ours that failed: asked again at its next change.
     } finally {
       this._asking = false;
-      this._answered = true;
+      if (this._new) {
+        // Another kernel came meanwhile.
+        this._status();
+      } else {
+        this._answered = true;
+        this._new = tell && !heard;
+      }
       this._services.changed();
     }
   }
 
-  private async _where(kernel: Kernel.IKernelConnection): Promise<IWhere | null> {
-    const asked = { code: '', silent: true, store_history: false, user_expressions: { fx: WHERE } };
-    const { content } = await kernel.requestExecute(asked).done;
+  /** Have the kernel do this, and say where it is then. */
+  private async _where(
+    kernel: Kernel.IKernelConnection,
+    code: string
+  ): Promise<KernelMessage.IExecuteReplyMsg> {
+    const asked = { code, silent: true, store_history: false, user_expressions: { fx: WHERE } };
+    const reply = await kernel.requestExecute(asked).done;
+    if (reply.content.status !== 'ok' && reply.content.status !== 'error') {
+      throw new Error(reply.content.status);
+    }
+    return reply;
+  }
+
+  private _read(content: KernelMessage.IExecuteReplyMsg['content']): string | null {
     const found: unknown = content.status === 'ok' ? content.user_expressions.fx : null;
     const data = isRecord(found) ? found.data : null;
     return readWhere(isRecord(data) ? data['text/plain'] : null);
   }
 
-  private async _tell(known: string): Promise<void> {
-    const { bound } = this;
+  /** What a new kernel is told: the notebook's own endpoint, else the usual one; empty: nothing. */
+  private _news(): string {
     const usual = this._services.usual();
-    if (bound !== '') {
-      try {
-        await this.run(this._choice(bound));
-        this._told = bound;
-      } catch (error) {
-        this._services.trouble(error instanceof Error ? error.message : String(error));
-      }
-    } else if (isName(usual) && usual !== known) {
-      await this.run(environ(usual));
-      this._told = usual;
-    }
+    return this.bound !== '' ? this._choice(this.bound) : isName(usual) ? environ(usual) : '';
   }
 
   /** A notebook that loads our magics itself is left to do so. */

@@ -20,13 +20,16 @@ export function fx(words: string): string {
   return `${LOAD}\nget_ipython().run_line_magic("fx", "${words}")`;
 }
 
+const LOADED = '"FxMagics" in get_ipython().magics_manager.registry';
+
 /** Choose the endpoint: at once if our magics are loaded, else for when they are. */
 export function choose(endpoint: string): string {
-  return (
-    `get_ipython().run_line_magic("fx", "use ${endpoint}")` +
-    ' if "FxMagics" in get_ipython().magics_manager.registry' +
-    ` else ${environ(endpoint)}`
-  );
+  return `get_ipython().run_line_magic("fx", "use ${endpoint}") if ${LOADED} else ${environ(endpoint)}`;
+}
+
+/** The same lines for a kernel that may be new: one that has our magics loaded is left alone. */
+export function unlessLoaded(code: string): string {
+  return code === '' ? '' : `if not (${LOADED}):\n${code.replace(/^/gm, '    ')}`;
 }
 
 /** Whether a cell loads our magics itself: IPython complains when it is done twice. */
@@ -39,23 +42,16 @@ export function environ(endpoint: string): string {
   return `__import__("os").environ.update(JUPYTER_FX_ENDPOINT="${endpoint}")`;
 }
 
-/** `+NAME` when our magics are loaded, else `-NAME`; the name may be empty. Loads nothing and asks no hub. */
+/** The name of the endpoint; empty: none was chosen. Loads nothing and asks no hub. */
 export const WHERE =
-  '(lambda magics: "+" + magics.notebook.known_endpoint if magics else' +
-  ' "-" + __import__("os").environ.get("JUPYTER_FX_ENDPOINT", ""))' +
+  '(lambda magics: magics.notebook.known_endpoint if magics else' +
+  ' __import__("os").environ.get("JUPYTER_FX_ENDPOINT", ""))' +
   '(get_ipython().magics_manager.registry.get("FxMagics"))';
 
-export interface IWhere {
-  /** Whether our magics are loaded. */
-  readonly loaded: boolean;
-  /** Empty: none was chosen. */
-  readonly endpoint: string;
-}
-
 /** The answer to `WHERE`; null when it is none. */
-export function readWhere(repr: unknown): IWhere | null {
-  const found = typeof repr === 'string' ? /^'([+-])([a-z0-9-]{0,63})'$/.exec(repr) : null;
-  return found === null ? null : { loaded: found[1] === '+', endpoint: found[2] ?? '' };
+export function readWhere(repr: unknown): string | null {
+  const found = typeof repr === 'string' ? /^'([a-z0-9-]{0,63})'$/.exec(repr) : null;
+  return found?.[1] ?? null;
 }
 
 /** Why a kernel could not do it, in a sentence that says what helps. */
