@@ -103,16 +103,9 @@ class Sheet:
         self.page.wait_for_function(
             """() => {
                 const context = window.jupyterapp.shell.currentWidget?.sessionContext;
-                const kernel = context?.session?.kernel;
-                if (context?.isReady && ['idle', 'busy'].includes(kernel?.status)) {
-                    return true;
-                }
-                // A kernel's first words are lost when its page comes late: it says them when it is asked.
-                kernel?.requestKernelInfo().catch(() => undefined);
-                return false;
+                return context?.isReady && ['idle', 'busy'].includes(context.session?.kernel?.status);
             }""",
             timeout=WAIT,
-            polling=1000,
         )
         return self
 
@@ -152,6 +145,19 @@ class Sheet:
     def command(self, command: str) -> None:
         """Do what a menu would."""
         self.page.evaluate("name => window.jupyterapp.commands.execute(name)", command)
+
+
+def restored(page: Any) -> None:
+    """Wait until JupyterLab has its panels where they were, and ours can be opened."""
+    page.wait_for_function(
+        """() => {
+            const lab = window.jupyterapp;
+            // Asked anew each time: a page that is loaded again has forgotten.
+            void lab?.restored.then(() => { lab.restoredForTests = true; });
+            return lab?.restoredForTests === true && lab.commands.hasCommand('jupyter-fx:open');
+        }""",
+        timeout=WAIT,
+    )
 
 
 def expect(locator: Any, **_: Any) -> Any:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.conftest import ARTEFACTS, ROOT, wear
 
-WAIT = 60_000
+WAIT = 30_000
 AXE = ROOT / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
 OURS = ["#jupyter-fx-panel", ".fx-output", ".fx-toolbar", ".fx-status"]
 SERIOUS = {"serious", "critical"}

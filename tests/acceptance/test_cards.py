@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-WAIT = 60_000
+WAIT = 30_000
 MIME = "application/vnd.jupyter-fx.task+json"
 
 COUNTING = """%%remote

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-WAIT = 60_000
+WAIT = 30_000
 COUNTING = "%%remote\nimport time\nfor n in range(8):\n    print('line', n, flush=True)\n    time.sleep(0.25)"
 
 

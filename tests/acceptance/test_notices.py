@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-WAIT = 60_000
+WAIT = 30_000
 TASK = "%%remote --bg --name {name}\nimport time\ntime.sleep({long})"
 SETTINGS = "lab/api/settings/jupyter-fx:settings"
 

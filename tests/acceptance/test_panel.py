@@ -11,7 +11,7 @@ import pytest
 
 from jupyter_fx.embedded.files import locked
 
-WAIT = 60_000
+WAIT = 30_000
 ARTEFACTS = Path(__file__).parents[1] / "artefacts"
 UNTIL_TOLD = """%%remote --bg --name {name}
 import pathlib, time

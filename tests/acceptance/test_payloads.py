@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-WAIT = 60_000
+from tests.acceptance.conftest import restored
+
+WAIT = 30_000
 PAYLOADS: list[str] = json.loads(Path(__file__).with_name("payloads.json").read_text(encoding="utf-8"))
 MIME = "application/vnd.jupyter-fx.task+json"
 FOREIGN_ELEMENTS = (
@@ -213,8 +215,7 @@ def test_cards_show_hostile_strings_as_text(watched_hub: Any, labextension: Any,
 def test_the_panel_shows_hostile_strings_as_text(watched_hub: Any, labextension: Any, expect_in: Any) -> None:
     watched = watched_hub
     watched.goto(f"{labextension.url}lab/workspaces/hostile2?token=sesame")
-    watched.wait_for_function("() => window.jupyterapp?.commands.hasCommand('jupyter-fx:open')", timeout=WAIT)
-    watched.evaluate("async () => { await window.jupyterapp.restored; }")
+    restored(watched)
     watched.evaluate("() => window.jupyterapp.commands.execute('jupyter-fx:open')")
     panel = watched.locator("#jupyter-fx-panel")
     rows = panel.get_by_role("region", name="Tasks").locator(".fx-item")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-WAIT = 60_000
+WAIT = 30_000
 # A cell that is over at once shows no card.
 SEEN = "%%remote\nimport time\ntime.sleep(1)"
 

@@ -443,14 +443,19 @@ def test_a_strangers_messages_about_others_things_answer_like_missing_ones(site:
         hello = Hello(1, 1, "client", new_id(), token=site.tokens["stranger"])
         peer = Peer(site.hub.url, hello, on_message=lambda message, _: heard.append(message)).start()
         try:
-            task_id = new_id()
+            task_id, last = new_id(), new_id()
             for message in messages(own, task_id)[name]:
                 peer.send(message, keep=True)
                 await peer.request("whoami")
-            await peer.request("tasks.list")
+            # What is refused is told once the hub has stored it: all before this one was told before it.
+            peer.send(Submit([TaskSpec(last, 0, own["function"], b"", "no-such-endpoint")]), keep=True)
+            async with asyncio.timeout(30):
+                while not any(last in repr(message) for message in heard):
+                    await asyncio.sleep(0.01)
             names = {**own, "wish": task_id}
             sessions = re.compile(r"session_id='\w+'")
-            return [sessions.sub("", neutral(repr(message), names)) for message in heard]
+            before = [message for message in heard if last not in repr(message)]
+            return [sessions.sub("", neutral(repr(message), names)) for message in before]
         finally:
             peer.close()
 
