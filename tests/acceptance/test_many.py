@@ -22,7 +22,7 @@ WATCH = """() => {
             if (row) { window.__rows.add(row.querySelector('.fx-name').textContent); }
         }
     }).observe(document.querySelector('#jupyter-fx-panel'),
-               { childList: true, subtree: true, characterData: true, attributes: true });
+               { childList: true, subtree: true, characterData: true });
 }"""
 
 
@@ -36,9 +36,9 @@ def state(turn: int, count: int) -> dict[str, Any]:
     ]  # fmt: skip
     tasks = [
         {
-            "task_id": f"{n:032x}", "name": f"task {n}", "kind": "cell", "state": "RUNNING", "shown": "RUNNING",
+            "task_id": f"{n:032x}", "name": f"task {n}", "kind": "cell", "state": "SUCCEEDED", "shown": "SUCCEEDED",
             "why": "", "endpoint": f"cluster-{n % ENDPOINTS}", "session_id": "", "submitted": NOW - n, "started": NOW,
-            "finished": 0.0, "error": None, "origin": {}, "group": "", "items": 0,
+            "finished": NOW + 1, "error": None, "origin": {}, "group": "", "items": 0,
         }
         for n in range(count)
     ]  # fmt: skip
