@@ -35,6 +35,9 @@ def test_two_notebooks_on_two_endpoints_run_at_once(
             row = panel.get_by_role("region", name="Sessions").locator(".fx-item").filter(has_text=other.name)
             expect_in(row).to_contain_text(endpoint, timeout=WAIT)
             expect_in(row).to_contain_text("busy", timeout=WAIT)
+    # A cell that is through at once has no card: these run for long enough to have one.
+    for book, endpoint in zip(books, ("local", second), strict=True):
+        expect_in(book.card(2)).to_contain_text(endpoint, timeout=WAIT)
     stop.touch()
     for area, endpoint, book in zip(areas, ("local", second), books, strict=True):
         expect_in(area).to_contain_text("over", timeout=WAIT)
