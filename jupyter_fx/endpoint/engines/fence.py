@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -20,6 +21,8 @@ __all__ = ["Fence", "Frame", "Started", "forget", "left_behind", "name_of", "sta
 
 _OVER: Final = ".over"
 _REVOKED: Final = "revoked"
+_NAME: Final = re.compile(r"([0-9a-f]+)-(\d+)-(\d+)-\d+")
+"""What `name_of` makes."""
 
 Frame = tuple[dict[str, Any], memoryview]
 
@@ -32,9 +35,11 @@ class Started(NamedTuple):
     log: list[Frame]
 
 
-def name_of(task_id: str, attempt: int, count: int) -> str:
-    """The name of a parcel: its first task, the attempt, how many tasks."""
-    return f"{task_id}-{attempt}-{count}"
+def name_of(task_id: str, attempt: int, count: int, number: int) -> str:
+    """The name of a parcel: its first task, the attempt, how many tasks, and which parcel of its host it is. The engine
+    may still have an earlier one of the same tasks, which was revoked.
+    """
+    return f"{task_id}-{attempt}-{count}-{number}"
 
 
 def started(log: list[Frame], count: int) -> set[int]:
@@ -104,7 +109,9 @@ def left_behind(folder: Path) -> list[Started]:
             one.rename(one.with_name(one.name + _OVER))
     found: list[Started] = []
     for path in sorted(folder.glob(f"*{_OVER}/*")):
-        task_id, attempt, count = path.name.split("-")
+        if (named := _NAME.fullmatch(path.name)) is None:
+            continue  # of the file system: what is deleted while it is open keeps a name on NFS
+        task_id, attempt, count = named.groups()
         log = _read(path)
         if log and log[0][0]["op"] == _REVOKED:
             continue

@@ -26,6 +26,7 @@ class Harvest:
         self.items = 0
         self.ended: Ended | None = None
         self._rows: Rows | None = None
+        self._broken = ""
 
     def take(self, header: dict[str, Any], body: memoryview, spill: Path) -> None:
         """One frame."""
@@ -35,12 +36,21 @@ class Harvest:
         elif op == "text":
             self.texts.append((int(header["stream"]), bytes(body)))
         elif op == "items":
-            if self._rows is None:
-                self._rows = Rows(spill)
-            self._rows.add(bytes(body), header.get("path", ""))
-            self.items = header["first"] + header["count"]
+            self._take_items(header, bytes(body), spill)
         elif op == "done":
             self.ended = self._end(header, bytes(body))
+
+    def _take_items(self, header: dict[str, Any], body: bytes, spill: Path) -> None:
+        if self._rows is None:
+            self._rows = Rows(spill)
+        if self._broken:
+            return
+        try:
+            self._rows.add(body, header.get("path", ""))
+        except OSError as error:
+            self._broken = str(error)
+            return
+        self.items = header["first"] + header["count"]
 
     def _end(self, header: dict[str, Any], payload: bytes) -> Ended:
         outcome = "error" if header["outcome"] == "interrupted" else header["outcome"]
@@ -56,7 +66,20 @@ class Harvest:
     def _with_rows(self, end: Ended) -> Ended:
         if self._rows is not None:
             end.payload, end.path, end.size = self._rows.whole()
-        return end
+        if not self._broken:
+            return end
+        if end.path:
+            Path(end.path).unlink(missing_ok=True)
+        return self._unfetched(end, self._broken)
+
+    def unfetched(self, why: str) -> Ended:
+        """It ended, and what it gave cannot be had."""
+        assert self.ended is not None
+        return self._unfetched(self.ended, why)
+
+    def _unfetched(self, end: Ended, why: str) -> Ended:
+        error = ErrorInfo("InfrastructureError", f"this task ended, but its result cannot be fetched: {why}")
+        return Ended(self.task_id, "error", t0=end.t0, t1=end.t1, error=error)
 
     def lost(self, error: ErrorInfo) -> Ended:
         """It started and was not seen to end; what a map had finished is kept."""

@@ -24,6 +24,7 @@ from jupyter_fx.endpoint.engines.dask_engine import DaskEngine
 from jupyter_fx.endpoint.engines.manager import EngineManager
 from jupyter_fx.endpoint.engines.parsl_engine import ParslEngine
 from jupyter_fx.endpoint.engines.spec import EngineSpec
+from jupyter_fx.endpoint.identity import boot_id
 from jupyter_fx.endpoint.manager_main import ManagerProgram
 from jupyter_fx.endpoint.reap import kill_session
 from jupyter_fx.endpoint.settings import load_settings
@@ -44,13 +45,17 @@ def _engine(spec: EngineSpec) -> Engine:
 
 
 def _end_left(folder: Path) -> None:
-    """End what an earlier host of this endpoint left on this machine: it led a session."""
+    """End what an earlier host of this endpoint left on this machine: it led a session.
+
+    The directory may be shared by machines, and outlives their boots: elsewhere its number is somebody else's.
+    """
     note = folder / "host.pid"
     with contextlib.suppress(OSError, ValueError):
-        before = int(note.read_text())
-        if not psutil.pid_exists(before) and (left := kill_session(before)):
+        pid, _, boot = note.read_text().partition(" ")
+        before = int(pid)
+        if boot == boot_id() and not psutil.pid_exists(before) and (left := kill_session(before)):
             log.warning("ended %d processes that an earlier engine left", left)
-    note.write_text(str(os.getpid()))
+    note.write_text(f"{os.getpid()} {boot_id()}")
 
 
 async def _serve(folder: Path) -> None:

@@ -108,7 +108,7 @@ class EngineManager:
         self._queue: deque[Job] = deque()
         self._live: dict[str, Parcel] = {}
         self._tries: dict[str, int] = {}
-        self._no = self._ticket = 0
+        self._no = self._ticket = self._parcels = 0
         self._over: list[str] = []
         """Parcels whose ends were told since the last receipt was asked for."""
         self._receipts: dict[int, list[str]] = {}
@@ -163,14 +163,16 @@ class EngineManager:
         pause = self.spec.wait
         while self._engine is None:
             await asyncio.sleep(pause)
-            engine = self._make()
+            engine: Engine | None = None
             try:
+                engine = self._make()
                 await asyncio.to_thread(engine.start)
             except Exception as error:  # noqa: BLE001 - of a configuration of a person's own: told, and tried again
                 pause = min(SLOWEST, max(2.0, 2 * pause))
                 said = str(error) or type(error).__name__
                 log.error("%s does not start: %s", self._title, said)
-                await asyncio.to_thread(engine.close)
+                if engine is not None:
+                    await asyncio.to_thread(engine.close)
                 self._is(self._health._replace(why=f"{self._title} does not start: {said}"))
                 continue
             self._engine = engine
@@ -199,14 +201,13 @@ class EngineManager:
             self.send(now)
 
     async def _look(self) -> None:
-        """See which parcels were taken by workers."""
+        """See now and then which parcels were taken by workers, and what became of those that are silent."""
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            if any(not parcel.told for parcel in self._live.values()):
-                for name in await asyncio.to_thread(self._fence.claimed):
-                    if (parcel := self._live.get(name)) is not None:
-                        parcel.locked = parcel.locked or self._fence.held(name)
-                        self._began(parcel)
+            try:
+                await self._look_at_fence()
+            except OSError as error:  # of a file system that others share: it may be better in a moment
+                log.warning("%s cannot be looked at: %s", self._fence.path, error)
             self._say_quiet()
             for parcel in [one for one in self._live.values() if one.silent]:
                 self._lost(parcel)
@@ -215,6 +216,13 @@ class EngineManager:
                 self._ticket += 1
                 self._receipts[self._ticket], self._over = self._over, []
                 self.send(Want(self._ticket, []))
+
+    async def _look_at_fence(self) -> None:
+        if any(not parcel.told for parcel in self._live.values()):
+            for name in await asyncio.to_thread(self._fence.claimed):
+                if (parcel := self._live.get(name)) is not None:
+                    parcel.locked = parcel.locked or self._fence.held(name)
+                    self._began(parcel)
 
     def _began(self, parcel: Parcel) -> None:
         if not parcel.told:
@@ -262,7 +270,8 @@ class EngineManager:
         while self._queue and self._engine is not None and not self._draining:
             if len(self._live) >= max(4, 2 * self._health.slots):
                 return
-            self._submit(Parcel(self._batch()))
+            self._parcels += 1
+            self._submit(Parcel(self._batch(), self._parcels))
 
     def _batch(self) -> list[Job]:
         queue = self._queue
@@ -295,7 +304,7 @@ class EngineManager:
                 lambda answer, error: self._came_in_thread(parcel, answer, error),
             )
         except Exception as error:  # noqa: BLE001 - whatever the engine refuses it with is told
-            self._came(parcel, None, error)
+            self.loop.call_soon(self._came, parcel, None, error)
 
     def _told(self, job: Job) -> dict[str, Any]:
         """A task for a worker. Where the endpoint's own directory is not what is shared, files travel along."""
@@ -321,17 +330,19 @@ class EngineManager:
 
     def _came(self, parcel: Parcel, answer: Any, error: BaseException | None) -> None:
         """The engine says that a parcel is over."""
-        if self._live.get(parcel.name) is not parcel:
-            return  # It was revoked meanwhile.
         refused = answer.get("refused", "") if isinstance(answer, dict) else ""
+        if self._live.get(parcel.name) is not parcel:
+            if parcel.revoked and refused == "taken":
+                # The engine came to it and has it no more: nobody need be kept off any longer.
+                self._fence.forget(parcel.name)
+            return
         if isinstance(answer, dict) and "log" in answer:
             self._harvest(parcel, frames.Reader().feed(answer["log"]), "")
         elif refused in {"unseen", "python", "disk"}:
             self._drop(parcel)
             for job in parcel.jobs:
                 self._fail(job, self._why(refused, answer))
-        elif self._fence.revoke(parcel.name):
-            self._drop(parcel)
+        elif self._revoke(parcel):
             self._again(parcel, f"{type(error).__name__}: {error}" if error is not None else "it gave no answer")
         else:
             parcel.error = error
@@ -368,8 +379,17 @@ class EngineManager:
         )
 
     def _drop(self, parcel: Parcel) -> None:
+        """It is over: its file goes when that is journaled."""
         del self._live[parcel.name]
         self._over.append(parcel.name)
+
+    def _revoke(self, parcel: Parcel) -> bool:
+        """See to it that it never starts; False when it has. Its file stays, for the engine may still come to it."""
+        if not self._fence.revoke(parcel.name):
+            return False
+        parcel.revoked = True
+        del self._live[parcel.name]
+        return True
 
     def _again(self, parcel: Parcel, words: str) -> None:
         """Nothing of it has started: it is tried again, not for ever."""
@@ -420,7 +440,10 @@ class EngineManager:
         else:
             self._times.measured(job.key, end.t1 - end.t0)
         if end.path and not end.path.startswith(str(self._spill)):
-            end.path = shutil.move(end.path, str(self._spill))
+            try:
+                end.path = shutil.move(end.path, str(self._spill))
+            except OSError as error:
+                end = one.unfetched(f"{end.path} cannot be moved to {self._spill}: {error}")
         return end
 
     def _fail(self, job: Job, why: str) -> None:
@@ -444,8 +467,7 @@ class EngineManager:
         if parcel is None:
             with contextlib.suppress(ValueError):
                 self._queue.remove(job)
-        elif self._fence.revoke(parcel.name):
-            self._drop(parcel)
+        elif self._revoke(parcel):
             self._queue.extendleft(other for other in reversed(parcel.jobs) if other is not job)
         else:
             self._stories.note(job, limits.cancel_refusal(self.spec.engine))
@@ -458,8 +480,7 @@ class EngineManager:
         """Give back what no worker has taken."""
         self._draining = True
         for parcel in list(self._live.values()):
-            if self._fence.revoke(parcel.name):
-                self._drop(parcel)
+            if self._revoke(parcel):
                 self._queue.extend(parcel.jobs)
         self._give_home(message.reason)
 

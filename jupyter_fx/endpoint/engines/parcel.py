@@ -13,16 +13,17 @@ __all__ = ["Parcel"]
 
 class Parcel:
     """Tasks that travel together. `told`: the agent was asked to journal their START; `due`: when it is to be said that
-    there is no live output, 0.0 when it was; `silent`: what the engine said when it lost its worker, who may live.
+    there is no live output, 0.0 when it was; `silent`: what the engine said when it lost its worker, who may live;
+    `revoked`: it never starts.
     """
 
-    __slots__ = ("due", "error", "jobs", "locked", "name", "silent", "ticket", "told")
+    __slots__ = ("due", "error", "jobs", "locked", "name", "revoked", "silent", "ticket", "told")
 
-    def __init__(self, jobs: list[Job]) -> None:
+    def __init__(self, jobs: list[Job], number: int) -> None:
         first = jobs[0].work
         self.jobs = jobs
-        self.name = name_of(first.task_id, first.attempt, len(jobs))
-        self.told = self.locked = False
+        self.name = name_of(first.task_id, first.attempt, len(jobs), number)
+        self.told = self.locked = self.revoked = False
         self.due = 0.0
         self.ticket = 0
         self.silent = ""
