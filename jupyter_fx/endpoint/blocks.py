@@ -224,12 +224,12 @@ class BlockBook:
         block.since = now
         return self._to(block, BlockState.PENDING)
 
-    def refused(self, block_id: str, why: str, now: float) -> list[Any]:
-        """The scheduler did not take its job."""
+    def refused(self, block_id: str, why: str, now: float, *, asked: bool = True) -> list[Any]:
+        """There is no job of it: the scheduler did not take it, or could not even be `asked`."""
         block = self._blocks.get(block_id)
         if block is None:
             return []
-        self._fail(block.record, f"{self.label} refuses the job: {why}", now)
+        self._fail(block.record, f"{self.label} refuses the job: {why}" if asked else why, now)
         return self._over(block, BlockState.FAILED, why, now)
 
     def _fail(self, record: BlockRecord, why: str, now: float) -> None:

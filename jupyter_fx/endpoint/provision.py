@@ -191,12 +191,17 @@ class Provisioner:
         return self._folder / block
 
     def carry_out(self, instructions: list[Any]) -> None:
-        """Do what the book says, in this order."""
+        """Do what the book says, in this order. What cannot be written to disk keeps nothing but a new job from being."""
+        unsaved: dict[str, str] = {}
         for one in instructions:
             if isinstance(one, Save):
-                self._save(one.record)
+                if why := self._save(one.record):
+                    unsaved[one.record.block_id] = why
             elif isinstance(one, Submit):
-                self._submit(one.record)
+                if why := unsaved.get(one.record.block_id) or self._make(one.record):
+                    self.carry_out(self.book.refused(one.record.block_id, why, time.monotonic(), asked=False))
+                else:
+                    self._submit(one.record)
             elif isinstance(one, Cancel):
                 self._cancel(one.record)
             elif isinstance(one, Drain):
@@ -206,14 +211,31 @@ class Provisioner:
         if instructions:
             self._tell()
 
-    def _save(self, record: BlockRecord) -> None:
-        Block(self._folder / record.block_id).save(msgspec.json.encode(record))
+    def _save(self, record: BlockRecord) -> str:
+        """Why it could not be written; empty when it was."""
+        try:
+            Block(self._folder / record.block_id).save(msgspec.json.encode(record))
+        except OSError as error:
+            log.error("the record of block %s cannot be written: %s", record.name, error)
+            return self._unwritten(error)
+        return ""
+
+    def _make(self, record: BlockRecord) -> str:
+        """Put what its job needs into its directory; why that cannot be."""
+        try:
+            block = Block(self._folder / record.block_id)
+            block.make_secret()
+            block.put("spec.json", msgspec.json.encode(self._spec))
+            self._on_new(block)
+        except OSError as error:
+            return self._unwritten(error)
+        return ""
+
+    def _unwritten(self, error: OSError) -> str:
+        return f"nothing can be written to {self._folder} ({error.strerror or error}): free space, or your quota, there"
 
     def _submit(self, record: BlockRecord) -> None:
         block = Block(self._folder / record.block_id)
-        block.make_secret()
-        block.put("spec.json", msgspec.json.encode(self._spec))
-        self._on_new(block)
         self.book.submitting(record.block_id)
         python = self._settings.python or sys.executable
         command = shlex.join([python, "-m", "jupyter_fx.endpoint.node", str(block.folder)])
