@@ -191,7 +191,7 @@ class Provisioner:
         return self._folder / block
 
     def carry_out(self, instructions: list[Any]) -> None:
-        """Do what the book says, in this order. What cannot be written to disk keeps nothing but a new job from being."""
+        """Do what the book says, in this order. A full disk keeps new jobs from being, and nothing else."""
         unsaved: dict[str, str] = {}
         for one in instructions:
             if isinstance(one, Save):
