@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,12 +65,12 @@ def build(text: str) -> dict[str, Any]:
     if python_of(root, name):
         return _found(root, name, built=False)
     os.makedirs(root, mode=0o700, exist_ok=True)
-    with _turn(os.path.join(root, name + ".lock")):
+    with _turn(os.path.join(root, name + ".lock")) as alone:
         if python_of(root, name):
             return _found(root, name, built=False)
         try:
             collect(root, float(os.environ.get(DAYS, "30")), int(os.environ.get(MIB, "0")))
-            _build(root, name, text)
+            _build(root, name, text, alone=alone)
         except OSError as error:
             full = " free space there" if error.errno in {errno.ENOSPC, errno.EDQUOT} else ""
             raise BuildError(f"{root} cannot be written: {error.strerror};{full or ' ask its owner'}") from error
@@ -91,32 +92,44 @@ def _touch(path: str) -> None:
 
 
 @contextlib.contextmanager
-def _turn(path: str) -> Iterator[None]:
-    """One at a time. Where locks cannot be had, two may build the same: who is first wins."""
+def _turn(path: str) -> Iterator[bool]:
+    """One at a time: True. Where locks cannot be had, two may build the same: False, and who is first wins."""
     import fcntl
 
-    with open(path, "a") as file:
-        said = False
-        while True:
+    said = False
+    while True:
+        with open(path, "a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
             except BlockingIOError:
                 if not said:
                     said = True
                     _say("another task builds this environment; waiting for it\n")
-                time.sleep(_LOOK)
             except OSError:
-                break
-        yield
+                yield False
+                return
+            else:
+                # Who removed the file meanwhile let the next one make another, and lock that.
+                if _is(file.fileno(), path):
+                    yield True
+                    return
+                continue
+        time.sleep(_LOOK)
 
 
-def _build(root: str, name: str, text: str) -> None:
+def _is(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except OSError:
+        return False
+
+
+def _build(root: str, name: str, text: str, *, alone: bool) -> None:
     begun = time.time()
     part = os.path.join(root, f"{name}.part-{os.getpid()}-{os.uname().nodename[:40]}")
-    # We hold the lock, so what others began is nobody's.
+    # Under the lock what others began is nobody's.
     for one in os.listdir(root):
-        if one.startswith(f"{name}.part-"):
+        if alone and one.startswith(f"{name}.part-"):
             shutil.rmtree(os.path.join(root, one), ignore_errors=True)
     uv, env = _uv(), _settings()
     lock = re.match(r"(\s*#[^\n]*\n|\s*\n)*\s*lock-version\s*=", text) is not None
@@ -181,7 +194,7 @@ def _say(text: str) -> None:
 
 
 def _run(command: list[str], env: dict[str, str]) -> None:
-    said: list[str] = []
+    said: deque[str] = deque(maxlen=200)
     process = subprocess.Popen(
         command,
         env=env,
@@ -203,7 +216,7 @@ def _run(command: list[str], env: dict[str, str]) -> None:
         process.wait()
         raise
     if status:
-        raise BuildError(_reason("".join(said[-200:])) or f"uv ended with status {status}")
+        raise BuildError(_reason("".join(said)) or f"uv ended with status {status}")
 
 
 def _reason(text: str) -> str:
@@ -233,13 +246,10 @@ def collect(root: str, days: float, mib: int) -> list[str]:
     there: list[tuple[float, str, int]] = []
     for name in os.listdir(root):
         path = os.path.join(root, name)
-        if ".gone-" in name or (".part-" in name and now - os.lstat(path).st_mtime > 86400):
+        if ".gone-" in name or (".part-" in name and now - _touched(path, now) > 86400):
             shutil.rmtree(path, ignore_errors=True)
         elif _NAME.match(name):
-            try:
-                used = os.stat(path + ".used").st_mtime
-            except OSError:
-                used = os.lstat(path).st_mtime
+            used = _touched(path + ".used", _touched(path, now))
             size = 0
             with contextlib.suppress(OSError, ValueError, KeyError), open(os.path.join(path, "built.json")) as file:
                 size = int(json.load(file)["bytes"])
@@ -254,13 +264,21 @@ def collect(root: str, days: float, mib: int) -> list[str]:
     return gone
 
 
+def _touched(path: str, otherwise: float) -> float:
+    try:
+        return os.lstat(path).st_mtime
+    except OSError:  # others build and remove, too
+        return otherwise
+
+
 def _unused(path: str) -> bool:
-    """Remove an environment that nobody runs."""
+    """Remove an environment that nobody runs or builds."""
     import fcntl
 
     try:
-        with open(path + ".used", "a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with open(path + ".lock", "a") as lock, open(path + ".used", "a") as used:
+            for file in (lock, used):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _remove(path)
             for end in (".used", ".lock"):
                 with contextlib.suppress(OSError):

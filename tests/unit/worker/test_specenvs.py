@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -176,3 +177,68 @@ def test_one_whose_python_is_gone_is_built_again(root: Path) -> None:
     assert not specenvs.python_of(str(root), name)
     assert specenvs.build("fxfruit\n")["built"]
     shutil.rmtree(root)
+
+
+def test_without_locks_what_another_host_builds_is_left_alone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def flock(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    other = root / f"{specenvs.name_of('fxfruit')}.part-1-elsewhere"
+    other.mkdir(parents=True)
+    assert specenvs.build("fxfruit")["built"]
+    assert other.is_dir()
+
+
+def test_a_lock_that_was_removed_while_it_was_waited_for_is_none(
+    root: Path, counted: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Who collects removes the locks of what is gone: two that hold a lock each must not build the same."""
+    import fcntl
+
+    (tmp_path / "wait").touch()
+    root.mkdir()
+    lock, said = root / f"{specenvs.name_of('fxfruit')}.lock", ""
+    told: list[dict[str, Any]] = []
+    threads = [threading.Thread(target=lambda: told.append(specenvs.build("fxfruit"))) for _ in range(2)]
+
+    def waiting(times: int) -> bool:
+        nonlocal said
+        said += capfd.readouterr().out
+        return said.count("waiting for it") == times
+
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        threads[0].start()
+        until(lambda: waiting(1))
+        lock.unlink()
+    until(counted.exists)
+    threads[1].start()
+    until(lambda: waiting(2) or counted.read_text() == "x\nx\n")
+    (tmp_path / "wait").unlink()
+    for one in threads:
+        one.join(60)
+    assert sorted(one["built"] for one in told) == [False, True]
+    assert counted.read_text() == "x\n"
+
+
+def test_what_others_remove_meanwhile_stops_nobody(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Builds of other specifications begin and end all the time."""
+    listed, ghost = os.listdir, "0" * 40
+    gone = [f"{ghost}.part-9-elsewhere", ghost]
+    monkeypatch.setattr(os, "listdir", lambda path: [*listed(path), *(gone if str(path) == str(root) else [])])
+    assert specenvs.build("fxfruit")["built"]
+
+
+def test_who_builds_one_keeps_its_lock(tmp_path: Path) -> None:
+    import fcntl
+
+    name = "1" * 40
+    old(tmp_path, name, 40)
+    with (tmp_path / f"{name}.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert specenvs.collect(str(tmp_path), 30, 0) == []
+    assert specenvs.collect(str(tmp_path), 30, 0) == [name]
+    assert not list(tmp_path.iterdir())
