@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,10 @@ BuildError = specenvs.BuildError
 build = specenvs.build
 
 _MOST: Final = 1 << 20
-_HERE: Final = re.compile(r"(-r|--requirement|-c|--constraint|-e|--editable|-f|--find-links)\b|\.{1,2}/|/|~|file:")
+"""Bytes of a specification."""
+_HERE: Final = re.compile(
+    r"-[rcef]|--(requirement|constraint|editable|find-links)\b|\.{1,2}/|/|~|file:|[\w.\[\], -]+@\s*file:"
+)
 _OTHERS: Final = {
     "uv.lock": "uv export --format requirements-txt --no-emit-project > requirements.txt",
     "poetry.lock": "poetry export > requirements.txt",
@@ -37,13 +41,13 @@ def read(file: str | Path) -> str:
     if other := _OTHERS.get(path.name):
         raise UsageError(f"{path.name} is no list of requirements: use `{other}`")
     try:
-        text = path.read_text(encoding="utf-8")
+        data = _bytes_of(path)
+        # Windows begins a text with a mark that pip passes over, too.
+        text = data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError:
         raise UsageError(f"{file} is no text in UTF-8: name a requirements.txt or a pylock.toml") from None
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from None
-    if len(text) > _MOST:
-        raise UsageError(f"{file} has {len(text):,} characters, and no specification has more than {_MOST:,}")
     if path.suffix == ".toml":
         if not re.search(r"^lock-version\s*=", text, re.MULTILINE):
             raise UsageError(f"{path.name} is no lock file: a pylock.toml begins with its lock-version")
@@ -62,3 +66,14 @@ def read(file: str | Path) -> str:
     if not lines:
         raise UsageError(f"{path.name} names no package")
     return "\n".join(lines) + "\n"
+
+
+def _bytes_of(path: Path) -> bytes:
+    """What stands in a file, as long as that may be a specification."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(_MOST + 1) if size <= _MOST else b""
+    if max(size, len(data)) > _MOST:
+        has = f"{size:,} bytes" if size > _MOST else f"more than {_MOST:,} bytes"
+        raise UsageError(f"{path} has {has}, and no specification has more than {_MOST:,}")
+    return data

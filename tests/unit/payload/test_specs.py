@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,8 @@ def test_comments_and_empty_lines_make_no_other_environment(tmp_path: Path) -> N
         ("r.txt", "numpy\n-r base.txt\n", "r.txt, line 2: '-r base.txt' names a file of this machine"),
         ("r.txt", "-e .\n", "does not travel"),
         ("r.txt", "./wheels/a.whl\n", "does not travel"),
+        ("r.txt", "-rbase.txt\n", "does not travel"),
+        ("r.txt", "mine @ file:///home/ann/mine\n", "does not travel"),
         ("r.txt", "# nothing\n", "names no package"),
         ("uv.lock", "", "uv export"),
         ("environment.yml", "", "--image"),
@@ -45,3 +48,23 @@ def test_a_file_that_is_not_there_or_no_text_says_so(tmp_path: Path) -> None:
     (tmp_path / "r.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="no text in UTF-8"):
         specs.read(tmp_path / "r.txt")
+
+
+def test_a_file_that_windows_wrote_is_the_same_specification(tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_bytes(b"\xef\xbb\xbfnumpy==2.1\r\nsix\r\n")
+    assert specs.read(tmp_path / "r.txt") == "numpy==2.1\nsix\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such files")
+def test_no_more_is_read_than_a_specification_may_have(tmp_path: Path) -> None:
+    """Of a file that never ends, too: here nobody could tell by its size."""
+    with pytest.raises(UsageError, match="has more than 1,048,576 bytes"):
+        specs.read("/dev/zero")
+
+
+def test_a_large_file_is_refused_without_being_read(tmp_path: Path) -> None:
+    path = tmp_path / "r.txt"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(UsageError, match="1,099,511,627,776 bytes"):
+        specs.read(path)
