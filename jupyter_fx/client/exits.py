@@ -5,6 +5,7 @@ submitted is acknowledged before the process is gone.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import sys
 import threading
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 __all__ = ["exiting", "first", "register"]
+log = logging.getLogger(__name__)
 
 DRAIN = 30.0
 """Seconds that the end of the interpreter waits for the hub to acknowledge submissions."""
@@ -40,7 +42,10 @@ def register(executor: Any) -> None:
 def _at_exit() -> None:
     global _exiting  # noqa: PLW0603
     for call in _first:
-        call()
+        try:
+            call()
+        except Exception:
+            log.exception("what was to be done first at the end of the interpreter failed")
     _exiting = True
     for executor in list(_executors):
         executor.shutdown(wait=True)
