@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jupyter_fx.errors import UsageError
 from jupyter_fx.protocol.lifecycle import EndpointState, TaskState
-from jupyter_fx.protocol.messages import Cancel
 from jupyter_fx_hub import infos
 from jupyter_fx_hub.optable import Arg, Caller, operation
-from jupyter_fx_hub.state.io import FromClient
 from jupyter_fx_hub.state.why import why_task
+from jupyter_fx_hub.stops import stop
 from jupyter_fx_hub.store.groups import GroupTask
 
 if TYPE_CHECKING:
@@ -112,14 +111,11 @@ class GroupOperations:
         reason=Arg(str, "why, for the outcomes"),
     )
     async def groups_cancel(self, caller: Caller, args: dict[str, Any]) -> Any:
-        """Stop all tasks of a map that are not at their end; how many those were."""
+        """Stop all tasks of a map that are not at their end; the answer is that of `tasks.cancel`."""
         tasks = await self._group(caller, args["group"])
         live = [task.task_id for task in tasks if not TaskState(task.state).terminal]
-        if live:
-            cancel = Cancel(live, args.get("mode") or 0, args.get("reason") or "its map was cancelled")
-            self.service.handle(FromClient(0, caller.user, cancel))
-            await self.service.flushed()
-        return {"cancelled": len(live)}
+        reason = args.get("reason") or "its map was cancelled"
+        return await stop(self.service, caller.user, live, args.get("mode") or 0, reason)
 
 
 def _add(sums: dict[str, int], task: GroupTask, state: TaskState, size: int) -> None:

@@ -20,14 +20,15 @@ from jupyter_fx.errors import (
     UsageError,
 )
 from jupyter_fx.protocol.lifecycle import EndpointState, TaskState
-from jupyter_fx.protocol.messages import Cancel, EventKind, Kind
+from jupyter_fx.protocol.messages import EventKind, Kind
 from jupyter_fx_hub import auth, infos
 from jupyter_fx_hub.groupops import GroupOperations
 from jupyter_fx_hub.optable import OPERATIONS, Arg, Caller, Operation, operation
 from jupyter_fx_hub.service import Service
 from jupyter_fx_hub.sessionops import SessionOperations
 from jupyter_fx_hub.state import tasks as task_state
-from jupyter_fx_hub.state.io import DeleteEndpoint, EndpointKnown, FromClient
+from jupyter_fx_hub.state.io import DeleteEndpoint, EndpointKnown
+from jupyter_fx_hub.stops import stop
 from jupyter_fx_hub.store.ops import DeleteTasks, GrantBlob, RevokeToken
 from jupyter_fx_hub.store.queries import TaskRow
 
@@ -207,13 +208,7 @@ class Operations(SessionOperations, GroupOperations):
         """Stop tasks; how many were asked to, and why others that run are not. 400 when none of them can be stopped."""
         rows = [await self.row(caller, str(text)) for text in args["task_ids"][:10_000]]
         live = [row.task_id for row in rows if row.state < TaskState.SUCCEEDED]
-        core = self._core
-        refused = {one: why for one in live if (task := core.tasks.get(one)) and (why := task_state.stays(core, task))}
-        if refused and len(refused) == len(live):
-            raise UsageError(next(iter(refused.values())))
-        self.service.handle(FromClient(0, caller.user, Cancel(live, args.get("mode") or 0, args.get("reason") or "")))
-        await self.service.flushed()
-        return {"cancelled": len(live) - len(refused)} | ({"refused": refused} if refused else {})
+        return await stop(self.service, caller.user, live, args.get("mode") or 0, args.get("reason") or "")
 
     @operation("tasks.payload", "run", "", task_id=_TASK)
     async def tasks_payload(self, caller: Caller, args: dict[str, Any]) -> Any:

@@ -39,6 +39,7 @@ __all__ = [
     "functions",
     "nearest",
     "refused",
+    "stays",
     "submit",
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import select
@@ -29,6 +29,14 @@ class GroupTask(msgspec.Struct):
     """[index in the task, input, error] of the first, in its worker's words."""
 
 
+_ITEMS_MAX: Final = 1 << 40
+
+
+def _count(said: Any) -> int:
+    """A number of items as a worker said it, who may say anything."""
+    return said if isinstance(said, int) and 0 <= said <= _ITEMS_MAX else 0
+
+
 def group_tasks(reader: Reader, owner: str, group: str) -> list[GroupTask]:
     """Every task of the owner's group, in the order of submission."""
     columns = (_T.task_id, _T.state, _T.endpoint_id, _T.name, _T.submitted, _T.finished, _T.outcome)
@@ -41,9 +49,9 @@ def group_tasks(reader: Reader, owner: str, group: str) -> list[GroupTask]:
             told = usage or {}
             failures = told.get("failures")
             task.failures = failures if isinstance(failures, list) else []
-            task.done, task.failed = int(told.get("items") or 0), int(told.get("failed") or 0)
+            task.done, task.failed = _count(told.get("items")), _count(told.get("failed"))
             if error is not None:
-                task.done = task.done or int(error.details.get("finished") or 0)
+                task.done = task.done or _count(error.details.get("finished"))
                 task.etype, task.message = error.etype, error.message
         found.append(task)
     return found
