@@ -185,7 +185,7 @@ class ActionHandler(_Handler):
             if told.get("state") == "ONLINE":
                 break
             if not await asyncio.to_thread(parts.agents.running, name):
-                log = parts.agents.log(name)
+                log = await asyncio.to_thread(parts.agents.log, name)
                 raise InfrastructureError(f"the agent of {name} ended: {(log or ['it wrote nothing'])[-1]}", log=log)
             await asyncio.sleep(0.3)
         linked = told.get("state") == "ONLINE"
@@ -273,7 +273,14 @@ class LeaveHandler(_Handler):
     async def post(self) -> None:
         """Status."""
         body, parts = self.body(Leave), self._parts
-        await parts.link.turn(lambda: parts.choice.leave(forget=body.forget))
+        try:
+            await parts.link.turn(lambda: parts.choice.leave(forget=body.forget))
+        except FxError as error:
+            self.fail(error)
+            return
+        except TimeoutError:
+            self.fail(HubUnavailable("this server is still looking for its fx hub: try again in a moment"))
+            return
         parts.overview.forget()
         self.reply({**parts.link.status(), "version": __version__})
 

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from jupyter_fx import paths
 from jupyter_fx.errors import FxError, UsageError
 
@@ -26,6 +28,10 @@ Values = Mapping[str, Mapping[str, Any]]
 
 class WrongValues(UsageError):
     """Some settings are wrong."""
+
+
+def _row(name: str) -> dict[str, Any]:
+    return {"name": name, "endpoint_id": "", "hub": "", "running": False, "ssh": "", "last": ""}
 
 
 class Agents:
@@ -47,22 +53,27 @@ class Agents:
             return []
         found = []
         for name in launch.names():
-            told = launch.status(name)
-            running = bool(told["pid"])
-            found.append(
-                {
-                    "name": name,
-                    "endpoint_id": told["endpoint_id"],
-                    "hub": told["hub"],
-                    "running": running,
-                    "ssh": "",
-                    "last": "" if running else told["last"],
-                }
-            )
+            row = _row(name)
+            try:
+                told = launch.status(name)
+                row |= {"endpoint_id": told["endpoint_id"], "hub": told["hub"], "running": bool(told["pid"])}
+                row["last"] = "" if row["running"] else told["last"]
+            except UsageError:
+                continue  # deleted meanwhile
+            except (FxError, OSError, msgspec.MsgspecError, KeyError) as error:
+                row["last"] = (
+                    f"what is kept of it in {paths.endpoint_dir(name)} is damaged ({error}): remove that directory and "
+                    "make the endpoint again"
+                )
+            found.append(row)
         for name in record.names():
-            kept = record.load(paths.endpoint_dir(name))
-            host = kept.host if kept is not None else ""
-            found.append({"name": name, "endpoint_id": "", "hub": "", "running": False, "ssh": host, "last": ""})
+            row = _row(name)
+            try:
+                kept = record.load(paths.endpoint_dir(name))
+                row["ssh"] = kept.host if kept is not None else ""
+            except FxError as error:
+                row |= {"ssh": "?", "last": error.message}
+            found.append(row)
         return found
 
     def form(self, name: str = "") -> dict[str, Any]:

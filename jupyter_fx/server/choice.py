@@ -7,19 +7,30 @@ told to nobody.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from jupyter_fx import paths
 from jupyter_fx.client import logins
-from jupyter_fx.errors import UsageError
+from jupyter_fx.errors import InfrastructureError, UsageError
 
 __all__ = ["Choice"]
 
 _OURS: Final = ("JUPYTER_FX_HUB", "JUPYTER_FX_TOKEN", "JUPYTER_FX_TOKEN_FILE")
+
+
+@contextlib.contextmanager
+def _kept_in(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InfrastructureError(
+            f"which hub is used cannot be kept in {file}: {error.strerror}; make room or give write permission there"
+        ) from error
 
 
 class Choice:
@@ -37,7 +48,7 @@ class Choice:
         """Try a hub, with a token or the one that was kept for it; who we are there. From now on it is the one.
 
         UsageError for what is no address; HubUnavailable or AuthError, and everything as it was, when it does not take
-        us.
+        us; InfrastructureError, the same, when the choice cannot be kept.
         """
         address = address.strip()
         parts = urlsplit(address)
@@ -45,18 +56,21 @@ class Choice:
             raise UsageError("the address of an fx hub begins with https:// (or http:// on your own machine)")
         if parts.username or parts.password or parts.query or parts.fragment:
             raise UsageError("the address of an fx hub holds no user, password or token: the token has its own field")
-        user = logins.sign_in(address, token.strip() or None)
-        self._use(address)
         file = self._file()
-        file.write_text(address + "\n", encoding="utf-8")
+        with _kept_in(file):
+            user = logins.sign_in(address, token.strip() or None)
+            file.write_text(address + "\n", encoding="utf-8")
+        self._use(address)
         return user
 
     def leave(self, *, forget: bool) -> None:
         """Go back to the hub that was configured, else to the one of this machine. `forget`: the token, too."""
         address = self._environ.get("JUPYTER_FX_HUB", "")
-        if forget and self.chosen and address:
-            logins.forget_token(address)
-        self._file().unlink(missing_ok=True)
+        file = self._file()
+        with _kept_in(file):
+            if forget and self.chosen and address:
+                logins.forget_token(address)
+            file.unlink(missing_ok=True)
         self.chosen = False
         for name in _OURS:
             self._environ.pop(name, None)
@@ -80,5 +94,5 @@ class Choice:
     def _kept(self) -> str:
         try:
             return self._file().read_text(encoding="utf-8").strip()
-        except (OSError, UsageError):
+        except (OSError, ValueError, UsageError):
             return ""

@@ -45,7 +45,8 @@ class Groups:
 
     def follow(self, tab: Tab, group: str) -> None:
         """Tell the tab how this map stands, now and whenever that has changed."""
-        if sum(tab in one.tabs for one in self._groups.values()) >= GROUPS_MAX:
+        follows = [name for name, one in self._groups.items() if tab in one.tabs]
+        if len(follows) >= GROUPS_MAX and group not in follows:
             limit = f"a browser tab follows at most {GROUPS_MAX} maps at a time: close some of their cards"
             tab.say(f"group-{group}", {"type": "unknown", "task_id": group, "message": limit})
             return
@@ -95,6 +96,7 @@ class Groups:
             return
         except FxError as error:
             found.due = self._clock() + LATEST
+            found.told = None  # should it be known again, tabs are to be told so, changed or not
             self._say(group, found, {"type": "unknown", "task_id": group, "message": error.message})
             return
         if told["active"]:
