@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from jupyter_fx.errors import FxError
+from jupyter_fx.protocol.faults import error_from
 from jupyter_fx.protocol.lifecycle import SessionState
 from jupyter_fx.protocol.messages import CloseSession, SessionEvent, SessionSpec
 
@@ -29,7 +30,8 @@ class SessionHandle:
         self.reason = ""
         self.info: dict[str, Any] = {}
         self.error: FxError | None = None
-        """Why the hub did not take it; None when it did."""
+        """Why it cannot be had as it was asked for: the hub did not take it, or no worker of its endpoint can ever be
+        so; None when it can."""
         self._client, self._on_event = client, on_event
 
     @property
@@ -91,6 +93,8 @@ class SessionHandle:
         self.state = SessionState(event.state)
         self.reason = event.reason
         self.info = {**self.info, **event.info}
+        if event.error is not None:
+            self.error = error_from(event.error)
         if self._on_event is not None:
             try:
                 self._on_event(event)

@@ -565,7 +565,7 @@ class Manager:
             environment = self.pool.warm.name(message.environment)
             if why := self.pool.refusal(environment):
                 del self._session_queues[message.session_id]
-                self.send(SessionGone(message.session_id, why, lost=False))
+                self.send(SessionGone(message.session_id, why, lost=False, refused=True))
                 return
             if environment:
                 self.pool.warm.mix.arrived(environment, self.loop.time())
@@ -611,7 +611,8 @@ class Manager:
         for job in self._session_queues.pop(session, ()):
             self._finish(job, Ended(job.work.task_id, "cancelled", error=_no_session(session)))
         if asked is not None:
-            self.send(SessionGone(session, asked, lost=False))
+            self.send(SessionGone(session, asked, lost=False, refused=session in self.pool.not_up))
+            self.pool.not_up.discard(session)
             return
         error = lost_error(doing="it held the session", status=status, rss=rss, last_words=worker.last_words)
         self.send(SessionGone(session, error.message, lost=True, info=error.details))

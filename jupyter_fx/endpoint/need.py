@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from jupyter_fx.protocol.messages import Resources
 
 __all__ = ["Need", "NodeSize", "Place", "need_of", "refusal", "too_long"]
+
+
+_LESS: Final = "ask for no more than there is, or use another endpoint"
 
 
 class Need(NamedTuple):
@@ -55,13 +58,13 @@ def refusal(resources: Resources, most: NodeSize) -> str:
     cores = most.slots * most.worker_cores
     if resources.gpus and most.gpus >= 0 and resources.gpus > most.gpus:
         has = f"{most.gpus} GPUs on a node at most" if most.gpus else "no GPUs"
-        return f"this endpoint has {has}, {resources.gpus} were asked for"
+        return f"this endpoint has {has}, {resources.gpus} were asked for: {_LESS}"
     if cores and resources.cores > cores:
-        return f"this endpoint has {cores} cores on a node at most, {resources.cores} were asked for"
+        return f"this endpoint has {cores} cores on a node at most, {resources.cores} were asked for: {_LESS}"
     if most.memory and resources.memory > most.memory:
         return (
             f"this endpoint has {most.memory / 2**30:.1f} GiB of memory on a node at most, "
-            f"{resources.memory / 2**30:.1f} GiB were asked for"
+            f"{resources.memory / 2**30:.1f} GiB were asked for: {_LESS}"
         )
     return ""
 

@@ -74,6 +74,8 @@ class Pool:
         self._stillborn = 0
         self._patient_until = 0.0
         self._asked_close: dict[str, str] = {}
+        self.not_up: set[str] = set()
+        """Sessions that end because their container did not come up."""
         self._waiting: dict[str, list[tuple[WorkerProc, dict[str, Any]]]] = {}
         """Workers whose container is on its way, by its key."""
         self._closed = False
@@ -126,8 +128,9 @@ class Pool:
         if not host and not came_up:
             self._owner.environment_failed(container.environment, why)
         for worker in [one for one in self._workers.values() if one.container is container]:
-            if worker.session and not came_up:
-                self._asked_close.setdefault(worker.session, why)
+            if worker.session and not came_up and worker.session not in self._asked_close:
+                self._asked_close[worker.session] = why
+                self.not_up.add(worker.session)
             self._gone(worker, None, 0, 0.0, counts=host)
         self._owner.capacity_changed()
         if not host:

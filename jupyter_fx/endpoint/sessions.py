@@ -13,7 +13,7 @@ from jupyter_fx.endpoint.need import Need
 from jupyter_fx.endpoint.specs import is_spec
 from jupyter_fx.endpoint.talk import CloseWorker, OpenWorker, SessionGone, SessionUp
 from jupyter_fx.protocol.lifecycle import SessionState, move
-from jupyter_fx.protocol.messages import SessionClosed, SessionEvent, SessionSpec
+from jupyter_fx.protocol.messages import ErrorInfo, SessionClosed, SessionEvent, SessionSpec
 
 __all__ = ["SessionBook"]
 
@@ -75,8 +75,22 @@ class SessionBook:
             self._end(session_id)
             reason = "the endpoint died and lost what it knew of the session, and its worker"
             return [Send(SessionClosed(session_id, reason, lost=True), keep=True)]
+        if refused := self._refusal(spec):
+            return self._refuse(session_id, refused)
         self._sessions[session_id] = _Session(spec, owner)
         return []
+
+    def _refusal(self, spec: SessionSpec) -> str:
+        """Why it can never be had as it was asked for; empty when it can, as far as is known now."""
+        if why := limits.session_refusal(self._books.engine):
+            return why
+        why = self._books.refusal(spec.resources)
+        how = f"`%fx use {spec.endpoint or 'ENDPOINT'}` with other options opens another session"
+        return f"{why}; {how}" if why else ""
+
+    def _refuse(self, session_id: str, why: str) -> list[Any]:
+        self._end(session_id)
+        return [Send(SessionClosed(session_id, why, lost=True, error=ErrorInfo("UsageError", why)), keep=True)]
 
     def _end(self, session_id: str) -> _Session | None:
         self._over[session_id] = None
@@ -86,13 +100,13 @@ class SessionBook:
 
     def wanted(self, spec: SessionSpec, owner: str) -> list[Any]:
         """It has cells that wait: open it if there is room."""
-        self.leased(spec, owner)
+        told = self.leased(spec, owner)
         one = self._sessions.get(spec.session_id)
         if one is None or one.state is not SessionState.REQUESTED:
-            return []
-        if refused := limits.session_refusal(self._books.engine) or self._books.refusal(spec.resources):
-            self._end(spec.session_id)
-            return [Send(SessionClosed(spec.session_id, refused, lost=True), keep=True)]
+            return told
+        # What there is may be known since.
+        if refused := self._refusal(spec):
+            return self._refuse(spec.session_id, refused)
         one.waits = len(self) >= self.most
         if one.waits:
             self.why = (
@@ -112,9 +126,9 @@ class SessionBook:
         cwd = spec.cwd if self._use_cwd else ""
         environment = spec.resources.environment
         waits = {"why": self._starts(one, environment)} if environment or one.manager else {}
-        told = Send(SessionEvent(spec.session_id, int(SessionState.OPENING), "", waits), keep=True)
+        opening = Send(SessionEvent(spec.session_id, int(SessionState.OPENING), "", waits), keep=True)
         asked = OpenWorker(spec.session_id, cwd, need.width, need.memory, need.gpus, environment)
-        opened: list[Any] = [Tell(asked, one.manager), told]
+        opened: list[Any] = [Tell(asked, one.manager), opening]
         if one.manager:
             return [Write(Record(kinds.SESSION_AT, (spec, owner, one.manager)), opened)]
         return [Write(Record(kinds.SESSION, (spec, owner)), opened)]
@@ -181,7 +195,8 @@ class SessionBook:
             if one.state is not SessionState.CLOSING and not message.lost:
                 one.state = move(one.state, SessionState.CLOSING)
             move(one.state, SessionState.LOST if message.lost else SessionState.CLOSED)
-        said = SessionClosed(message.session_id, message.reason, message.lost, message.info)
+        error = ErrorInfo("UsageError", message.reason) if message.refused else None
+        said = SessionClosed(message.session_id, message.reason, message.lost, message.info, error)
         out: list[Any] = [Send(said, keep=True), Write(Record(kinds.SESSION_END, [message.session_id]), [])]
         waiting = next((other for other in self._sessions.values() if other.waits), None)
         return out + self.wanted(waiting.spec, waiting.owner) if waiting is not None else out
@@ -193,8 +208,7 @@ class SessionBook:
 
     def restore(self, spec: SessionSpec, owner: str, manager: str = "") -> None:
         """It was open when an earlier agent died; whether it is, its manager will say."""
-        self.leased(spec, owner)
-        one = self._sessions[spec.session_id]
+        one = self._sessions.setdefault(spec.session_id, _Session(spec, owner))
         one.manager = manager
         one.state = move(move(one.state, SessionState.OPENING), SessionState.OPEN)
 

@@ -187,12 +187,15 @@ class SessionUp(msgspec.Struct, array_like=True, tag=20):
 
 
 class SessionGone(msgspec.Struct, array_like=True, tag=21):
-    """A session's worker is gone; `lost` when nobody asked for it."""
+    """A session's worker is gone; `lost` when nobody asked for it; `refused`: there was none, for the `reason` is what
+    was asked for.
+    """
 
     session_id: str
     reason: str
     lost: bool
     info: dict[str, Any] = {}
+    refused: bool = False
 
 
 class Capacity(msgspec.Struct, array_like=True, tag=22):

@@ -142,7 +142,13 @@ TASK: Final[tuple[Transition, ...]] = (
     Transition(None, _T.WAITING, "hub", "committed; some input (future, ref) is not there yet"),
     Transition(None, _T.QUEUED, "hub", "committed and fsynced, then acknowledged; inputs exist"),
     Transition(_T.WAITING, _T.QUEUED, "hub", "all inputs exist"),
-    Transition(_T.WAITING, _T.FAILED, "hub", "an input failed: DependencyFailed naming the root"),
+    Transition(
+        _T.WAITING,
+        _T.FAILED,
+        "hub",
+        "an input failed: DependencyFailed naming the root; or its session cannot be had: UsageError",
+    ),
+    Transition(_T.QUEUED, _T.FAILED, "hub", "its session cannot be had as it was asked for: UsageError"),
     Transition(_T.QUEUED, _T.LEASED, "hub", "fence += 1; credit for its shape; lease committed first unless pinned"),
     Transition(_T.LEASED, _T.QUEUED, "hub", "endpoint NACK, or a trustworthy inventory says never journaled"),
     Transition(_T.LEASED, _T.ACCEPTED, "endpoint", "its journal write done"),
@@ -223,9 +229,10 @@ SESSION: Final[tuple[Transition, ...]] = (
     Transition(_S.REQUESTED, _S.CLOSED, "hub", "closed before it was opened"),
     *(Transition(s, _S.CLOSING, "hub", "closed by its user, its kernel ended, or idle") for s in (_S.OPENING, _S.OPEN)),
     Transition(_S.CLOSING, _S.CLOSED, "endpoint", "its worker is gone"),
+    Transition(_S.REQUESTED, _S.LOST, "endpoint", "it cannot be had as asked for, or its endpoint is attested dead"),
     *(
         Transition(s, _S.LOST, "endpoint", "its worker died, or its endpoint is attested dead")
-        for s in (_S.REQUESTED, _S.OPENING, _S.OPEN, _S.CLOSING)
+        for s in (_S.OPENING, _S.OPEN, _S.CLOSING)
     ),
 )
 

@@ -415,6 +415,8 @@ class SessionEvent(msgspec.Struct, array_like=True, tag=35):
     state: int
     reason: str = ""
     info: dict[str, Any] = {}
+    error: ErrorInfo | None = None
+    """Why it ended before it was open, if that is what was asked of it: its cells fail with the same."""
 
 
 # --- hub to agent ---
@@ -613,6 +615,8 @@ class SessionClosed(msgspec.Struct, array_like=True, tag=72):
     reason: str
     lost: bool
     info: dict[str, Any] = {}
+    error: ErrorInfo | None = None
+    """Why it cannot be opened as it was asked for: its cells fail with this in place of being cancelled."""
 
 
 # --- the second connection: bytes ---

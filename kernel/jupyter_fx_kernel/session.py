@@ -197,10 +197,11 @@ class Notebook:
             if session.alive:
                 return session
             session.announced = _SAID_ENDED
-            self.notices.append(
-                f"a new session on {endpoint}: the one before ended ({_how(session)}); "
-                f"{self.lost_with(session)}{_again(session)}"
-            )
+            if session.handle.error is None:  # else there was none, and its cells have said why
+                self.notices.append(
+                    f"a new session on {endpoint}: the one before ended ({_how(session)}); "
+                    f"{self.lost_with(session)}{_again(session)}"
+                )
         self.check_endpoint(endpoint)
         spec = SessionSpec(
             session_id=new_id(),
@@ -229,7 +230,7 @@ class Notebook:
             ends_at = float(session.handle.info.get("ends_at") or 0.0)
             where = f"the session {session.name} on {session.endpoint}"
             if session.gone:
-                if session.announced < _SAID_ENDED and not session.lost:
+                if session.announced < _SAID_ENDED and not session.lost and session.handle.error is None:
                     told.append(f"{where} ended: {_how(session)}; {self.lost_with(session)}{_again(session)}")
                 session.announced = _SAID_ENDED
             elif not ends_at:

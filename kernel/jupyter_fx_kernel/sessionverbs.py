@@ -70,6 +70,8 @@ def _infos(notebook: Notebook) -> dict[str, dict[str, Any]]:
 
 def _lines(one: Session, info: dict[str, Any]) -> list[str]:
     state = one.gone or one.handle.state.name.lower()
+    if one.handle.error is not None:
+        return [f"session   {one.name} on {one.endpoint}: not opened: {one.handle.error.message}"]
     if one.gone:
         lost = "; `%fx session restore` runs its cells again" if one.cells else ""
         return [f"session   {one.name} on {one.endpoint}: ended ({state}){lost}"]

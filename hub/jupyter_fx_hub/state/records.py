@@ -230,6 +230,8 @@ class Session(msgspec.Struct, eq=False):
     state: SessionState = SessionState.REQUESTED
     reason: str = ""
     info: dict[str, Any] = {}
+    error: ErrorInfo | None = None
+    """Why it can never be had as it was asked for."""
     kill: bool = False
     unsure: int = 0
     """Cells whose insertion the store has yet to confirm: later ones wait behind them."""

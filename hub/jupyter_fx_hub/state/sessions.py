@@ -17,7 +17,7 @@ from jupyter_fx.protocol.shapes import session_shape
 from jupyter_fx_hub.state import finish, lifespan
 from jupyter_fx_hub.state.core import Core, pack
 from jupyter_fx_hub.state.io import FromClient, SessionKnown, ToAgent, ToClient, ToOwner
-from jupyter_fx_hub.state.records import Endpoint, Session
+from jupyter_fx_hub.state.records import Endpoint, Session, Task
 from jupyter_fx_hub.state.tasks import nearest
 from jupyter_fx_hub.store.ops import PutSession
 
@@ -50,7 +50,8 @@ def opens(core: Core, event: FromClient, message: OpenSession) -> None:
         lifespan.attend(core, old, event.link, local=event.local)
         if message.again:
             info = {**old.info, "endpoint": core.endpoints[old.endpoint_id].name}
-            core.first.append(ToClient(event.link, SessionEvent(spec.session_id, old.state, old.reason, info)))
+            again = SessionEvent(spec.session_id, old.state, old.reason, info, old.error)
+            core.first.append(ToClient(event.link, again))
         return
     if message.again:
         gone = "it ended while its notebook had no link to the fx hub"
@@ -149,7 +150,7 @@ def close(core: Core, session: Session, reason: str, *, kill: bool = False) -> b
         # One that no agent has heard of ends here; the agent may have heard of it as soon as it was connected.
         asked = session.state is not _S.REQUESTED
         session.state = move(session.state, _S.CLOSING if asked else _S.CLOSED)
-        _drop_cells(core, session, reason)
+        _drop_cells(core, session)
         _save(core, session)
         _tell(core, session)
     if endpoint.ready:
@@ -158,15 +159,15 @@ def close(core: Core, session: Session, reason: str, *, kill: bool = False) -> b
     return True
 
 
-def _drop_cells(core: Core, session: Session, reason: str) -> None:
+def _drop_cells(core: Core, session: Session) -> None:
     """Cells that were not started are cancelled: here at once, at the endpoint by asking."""
-    why = f"session {session.spec.session_id[-8:]} is gone: {reason}"
+    why = _why_gone(session.spec.session_id, session)
     endpoint = core.endpoints[session.endpoint_id]
     for task in endpoint.queue(session_shape(session.spec.session_id)).tasks():
-        finish.drop(core, task, TaskState.CANCELLED, why)
+        _drop(core, task, session)
     for task in list(core.tasks.values()) if core.dependents else ():
         if task.state is TaskState.WAITING and task.spec is not None and task.spec.session == session.spec.session_id:
-            finish.drop(core, task, TaskState.CANCELLED, why)
+            _drop(core, task, session)
     asked: list[tuple[str, int]] = []
     for task in endpoint.leases.values():
         if (
@@ -180,14 +181,29 @@ def _drop_cells(core: Core, session: Session, reason: str) -> None:
         core.first.append(ToAgent(endpoint.endpoint_id, CancelTasks(asked, 0), after=True))
 
 
+def _why_gone(session_id: str, session: Session | None) -> str:
+    reason = (session.reason if session is not None else "") or "it was closed or lost"
+    return f"session {session_id[-8:]} is gone: {reason}"
+
+
+def _drop(core: Core, task: Task, session: Session | None) -> None:
+    """End a cell that no endpoint has: with what is wrong with its session's request, else it is cancelled."""
+    assert task.spec is not None
+    why = _why_gone(task.spec.session, session)
+    if session is None or session.error is None:
+        finish.drop(core, task, TaskState.CANCELLED, why)
+        return
+    wrong = session.error
+    error = ErrorInfo(wrong.etype, wrong.message, {**wrong.details, "task_id": task.task_id})
+    finish.drop(core, task, TaskState.FAILED, why, error)
+
+
 def strand(core: Core) -> None:
-    """Cells that came back, or came late, from or for a session that is over: cancelled."""
+    """Cells that came back, or came late, from or for a session that is over."""
     stranded, core.stranded = core.stranded, []
     for task in stranded:
         if task.state is TaskState.QUEUED and task.spec is not None:
-            session = core.sessions.get(task.spec.session)
-            reason = (session.reason if session is not None else "") or "it was closed or lost"
-            finish.drop(core, task, TaskState.CANCELLED, f"session {task.spec.session[-8:]} is gone: {reason}")
+            _drop(core, task, core.sessions.get(task.spec.session))
 
 
 def closed(core: Core, endpoint: Endpoint, message: SessionClosed) -> None:
@@ -196,6 +212,8 @@ def closed(core: Core, endpoint: Endpoint, message: SessionClosed) -> None:
     if session is None or session.endpoint_id != endpoint.endpoint_id or session.state in _ENDED:
         return
     session.info = {**session.info, **message.info}
+    if session.state in {_S.REQUESTED, _S.OPENING}:
+        session.error = message.error
     if message.lost:
         lost(core, session, message.reason)
         return
@@ -203,16 +221,18 @@ def closed(core: Core, endpoint: Endpoint, message: SessionClosed) -> None:
         session.state = move(session.state, _S.CLOSING)
     session.state = move(session.state, _S.CLOSED)
     session.reason = session.reason or message.reason
-    _drop_cells(core, session, session.reason)
-    _save(core, session)
-    _tell(core, session)
+    _over(core, session)
 
 
 def lost(core: Core, session: Session, reason: str) -> None:
     """Its worker died, or its endpoint is gone for certain."""
     session.state = move(session.state, _S.LOST)
     session.reason = reason
-    _drop_cells(core, session, reason)
+    _over(core, session)
+
+
+def _over(core: Core, session: Session) -> None:
+    _drop_cells(core, session)
     _save(core, session)
     _tell(core, session)
 
@@ -239,4 +259,5 @@ def _save(core: Core, session: Session) -> None:
 
 def _tell(core: Core, session: Session) -> None:
     info = {**session.info, "endpoint": core.endpoints[session.endpoint_id].name, "kernel_id": session.spec.kernel_id}
-    core.last.append(ToOwner(session.owner, SessionEvent(session.spec.session_id, session.state, session.reason, info)))
+    said = SessionEvent(session.spec.session_id, session.state, session.reason, info, session.error)
+    core.last.append(ToOwner(session.owner, said))

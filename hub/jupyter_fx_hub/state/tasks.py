@@ -276,6 +276,8 @@ def _session_of(core: Core, owner: str, spec: TaskSpec) -> Session:
     session = core.sessions.get(spec.session)
     if session is None or session.owner != owner:
         raise _Refusal(f"no session {spec.session[-8:]!r}: it was closed or never opened; open a new one")
+    if session.error is not None:
+        raise _Refusal(session.error.message, session.error.etype)
     if session.state in {SessionState.CLOSING, SessionState.CLOSED, SessionState.LOST}:
         raise _Refusal(
             f"session {spec.session[-8:]} is {session.state.name.lower()} ({session.reason or 'closed'}): "

@@ -251,7 +251,7 @@ class EngineManager:
         self._functions[message.digest] = message.payload
 
     def _no_session(self, session_id: str) -> None:
-        self.send(SessionGone(session_id, limits.session_refusal(self.spec.engine), lost=False))
+        self.send(SessionGone(session_id, limits.session_refusal(self.spec.engine), lost=False, refused=True))
 
     def _place(self, message: Place) -> None:
         for work in message.work:

@@ -105,7 +105,9 @@ async def each_choice_gets_blocks_of_its_own() -> None:
         kernel.run("%fx use hpc --gpus 3 --session large")
         ran = kernel.run("%%remote --session large\n1")
         print(ran.error["evalue"])
+        assert ran.error["ename"] == "UsageError"
         assert "this endpoint has no GPUs, 3 were asked for" in ran.error["evalue"]
+        assert "`%fx use hpc` with other options opens another session" in ran.error["evalue"]
         ran = kernel.run(FUNCTION.format(options="account='biology'"))
         assert "there are chemistry, physics" in ran.error["evalue"]
         # All blocks there may be are up: one that has nothing to do makes room.

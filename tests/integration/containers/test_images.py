@@ -261,6 +261,8 @@ def test_a_session_in_an_image_that_is_not_there_ends_with_the_sentence(images: 
         closed = await hub.wait(lambda: [one for one in hub.sessions if isinstance(one, SessionClosed)])
         assert closed[0].session_id == session
         assert "there is no image '/nowhere/torch.sqfs'" in closed[0].reason
+        assert closed[0].error is not None
+        assert closed[0].error.etype == "UsageError"
 
     told(story)
 

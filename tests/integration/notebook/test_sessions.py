@@ -170,3 +170,43 @@ def test_another_start_of_the_kernel_restores_what_the_last_one_had(
         assert kernel.value("answer, double(2)") == "(42, 4)"
     finally:
         kernel.close()
+
+
+def test_a_session_that_cannot_be_had_says_what_there_is_and_what_to_do(kernels: Any) -> None:
+    kernel = kernels()
+    kernel.others.clear()
+    kernel.run("%fx use local --gpus 3")
+    ran = kernel.run("%%remote\n1")
+    assert ran.error["ename"] == "UsageError"
+    assert "this endpoint has no GPUs, 3 were asked for: ask for no more than there is" in ran.error["evalue"]
+    assert "`%fx use local` with other options" in ran.error["evalue"]
+    assert "cancel" not in ran.shown
+    assert "not opened: this endpoint has no GPUs" in shown(kernel)
+    # One that waited is told the same, and nothing more is said of a session that never was.
+    kernel.run("%%remote --bg\n2")
+    kernel.run("job = _")
+    caught = kernel.run("try:\n    job.result(60)\nexcept ValueError as e:\n    print(type(e).__name__, e)")
+    assert caught.stream().startswith("UsageError this endpoint has no GPUs")
+    assert not kernel.run("1").stream("stderr")
+    kernel.run("%fx use local")
+    ran = kernel.run("%%remote\n42")
+    assert ran.result == "42"
+    assert "a new session" not in ran.shown
+
+
+OPENED_BY_API = """
+import threading
+import jupyter_fx as fx
+from jupyter_fx.ids import new_id
+from jupyter_fx.protocol.messages import Resources, SessionSpec
+ended = threading.Event()
+spec = SessionSpec(new_id(), 'local', 'k', 'e', resources=Resources(cores=5000))
+handle = fx.connect().open_session(spec, on_event=lambda _event: handle.ended and ended.set())
+print(ended.wait(60), type(handle.error).__name__, handle.error)
+"""
+
+
+def test_a_session_opened_by_a_program_is_refused_before_its_first_cell(kernels: Any) -> None:
+    told = kernels().run(OPENED_BY_API).stream()
+    assert told.startswith("True UsageError this endpoint has ")
+    assert "5000 were asked for" in told

@@ -37,6 +37,7 @@ from jupyter_fx.protocol.messages import (
     Result,
     Results,
     SessionClosed,
+    SessionLease,
     SessionSpec,
     TaskOptions,
 )
@@ -233,11 +234,31 @@ def test_what_no_node_can_hold_is_refused_with_the_largest_that_can_be_had() -> 
         nack = one.sent[-1]
         assert isinstance(nack, Nack)
         assert nack.final
-        assert nack.error.message == said
+        assert nack.error.message == f"{said}: ask for no more than there is, or use another endpoint"
     assert one.state.load().slots == 0
     session = one.session(gpus=5)
     closed = next(m for m in one.sent if isinstance(m, SessionClosed))
     assert (closed.session_id, closed.lost) == (session, True)
+    assert closed.error is not None
+    assert closed.error.etype == "UsageError"
+    assert "2 GPUs on a node at most, 5 were asked for" in closed.error.message
+    assert "`%fx use e`" in closed.error.message
+    assert one.state.load().slots == 0
+
+
+def test_a_session_that_can_never_be_had_is_refused_before_it_has_a_cell() -> None:
+    one = Many(NodeSize(0, 1))
+    wide = SessionSpec(new_id(), "e", "k", "1", resources=Resources(cores=8))
+    one(SessionLease(wide, "me"))
+    one(SessionLease(SessionSpec(new_id(), "e", "k", "1", "boxed", Resources(environment="a.sqfs")), "me"))
+    (closed,) = [m for m in one.sent if isinstance(m, SessionClosed)]
+    assert "no environment 'a.sqfs'" in closed.error.message
+    # Nobody knew how large a node is: its first cell is told once there is one.
+    one.manager("a", 4, worker_cores=1)
+    one(Demand([DemandItem(f"s:{wide.session_id}", 1, wide.resources, wide, "me")]))
+    closed = [m for m in one.sent if isinstance(m, SessionClosed)][-1]
+    assert closed.session_id == wide.session_id
+    assert "has 4 cores on a node at most, 8 were asked for" in closed.error.message
 
 
 def test_a_task_that_no_block_can_hold_to_its_end_is_refused() -> None:

@@ -586,6 +586,32 @@ def test_cells_wait_for_their_session_run_in_order_and_go_with_it() -> None:
     assert late not in story.state.core.tasks
 
 
+def test_cells_of_a_session_that_cannot_be_had_fail_with_the_reason() -> None:
+    story, session_id, first = Story(), new_id(), new_id()
+    story.client(OpenSession(spec(session_id)))
+    cells = [cell(story, session_id) for _ in range(2)]
+    story.client(Submit([TaskSpec(first, 2, "", b"", session=session_id, options=TaskOptions(inputs=[cells[1]]))]))
+    assert story.is_(first) is TaskState.WAITING
+    why = ErrorInfo("UsageError", "this endpoint has no GPUs, 3 were asked for")
+    story.agent(SessionClosed(session_id, why.message, lost=True, error=why))
+    for one in [*cells, first]:
+        assert story.is_(one) is TaskState.FAILED
+    for one in cells:
+        error = story.outcomes()[one].error
+        assert (error.etype, error.message) == ("UsageError", why.message)
+    told = story.sent(SessionEvent)[-1]
+    assert (told.state, told.error) == (SessionState.LOST, why)
+    cell(story, session_id)
+    assert story.sent(Rejected)[0].error == why
+    # Of one that was open it is no excuse.
+    other = new_id()
+    story.client(OpenSession(spec(other)))
+    story.agent(SessionEvent(other, SessionState.OPEN))
+    waits = cell(story, other)
+    story.agent(SessionClosed(other, "its worker died", lost=True, error=why))
+    assert story.is_(waits) is TaskState.CANCELLED
+
+
 def test_closing_a_session_tells_its_agent_also_when_that_comes_back_later() -> None:
     story, session_id = Story(), new_id()
     story.client(OpenSession(spec(session_id)))

@@ -41,6 +41,7 @@ class FakeHandle:
     def __init__(self, spec: SessionSpec) -> None:
         self.spec, self.state, self.reason, self.info = spec, SessionState.OPEN, "", {"python": [3, 11, 7], "pid": 7}
         self.session_id = spec.session_id
+        self.error = None
         self.module = types.ModuleType("__main__")
         self.engine = plain.PlainEngine(self.module)
         self.tell: Callable[[int, Any], None] = lambda _kind, _data: None
