@@ -25,6 +25,7 @@ STOP_MARK = "stop-for-good"
 """Says to a running agent that its blocks shall end with it."""
 STOPPED = "stopped-by-its-owner"
 """Says to who starts it again and again that it shall not."""
+_GONE_WITHIN = 10.0
 
 __all__ = [
     "STOPPED",
@@ -141,7 +142,7 @@ def start(name: str, *, within: float = 45.0, unless_stopped: bool = False) -> i
 
 
 def stop(name: str, *, within: float = 20.0, for_good: bool = True) -> bool:
-    """SIGTERM to the agent, SIGKILL when it does not end within so many seconds. Whether there was one.
+    """SIGTERM to the agent, SIGKILL when it does not end within so many seconds. Whether there was one; it is gone.
 
     Its blocks end with it if that is `for_good`; else, or when anybody but us ends it, the next agent finds them again.
     """
@@ -153,15 +154,16 @@ def stop(name: str, *, within: float = 20.0, for_good: bool = True) -> bool:
         return False
     if for_good:
         (home / STOP_MARK).touch(0o600)
-    os.kill(pid, signal.SIGTERM)
-    end = time.monotonic() + within
-    while time.monotonic() < end:
-        if running(home) != pid:
-            return True
-        time.sleep(0.05)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    return True
+    # A process that was killed holds its lock until it is gone, and whoever starts another one looks at the lock.
+    for number, seconds in ((signal.SIGTERM, within), (signal.SIGKILL, _GONE_WITHIN)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if running(home) != pid:
+                return True
+            time.sleep(0.05)
+    raise InfrastructureError(f"the agent of {name} (pid {pid}) was killed and is still there: its file system hangs")
 
 
 def status(name: str) -> dict[str, Any]:

@@ -28,6 +28,8 @@ __all__ = ["RemoteManager"]
 log = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 1.0
+SLOWEST: Final = 60.0
+"""Seconds after which one that does not come up is started again, at most."""
 
 
 class RemoteManager:
@@ -53,6 +55,10 @@ class RemoteManager:
         self._armed = False
         self._halted = False
         self._looking: asyncio.TimerHandle | None = None
+        self._child: subprocess.Popen[bytes] | None = None
+        """What we have started; None: nothing yet, or it was there."""
+        self._pause = 0.0
+        self._starting: asyncio.TimerHandle | None = None
         self.adopted = False
         """Whether the manager was there before this agent."""
         blocks = Path(spec.folder) / "blocks"
@@ -80,7 +86,7 @@ class RemoteManager:
         spec.write_bytes(msgspec.json.encode(self.spec))
         command = [sys.executable, "-m", self.module, str(self._block.folder)]
         with open(self._block.folder / "manager.log", "ab") as out:
-            self._process = subprocess.Popen(
+            self._child = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -101,7 +107,11 @@ class RemoteManager:
         """See whether the manager lives; a dead one has ended everything that it held."""
         self._looking = self._loop.call_later(LOOK_EVERY, self._look)
         known = self._block.manager()
-        if known is None or _process(self._block) is not None or self._halted:
+        if known is None:
+            self._look_at_child()
+            return
+        self._pause = 0.0
+        if _process(self._block) is not None or self._halted:
             return
         log.error("the manager (pid %d) has died; another one is started", known.pid)
         self._block.delete()
@@ -119,6 +129,19 @@ class RemoteManager:
         self.adopted = False
         self._looking.cancel()
         self.start()
+
+    def _look_at_child(self) -> None:
+        """One that ends before it is a manager holds nothing: it is started again, later and later."""
+        if self._child is None or (status := self._child.poll()) is None or self._halted:
+            return
+        self._child = None
+        path = self._block.folder / "manager.log"
+        why = f"its manager does not come up (exit status {status}): {_last_line(path)}; see {path}"
+        log.error("%s", why)
+        self._capacity = Capacity(self.spec.slots, False, {"slots": self.spec.slots, "why": why})
+        self._send(self._capacity)
+        self._pause = min(SLOWEST, max(2.0, 2 * self._pause))
+        self._starting = self._loop.call_later(self._pause, self._spawn)
 
     def _came(self, channel: Any) -> None:
         if self._channel is not None:
@@ -180,15 +203,28 @@ class RemoteManager:
         """The agent stops: so does the manager."""
         if self._looking is not None:
             self._looking.cancel()
+        if self._starting is not None:
+            self._starting.cancel()
         process = _process(self._block)
         if process is not None:
             with contextlib.suppress(psutil.Error):
                 process.terminate()
                 process.wait(3)
+        elif self._child is not None:
+            # It has not even said that it is one.
+            self._child.kill()
+            self._child.wait()
         if self._server is not None:
             self._server.close()
         self._block.delete()
         self.logs.close()
+
+
+def _last_line(path: Path) -> str:
+    with contextlib.suppress(OSError, IndexError), path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 8192))
+        return file.read().decode(errors="replace").strip().splitlines()[-1][:300]
+    return "it said nothing"
 
 
 def _process(block: Block) -> psutil.Process | None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -138,3 +141,24 @@ def test_list_and_status_tell_of_stopped_endpoints(home: Path, capsys: pytest.Ca
         out = capsys.readouterr().out
         assert said in out
         assert "secret" not in out
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="endpoints for others run on Linux")
+def test_an_agent_that_has_to_be_killed_is_gone_when_it_is_stopped(home: Path) -> None:
+    folder = made("stubborn")
+    # Much memory: its end takes the kernel a while, in which its lock is held.
+    program = (
+        "import signal, time; from pathlib import Path; from jupyter_fx.endpoint.identity import locked\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN); some = bytearray(b'x') * (128 << 20)\n"
+        f"with locked(Path({str(folder)!r}), 'stubborn'): time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        end = time.monotonic() + 30
+        while not launch.running(folder) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert launch.stop("stubborn", within=0.1, for_good=False)
+        assert not launch.running(folder)
+    finally:
+        process.kill()
+        process.wait()
