@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from jupyter_fx.protocol import messages
+from jupyter_fx.protocol import messages, parts
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "wire-messages.md"
 HEAD = """# Every message and its fields
@@ -29,16 +29,16 @@ def page() -> str:
     structs = [getattr(messages, name) for name in messages.__all__]
     structs = [found for found in structs if inspect.isclass(found) and issubclass(found, msgspec.Struct)]
     tagged = sorted((found for found in structs if found.__struct_config__.tag is not None), key=_number)
-    parts = [found for found in structs if found.__struct_config__.tag is None]
-    enums = [found for found in vars(messages).values() if inspect.isclass(found) and issubclass(found, enum.IntEnum)]
-    enums = [found for found in enums if found.__module__ == messages.__name__]
+    untagged = [found for found in structs if found.__struct_config__.tag is None]
+    enums = [found for found in vars(parts).values() if inspect.isclass(found) and issubclass(found, enum.IntEnum)]
+    enums = [found for found in enums if found.__module__ == parts.__name__]
     sections = [
         HEAD,
         f"Protocol version {messages.VERSION}; the oldest that is understood is {messages.OLDEST_VERSION}.\n",
         "## Messages\n",
         *(_struct(found, f"{_number(found)} {found.__name__}") for found in tagged),
         "## Parts of messages\n",
-        *(_struct(found, found.__name__) for found in parts),
+        *(_struct(found, found.__name__) for found in untagged),
         "## Numbers with names\n",
         *(_enum(found) for found in enums),
     ]
