@@ -10,13 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from jupyter_fx.errors import FxError, HubUnavailable, InfrastructureError
+import msgspec
+
+from jupyter_fx.errors import HubUnavailable, InfrastructureError
 from jupyter_fx.protocol.faults import error_from
-from jupyter_fx.protocol.messages import ErrorInfo, Event, EventKind, Rejected, Submit
+from jupyter_fx.protocol.messages import ErrorInfo, Rejected, SessionSpec, Submit
 from jupyter_fx.transport import Clock
+from jupyter_fx_hub import stories
 from jupyter_fx_hub.lookups import look_up, windows
+from jupyter_fx_hub.ports import AgentPort, ClientPort, Port
 from jupyter_fx_hub.state.io import (
     AgentDown,
     AgentUp,
@@ -44,67 +48,13 @@ from jupyter_fx_hub.state.records import Lifespans
 from jupyter_fx_hub.store.ops import Op, Problem
 from jupyter_fx_hub.store.store import Store
 
-__all__ = ["AgentPort", "ClientPort", "Port", "Service"]
+__all__ = ["Service"]
 
 FRESH_WITHIN: Final = 60.0
 """Seconds after its making in which a task id can be taken for new without asking the store."""
 BACKLOG_MAX: Final = 256
 FULL: Final = "the disk of the fx hub is nearly full, so it takes no new tasks: free space there and submit again"
 log = logging.getLogger(__name__)
-
-
-class Port(Protocol):
-    """What the service asks of a link."""
-
-    number: int
-    user: str
-    busy: bool
-    """A look into the store is under way: messages wait in `backlog`."""
-    backlog: deque[tuple[Any, int]]
-    gone: bool
-    broken: bool
-    """It was broken off: what came in after is not taken."""
-    waiting: int
-    """Messages that are held back for it until a commit."""
-
-    def send(self, message: Any) -> None:
-        """Send a passing message."""
-
-    def acknowledge(self, number: int) -> None:
-        """Everything up to this number is durable."""
-
-    def hold(self, full: bool) -> None:
-        """Read no more for now, or again."""
-
-    def break_off(self, error: FxError) -> None:
-        """End the connection, to be made again: what was not acknowledged comes again."""
-
-
-class ClientPort(Port, Protocol):
-    """A client's link."""
-
-    sent: int
-    """Number of the last kept message that the client had sent before it connected: up to it, all may be
-    redeliveries.
-    """
-
-    def begin_replay(self, task_id: str) -> bool:
-        """Hold back live events of this task."""
-
-    def replay(self, task_id: str, events: list[Event], outcome: Any, *, last: bool) -> None:
-        """Send replayed events; `last` ends the replay."""
-
-
-class AgentPort(Port, Protocol):
-    """An agent's link."""
-
-    endpoint_id: str
-
-    def request(self, op: str, args: dict[str, Any], timeout: float) -> asyncio.Future[Any]:
-        """Ask the agent."""
-
-    def close(self, error: Exception, *, retry: bool) -> None:
-        """Say Goodbye."""
 
 
 class Service:
@@ -145,7 +95,7 @@ class Service:
         for row in endpoints:
             self.handle(EndpointKnown(row.endpoint_id, row.owner, row.name, row.created, row.state, row.seen, row.info))
         for row in await store.read("live_sessions"):
-            spec = _decode_session(row.spec)
+            spec = msgspec.msgpack.decode(row.spec, type=SessionSpec)
             if row.endpoint_id in self.state.core.endpoints:
                 self.handle(SessionKnown(spec, row.owner, row.endpoint_id, row.state, row.opened, row.info))
         known: set[tuple[str, str]] = set()
@@ -452,39 +402,7 @@ class Service:
 
     async def _tell_story(self, what: Replay, port: ClientPort) -> None:
         await self.flushed()
-        task_id = what.task_id
-        if not what.watch:
-            # Thousands may be asked for by one client that comes back: no more reads than it takes.
-            outcome = await self.store.read("outcome", what.owner, task_id)
-            if outcome is not None:
-                port.replay(task_id, [], outcome, last=True)
-                return
-        row = await self.store.read("task", what.owner, task_id)
-        if row is None:
-            port.replay(task_id, [], None, last=True)
-            port.send(
-                Rejected(
-                    [task_id],
-                    ErrorInfo("UsageError", f"no task {task_id[-8:]!r}: it was deleted, or never reached this hub"),
-                )
-            )
-            return
-        start: int | None = what.start
-        events: list[Event] = []
-        while start is not None and what.watch and not port.gone:
-            rows, start = await self.store.read("events", what.owner, task_id, start)
-            events = [
-                Event(task_id, *row)
-                for row in rows
-                if (what.upto < 0 or row[0] < what.upto) and _wanted(row[1], what.watch)
-            ]
-            if rows and 0 <= what.upto <= rows[-1][0]:
-                break
-            if start is not None:
-                port.replay(task_id, events, None, last=False)
-                events = []
-        outcome = await self.store.read("outcome", what.owner, task_id) if what.upto < 0 else None
-        port.replay(task_id, events, outcome, last=True)
+        await stories.tell(self.store, what, port)
 
     # --- time ---
 
@@ -502,18 +420,6 @@ class Service:
     def _tick(self) -> None:
         self._timer = None
         self.handle(Tick())
-
-
-def _wanted(kind: int, watch: int) -> bool:
-    return watch >= 2 or kind in {EventKind.STATE, EventKind.NOTE}
-
-
-def _decode_session(data: bytes) -> Any:
-    import msgspec
-
-    from jupyter_fx.protocol.messages import SessionSpec
-
-    return msgspec.msgpack.decode(data, type=SessionSpec)
 
 
 _CARRY: Final[dict[type, Any]] = {
