@@ -73,6 +73,11 @@ def test_another_endpoint_is_chosen_by_mouse_and_stays_the_notebooks(
     sheet.done(0)
     sheet.done(1)
     expect(sheet.card(1)).to_contain_text(second, timeout=WAIT)
+    # Also when its cells are run at once: it is told before the first of them.
+    sheet.command("notebook:clear-all-cell-outputs")
+    sheet.page.evaluate("() => void window.jupyterapp.commands.execute('notebook:restart-run-all')")
+    sheet.page.get_by_role("dialog").get_by_role("button", name="Confirm Kernel Restart").click()
+    expect(sheet.card(1)).to_contain_text(second, timeout=WAIT)
 
 
 def test_by_keyboard_a_cell_is_marked_and_run_and_the_menu_used(sheets: Any, expect: Any, second: str) -> None:
