@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -29,6 +31,19 @@ LEFT = pytest.StashKey[list[str]]()
 def pytest_configure(config: pytest.Config) -> None:
     """Mark this run: whatever a test starts carries the mark in its environment, however far it detaches itself."""
     config.stash[RUN] = os.environ[MARK] = uuid.uuid4().hex
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say what is installed beside what the project names: a test that passes only for its sake fails elsewhere."""
+    named = {"jupyter-fx", "pip", "setuptools"}
+    for line in (config.rootpath / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        named.add(_normal(line.partition("==")[0]))
+    extra = {_normal(found.metadata["Name"]) for found in importlib.metadata.distributions()} - named
+    return [f"not of this project, but installed: {', '.join(sorted(extra))}"] if extra else []
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 @pytest.fixture(scope="session", autouse=True)
