@@ -131,6 +131,13 @@ class Operations(SessionOperations, GroupOperations):
         spec: bytes | None = await self.service.store.read("task_spec", caller.user, row.task_id)
         return spec
 
+    @operation("tasks.running", "read")
+    def tasks_running(self, caller: Caller, args: dict[str, Any]) -> Any:
+        """Ids of the caller's tasks that run now."""
+        endpoints = self._core.owned.get(caller.user, [])
+        running = [t.task_id for e in endpoints for t in e.leases.values() if t.state is TaskState.RUNNING]
+        return {"tasks": running}
+
     @operation("tasks.get", "read", "GET /api/v1/tasks/{task_id}", task_id=_TASK)
     async def tasks_get(self, caller: Caller, args: dict[str, Any]) -> Any:
         """One task."""

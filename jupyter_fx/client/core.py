@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jupyter_fx.client import listeners
 from jupyter_fx.client.blobs import Blobs
+from jupyter_fx.client.glance import Glance
 from jupyter_fx.errors import FxError, HubUnavailable, UsageError
 from jupyter_fx.ids import new_id
 from jupyter_fx.protocol.faults import error_from
@@ -75,6 +76,8 @@ class Core:
         """Tasks that are waited for, or followed."""
         self.also: dict[str, list[Listener]] = {}
         """Who else listens to one of them: see `client.listeners`."""
+        self.glance = Glance()
+        """Which tasks run, for who asks without following them."""
         self.sessions: dict[str, SessionHandle] = {}
         self.outbox: deque[Any] = deque()
         """(future, spec, function) of a task to be submitted, or a message to be sent (kept)."""

@@ -169,6 +169,20 @@ class TaskFuture(concurrent.futures.Future[Any]):
                 return error
         return found
 
+    def running(self) -> bool:
+        """Whether it has been started and is not done.
+
+        Without `watch` the hub is asked, for all futures at once and not more often than 20 times a second: the answer
+        may be so old.
+        """
+        if self._state != _base.PENDING or self._watch or not self._sent:
+            return super().running()
+        if self._client.is_running(self.task_id):
+            with self._condition:
+                if self._state == _base.PENDING:
+                    self._state = _base.RUNNING
+        return super().running()
+
     @property
     def state(self) -> TaskState:
         """The task's state: what its outcome or its last event says; without either the hub is asked."""

@@ -125,6 +125,20 @@ def test_a_running_call_is_stopped_by_cancel(client: HubClient) -> None:
     assert future.state is TaskState.CANCELLED
 
 
+def test_a_call_that_nobody_follows_is_seen_to_run(client: HubClient) -> None:
+    sleeping = client.submit(time.sleep, 60)
+    waiting = client.submit_call(square, (sleeping,))
+    deadline = time.monotonic() + 60
+    while not sleeping.running() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert sleeping.running()
+    assert not waiting.running()
+    assert sleeping.cancel() is False
+    with pytest.raises(concurrent.futures.CancelledError):
+        sleeping.result(60)
+    assert not sleeping.running()
+
+
 def test_a_call_over_its_time_is_stopped(client: HubClient) -> None:
     with pytest.raises(errors.TaskTimeout):
         client.submit_call(time.sleep, (60,), options=TaskOptions(timeout=0.3)).result(60)

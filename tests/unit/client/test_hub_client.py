@@ -220,6 +220,42 @@ def test_a_task_known_to_run_is_asked_to_stop(client: HubClient, hub: FakeHub) -
     assert future.cancelled()
 
 
+def test_whether_an_unwatched_task_runs_is_asked_for_all_at_once(client: HubClient, hub: FakeHub) -> None:
+    hub.held = True
+    futures = [client.submit(square, n) for n in range(50)]
+    client.drain(5)
+    asked: list[Any] = []
+
+    def running(_args: Any) -> Any:
+        asked.append(time.monotonic())
+        return {"tasks": [futures[3].task_id]}
+
+    hub.answers["tasks.running"] = running
+    begun = time.monotonic()
+    assert [n for n, future in enumerate(futures) if future.running()] == [3]
+    assert len(asked) <= 1 + (time.monotonic() - begun) / 0.05
+    # What was seen to run is not waiting again, and its end is its end.
+    hub.answers["tasks.running"] = lambda _args: {"tasks": []}
+    assert futures[3].running()
+    assert futures[3].cancel() is False
+    with pytest.raises(concurrent.futures.CancelledError):
+        futures[3].result(60)
+    assert not futures[3].running()
+
+
+def test_whether_it_runs_is_not_known_of_an_older_hub_nor_asked_on_the_clients_thread(
+    client: HubClient, hub: FakeHub
+) -> None:
+    hub.held = True
+    waits = client.submit(square, 1)
+    client.drain(5)
+    assert waits.running() is False
+    hub.held = False
+    seen: concurrent.futures.Future[bool] = concurrent.futures.Future()
+    client.submit(square, 2).add_done_callback(lambda _done: seen.set_result(waits.running()))
+    assert seen.result(60) is False
+
+
 def test_a_future_can_be_awaited(client: HubClient) -> None:
     async def both() -> list[Any]:
         return await asyncio.gather(client.submit(square, 2), client.submit(square, 3))
