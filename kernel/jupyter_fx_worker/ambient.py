@@ -14,6 +14,8 @@ import re
 import sys
 from typing import Any, Callable
 
+from jupyter_fx_worker import envelope
+
 __all__ = ["NAME", "Ambient"]
 
 NAME = "_fx_ambient_"
@@ -78,6 +80,8 @@ _KINDS: dict[str, tuple[str, Callable[[], Any], Callable[[Any], None]]] = {
     "matplotlib.rc": ("matplotlib", _rc_params, _set_rc_params),
 }
 """kind -> (module, read, write)."""
+_GENERATORS = frozenset({"random", "numpy.random"})
+"""Numbers alone, which change with most cells."""
 
 
 def _read() -> dict[str, Any]:
@@ -92,6 +96,15 @@ def _read() -> dict[str, Any]:
     return found
 
 
+def _travels(value: Any) -> bool:
+    """Whether it can be pickled: what a formatter of the user's holds may be anything."""
+    try:
+        envelope.pickled(value)
+    except Exception:
+        return False
+    return True
+
+
 class Ambient:
     """One side's view of it. Not for use from several threads."""
 
@@ -100,12 +113,12 @@ class Ambient:
         self._waiting: dict[str, Any] = {}
 
     def changed(self) -> dict[str, Any]:
-        """What is set here and the other side does not have; it counts as told."""
+        """What is set here and the other side does not have, as far as it can travel; it counts as told."""
         self.take({})
         now = _read()
         news = {kind: value for kind, value in now.items() if kind not in self._known or self._known[kind] != value}
         self._known.update(now)
-        return news
+        return {kind: value for kind, value in news.items() if kind in _GENERATORS or _travels(value)}
 
     def take(self, news: dict[str, Any], source: str = "") -> None:
         """Take over what the other side told, and what waited for its library. Never raises.

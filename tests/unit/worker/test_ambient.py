@@ -5,13 +5,14 @@ from __future__ import annotations
 import pickle
 import random
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from jupyter_fx_worker import ambient
+from jupyter_fx_worker import ambient, envelope, names
 from jupyter_fx_worker.ambient import Ambient
 
 
@@ -78,3 +79,18 @@ def test_a_library_that_the_next_cell_names_is_loaded_for_it(monkeypatch: pytest
 def test_what_cannot_be_taken_over_is_left_alone() -> None:
     Ambient().take({"random": "no state"})
     assert random.getstate()
+
+
+def test_a_setting_that_cannot_travel_stays_and_holds_up_nothing_else() -> None:
+    """A formatter may hold a lock or an open file: the cell beside it comes and goes all the same."""
+    np = pytest.importorskip("numpy")
+    side, lock = Ambient(), threading.Lock()
+    side.settle()
+    np.set_printoptions(formatter={"float": lambda x, lock=lock: f"{x:.1f}"})
+    random.random()
+    home = names.Home()
+    home.values = {"x": 1, ambient.NAME: side.changed()}
+    told = envelope.loads(bytearray(b"".join(bytes(part) for part in home.dumps())))[1]
+    assert told["x"] == 1
+    assert set(told[ambient.NAME]) == {"random"}
+    assert side.changed() == {}
