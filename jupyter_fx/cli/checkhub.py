@@ -142,9 +142,10 @@ def _answered(address: str, proxy: str, status: int, body: bytes) -> Finding:
 
 
 def _clock(date: str) -> Iterator[Finding]:
-    parsed = email.utils.parsedate_to_datetime(date) if date else None
-    if parsed is None:
-        return
+    try:
+        parsed = email.utils.parsedate_to_datetime(date)
+    except ValueError:
+        return  # of something between, or none: the clocks are not compared
     ahead = time.time() - parsed.timestamp()
     if abs(ahead) > SKEW:
         words = f"{abs(ahead) / 3600:.1f} h" if abs(ahead) > 5400 else f"{abs(ahead) / 60:.0f} min"

@@ -73,7 +73,9 @@ def keep(name: str, way: str) -> str:
     """Have the endpoint's agent kept so; what is to be said about it."""
     script = _write_script(name)
     if way == "cron":
-        _crontab([*_others(name), f"*/{EVERY} * * * * {shlex.quote(str(script))} >/dev/null 2>&1 {_mark(name)}"])
+        # A percent sign ends a line of a crontab.
+        command = shlex.quote(str(script)).replace("%", "\\%")
+        _crontab([*_others(name), f"*/{EVERY} * * * * {command} >/dev/null 2>&1 {_mark(name)}"])
         return f"cron starts the agent of {name} every {EVERY} min unless it runs (crontab -l)"
     for path, text in _units(name, script).items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -176,13 +178,20 @@ def _units(name: str, script: Path) -> dict[Path, str]:
         folder / f"{_unit(name)}.service": (
             f"[Unit]\nDescription=jupyter-fx endpoint {name}\n\n"
             # The agent goes on by itself: what started it is done, and must not take it along.
-            f'[Service]\nType=oneshot\nKillMode=process\nExecStart="{script}"\n'
+            f"[Service]\nType=oneshot\nKillMode=process\nExecStart={_systemd_word(str(script))}\n"
         ),
         folder / f"{_unit(name)}.timer": (
             f"[Unit]\nDescription=jupyter-fx endpoint {name}, every {EVERY} minutes\n\n"
             f"[Timer]\nOnActiveSec=1\nOnBootSec=60\nOnUnitActiveSec={EVERY}min\n\n[Install]\nWantedBy=timers.target\n"
         ),
     }
+
+
+def _systemd_word(text: str) -> str:
+    """`text` as one word of a unit, which has specifiers (%) and escapes."""
+    for sign, written in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%")):
+        text = text.replace(sign, written)
+    return f'"{text}"'
 
 
 def _systemctl(*words: str) -> None:

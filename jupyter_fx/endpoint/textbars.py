@@ -17,6 +17,8 @@ __all__ = ["TextBars"]
 
 MAX: Final = 16
 """Bars that are told of; more of them are drawn over in silence."""
+_AT_ONCE: Final = 64
+"""New bars that are told of at one time: they go in one message, and a program may draw thousands in a second."""
 _FASTEST, _SLOWEST = 0.25, 2.0
 """Seconds between two times that bars are told: at first, and at the most; in between a hundredth of the time since."""
 _HELD: Final = 4096
@@ -104,7 +106,7 @@ class TextBars:
 
     def _tell(self, bar: dict[str, Any]) -> None:
         name = bar["id"]
-        if name not in self._open and len(self._open) >= MAX:
+        if name not in self._open and (len(self._open) >= MAX or len(self._changed) >= _AT_ONCE):
             return
         self._open[name] = self._changed[name] = bar
 

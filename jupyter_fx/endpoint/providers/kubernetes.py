@@ -210,7 +210,7 @@ class KubernetesProvider:
     def jobs(self) -> dict[str, JobInfo]:
         """See Provider. Pods stay where they ended: those of jobs that are over are removed, once they are told of."""
         by_job, when = self._pods()
-        now = parsedate_to_datetime(when) if when else None
+        now = _time(when)
         found = {}
         for name, those in by_job.items():
             found[name] = info = job_of(name, those, now, self._blocks)
@@ -262,6 +262,14 @@ def job_of(name: str, those: Sequence[dict[str, Any]], now: datetime | None, blo
         return JobInfo(name, name, "pending", next((why for pod in those if (why := _waits(pod))), ""))
     left = [seconds for pod in those if (seconds := _left(pod, now)) >= 0.0]
     return JobInfo(name, name, "running", left=min(left, default=-1.0))
+
+
+def _time(date: str) -> datetime | None:
+    """Of the header of an answer; None for what is no time."""
+    try:
+        return parsedate_to_datetime(date)
+    except ValueError:
+        return None
 
 
 def _left(pod: dict[str, Any], now: datetime | None) -> float:

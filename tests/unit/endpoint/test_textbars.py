@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jupyter_fx.endpoint.textbars import TextBars
+from jupyter_fx.protocol.codec import encode_message
+from jupyter_fx.protocol.messages import EventKind, Output, Outputs
 
 OUT, ERR = 1, 2
 
@@ -138,3 +140,16 @@ def test_many_drawings_are_told_a_few_times_a_second_and_the_last_one_is() -> No
     assert 30 < len(told) < 50
     assert told[-1]["done"] == 1000 and told[-1]["eta"] == 2.0 and told[-1]["rate"] == 5.0
     assert bars.due() is None
+
+
+def test_thousands_of_short_bars_fit_into_a_message() -> None:
+    bars = TextBars(0.0)
+    drawn = [f"\r{'d' * 180}-{at}: 100%|###| 1/1 [00:00<00:00, 9.0it/s]\n".encode() for at in range(8000)]
+    text = b"".join(bars.feed(ERR, one) for one in drawn) + b"".join(data for _, data in bars.rest())
+    told = bars.take(10.0)
+    encode_message(Outputs([Output("t" * 32, 1, 0, int(EventKind.PROGRESS), 0.0, {"bars": told})]))
+    assert told
+    # All of them were left standing.
+    assert text.count(b"1/1") == len(drawn)
+    bars.feed(ERR, b"\rafterwards:  50%|# | 1/2 [00:00<00:01, 1.0it/s]")
+    assert [bar["label"] for bar in bars.take(20.0)] == ["afterwards"]
