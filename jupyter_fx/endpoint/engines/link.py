@@ -14,7 +14,7 @@ from typing import Any, Final
 from jupyter_fx.endpoint.engines import dask_engine, parsl_engine
 from jupyter_fx.endpoint.engines.fence import Started, forget, left_behind, started
 from jupyter_fx.endpoint.engines.harvest import harvest, lost
-from jupyter_fx.endpoint.engines.manager import SLOWEST
+from jupyter_fx.endpoint.engines.runner import SLOWEST
 from jupyter_fx.endpoint.engines.spec import EngineSpec
 from jupyter_fx.endpoint.entry import FINISHED, Entry
 from jupyter_fx.endpoint.manager import ManagerSpec

@@ -10,17 +10,17 @@ import asyncio
 import contextlib
 import logging
 import shutil
-import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from jupyter_fx.endpoint.engines import boot, limits
-from jupyter_fx.endpoint.engines.base import Engine, Health
+from jupyter_fx.endpoint.engines.base import Engine
 from jupyter_fx.endpoint.engines.fence import Fence, Frame, started
 from jupyter_fx.endpoint.engines.harvest import Harvest, harvest, lost
 from jupyter_fx.endpoint.engines.parcel import Parcel
+from jupyter_fx.endpoint.engines.runner import Runner
 from jupyter_fx.endpoint.engines.spec import EngineSpec
 from jupyter_fx.endpoint.job import VERBS, Job
 from jupyter_fx.endpoint.logs import TaskLogs
@@ -56,7 +56,6 @@ log = logging.getLogger(__name__)
 TRIES: Final = 3
 """How often the engine may fail to start a parcel before its tasks are given up."""
 LOOK_EVERY: Final = 0.2
-HEALTH_EVERY: Final = 1.0
 SHORT: Final = 0.01
 """Seconds below which tasks of one function travel together: an engine takes milliseconds for each parcel."""
 AHEAD: Final = 0.05
@@ -64,10 +63,7 @@ AHEAD: Final = 0.05
 DEEPEST: Final = 64
 SMALL: Final = 16 * 1024
 """Bytes of arguments above which a task travels alone."""
-SLOWEST: Final = 60.0
 QUIET_FOR: Final = 3.0  # then a running task is told to have no live output
-CLOSES_WITHIN: Final = 10.0
-DEAD_WITHIN: Final = 2.0  # that of a dead engine may hang
 
 
 class EngineManager:
@@ -88,10 +84,8 @@ class EngineManager:
         self.send = send
         self.loop = loop
         self.jobs: dict[str, Job] = {}
-        self._make, self._gone = make, gone
         self._title = limits.title(spec.engine)
-        self._engine: Engine | None = None
-        self._health = Health("the engine is starting", spec.slots, {"engine": spec.engine})
+        self._runner = Runner(spec, loop, make=make, gone=gone, changed=self._changed)
         self._said: Capacity | None = None
         home = Path(spec.folder)
         self._spill = home / "spill"
@@ -130,7 +124,7 @@ class EngineManager:
 
     def start(self) -> None:
         """Start the engine."""
-        self._tasks = [self.loop.create_task(self._serve()), self.loop.create_task(self._look())]
+        self._tasks = [self.loop.create_task(self._runner.serve()), self.loop.create_task(self._look())]
 
     def receive(self, message: Any) -> None:
         """Take a message of the agent."""
@@ -146,59 +140,25 @@ class EngineManager:
 
     def capacity(self) -> Capacity:
         """What there is."""
-        found = self._health
+        found = self._runner.health
         info = {**found.info, "slots": found.slots, "why": found.why}
         info["cannot_stop"] = limits.cancel_refusal(self.spec.engine)
-        return Capacity(found.slots, self._engine is not None, info)
+        return Capacity(found.slots, self._runner.engine is not None, info)
+
+    def _changed(self) -> None:
+        """The engine said how it is."""
+        now = self.capacity()
+        if now != self._said:
+            self._said = now
+            self.send(now)
+        self.schedule()
 
     @property
     def busy(self) -> bool:
         """Whether any task is here."""
         return bool(self.jobs)
 
-    # The engine.
-
-    async def _serve(self) -> None:
-        """Start it, then see how it is until it is dead."""
-        pause = self.spec.wait
-        while self._engine is None:
-            await asyncio.sleep(pause)
-            engine: Engine | None = None
-            try:
-                engine = self._make()
-                await asyncio.to_thread(engine.start)
-            except Exception as error:  # noqa: BLE001 - of a configuration of a person's own: told, and tried again
-                pause = min(SLOWEST, max(2.0, 2 * pause))
-                said = str(error) or type(error).__name__
-                log.error("%s does not start: %s", self._title, said)
-                if engine is not None:
-                    await asyncio.to_thread(engine.close)
-                self._is(self._health._replace(why=f"{self._title} does not start: {said}"))
-                continue
-            self._engine = engine
-        asking: asyncio.Task[None] | None = None
-        while not (why := self._engine.dead()):
-            if asking is None or asking.done():
-                asking = self.loop.create_task(self._ask(self._engine))
-            await asyncio.wait([asking], timeout=HEALTH_EVERY)
-            await asyncio.sleep(HEALTH_EVERY)
-        log.error("%s", why)
-        self._gone(why)
-
-    async def _ask(self, engine: Engine) -> None:
-        """How it is. It may never answer: it may be dead."""
-        try:
-            self._is(await asyncio.to_thread(engine.health))
-        except Exception as error:  # noqa: BLE001 - what it raises says that it does not answer
-            log.warning("%s cannot say how it is: %s", self._title, error)
-        self.schedule()
-
-    def _is(self, health: Health) -> None:
-        self._health = health._replace(slots=self.spec.slots or health.slots)
-        now = self.capacity()
-        if now != self._said:
-            self._said = now
-            self.send(now)
+    # Parcels.
 
     async def _look(self) -> None:
         """See now and then which parcels were taken by workers, and what became of those that are silent."""
@@ -267,8 +227,8 @@ class EngineManager:
 
     def schedule(self) -> None:
         """Give the engine as much as its workers and one more round of them can take."""
-        while self._queue and self._engine is not None and not self._draining:
-            if len(self._live) >= max(4, 2 * self._health.slots):
+        while self._queue and self._runner.engine is not None and not self._draining:
+            if len(self._live) >= max(4, 2 * self._runner.health.slots):
                 return
             self._parcels += 1
             self._submit(Parcel(self._batch(), self._parcels))
@@ -280,14 +240,14 @@ class EngineManager:
         estimate = self._times.estimate(first.key)
         if estimate is None or estimate >= SHORT or not _travels(first):
             return batch
-        share = -(-len(queue) // max(1, self._health.slots))
+        share = -(-len(queue) // max(1, self._runner.health.slots))
         room = min(DEEPEST, share, int(AHEAD / max(estimate, 1e-6)))
         while queue and len(batch) < room and queue[0].key == first.key and _travels(queue[0]):
             batch.append(queue.popleft())
         return batch
 
     def _submit(self, parcel: Parcel) -> None:
-        assert self._engine is not None
+        assert self._runner.engine is not None
         self._live[parcel.name] = parcel
         try:
             told = {
@@ -298,7 +258,7 @@ class EngineManager:
                 "spill": str(self._far_spill),
                 "max_inline": INLINE_MAX,
             }
-            self._engine.submit(
+            self._runner.engine.submit(
                 parcel.name,
                 boot.job(self._zip, told),
                 lambda answer, error: self._came_in_thread(parcel, answer, error),
@@ -355,11 +315,11 @@ class EngineManager:
 
     def _lost(self, parcel: Parcel) -> bool:
         """The engine has lost the worker of a parcel: tell what became of it once that is known. False: it is not."""
-        assert self._engine is not None
+        assert self._runner.engine is not None
         found = self._fence.log(parcel.name)
         if parcel.complete(found):
             self._harvest(parcel, found, "")
-        elif parcel.dead(found, self._fence, self._engine):
+        elif parcel.dead(found, self._fence, self._runner.engine):
             # What it wrote between the look into its file and its end counts, too.
             self._harvest(parcel, self._fence.log(parcel.name), parcel.silent)
         else:
@@ -503,11 +463,7 @@ class EngineManager:
         """End the engine. What the agent has not heard stays in the fence for its successor."""
         for task in self._tasks:
             task.cancel()
-        if self._engine is not None:
-            within = DEAD_WITHIN if self._engine.dead() else CLOSES_WITHIN
-            closing = threading.Thread(target=self._engine.close, daemon=True)
-            closing.start()
-            closing.join(within)
+        self._runner.close()
         self._stories.close()
         self.logs.close()
         if not self.jobs and not self._over and not self._receipts:

@@ -102,7 +102,7 @@ def test_an_engine_that_refuses_everything_is_told_of_each_task(story: Story) ->
     async def steps(world: World) -> None:
         world.engine.refuses = "the scheduler is closing"
         ids = world.give(lambda x: x, *[(at,) for at in range(500)])
-        world.manager._health = world.manager._health._replace(slots=1000)
+        world.manager._runner.health = world.manager._runner.health._replace(slots=1000)
         await world.until(lambda: len(world.ends()) == len(ids))
         assert {end.error.message for end in world.ends().values() if end.error} == {
             "Parsl could not start it, 3 times; at last: RuntimeError: the scheduler is closing"
