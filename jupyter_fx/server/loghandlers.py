@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -10,7 +9,7 @@ import msgspec
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from jupyter_fx.client.logs import STREAMS
+from jupyter_fx.client.logs import FAR, STREAMS, Reading
 from jupyter_fx.errors import FxError
 from jupyter_fx.server.base import Handler, Parts
 from jupyter_fx.server.hublink import HubLink
@@ -19,9 +18,6 @@ __all__ = ["LOG_MAX", "handlers", "whole"]
 
 LOG_MAX: Final = 1024 * 1024 * 1024
 """Bytes of each stream that are handed on, piece by piece."""
-_PIECE: Final = 256 * 1024
-_FAR: Final = 60.0
-"""Seconds for a piece that the hub has to ask the endpoint for: it gives up on that sooner, and says why."""
 
 
 class LogPart(msgspec.Struct, forbid_unknown_fields=True):
@@ -76,7 +72,7 @@ async def whole(link: HubLink, task_id: str) -> AsyncIterator[str]:
     begun = False
     try:
         # Text that came too fast was dropped on its way, too: what is kept says so, but not its size.
-        printed = [(await _output(link, task_id, stream, 0, 1))[1] for stream in STREAMS]
+        printed = [await _printed(link, task_id, stream) for stream in STREAMS]
         if sum(printed) > page["size"] or page["dropped"]:
             async for text in _complete(link, task_id):
                 begun = True
@@ -94,30 +90,18 @@ async def whole(link: HubLink, task_id: str) -> AsyncIterator[str]:
         yield page["text"]
 
 
-async def _output(link: HubLink, task_id: str, stream: str, offset: int, length: int) -> tuple[bytes, int]:
-    """A piece of the complete text, and how long that is."""
-    args = {"task_id": task_id, "stream": stream, "offset": offset, "length": length}
-    told = await link.ask("tasks.output", args, timeout=_FAR)
-    return bytes(told["data"]), int(told["size"])
+async def _printed(link: HubLink, task_id: str, stream: str) -> int:
+    """How long the complete text is."""
+    args = {"task_id": task_id, "stream": stream, "offset": 0, "length": 1}
+    return int((await link.ask("tasks.output", args, timeout=FAR))["size"])
 
 
 async def _complete(link: HubLink, task_id: str) -> AsyncIterator[str]:
-    """As `client.logs.whole`: stdout, after it stderr under a line that says so; nothing if there is no such log."""
-    found = False
-    for stream in STREAMS:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        offset, size = 0, 1
-        while offset < min(size, LOG_MAX):
-            data, size = await _output(link, task_id, stream, offset, _PIECE)
-            if not data:
-                break
-            if not offset and found:
-                yield "\n[stderr]\n"
-            found = True
-            offset += len(data)
-            yield decoder.decode(data, final=offset >= size)
-        if offset < size and offset >= LOG_MAX:
-            yield f"\n[{size - offset:,} bytes more: `jupyter fx logs --all` prints them]\n"
+    """As `client.logs.whole`, but for what is said if there is no such log: nothing."""
+    reading = Reading(task_id, most=LOG_MAX)
+    while (args := reading.asks()) is not None:
+        if text := reading.take(await link.ask("tasks.output", args, timeout=FAR)):
+            yield text
 
 
 def handlers(parts: Parts) -> list[tuple[str, type[Any], dict[str, Any]]]:
