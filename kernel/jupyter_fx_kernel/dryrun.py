@@ -60,6 +60,8 @@ def check(plan: Capture, place: str, session: Session | None, notebook: Notebook
         told, why = session.handle.ask("lacks", {"names": names}, within=2.0)
         if not told:
             return f"{unknown}: {why}"
+    elif _orders(notebook, place):
+        return f"{unknown}: no node is up there, and a question would order one; `%fx env` does"
     else:
         try:
             told = dict(envverbs.ask(notebook, place, envverbs.asked(set(names)), within=_WITHIN))
@@ -89,6 +91,12 @@ def text(rows: Sequence[tuple[str, ...]], lines: Sequence[str]) -> str:
         for row in table
     ]
     return "\n".join([*shown, *lines])
+
+
+def _orders(notebook: Notebook, place: str) -> bool:
+    """Whether a call there has its endpoint submit a batch job."""
+    info = notebook.client.request("endpoints.get", {"name": place}).get("info") or {}
+    return bool(info.get("provider")) and not info.get("slots")
 
 
 def page(rows: Sequence[tuple[str, ...]], lines: Sequence[str]) -> str:

@@ -282,3 +282,17 @@ def test_what_a_large_array_is_shared_with_does_not_take_it_along(notebook: Any)
     notebook.run("import numpy as np\nlarge = np.zeros(1 << 20)\npart = large[:3]")
     notebook.remote("part.sum()")
     assert "large" not in notebook.hub.sent[0]
+
+
+@pytest.mark.parametrize(
+    ("slots", "asked", "said"),
+    [(0, 0, "no node is up there, and a question would order one; `%fx env` does"), (4, 1, "no worker there was free")],
+)
+def test_a_dry_run_orders_no_node(notebook: Any, slots: int, asked: int, said: str) -> None:
+    """A call that waits where no node is up makes the endpoint submit a batch job."""
+    calls: list[Any] = []
+    notebook.hub.submit_call = lambda *_args, **_how: calls.append(1) or Busy()
+    notebook.hub.request = lambda *_: {"info": {"provider": "slurm", "slots": slots}}
+    notebook.remote("1", "--dry-run")
+    assert len(calls) == asked
+    assert f"were not checked: {said}" in notebook.out
