@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -161,12 +162,20 @@ def _build(root: str, name: str, text: str, *, alone: bool) -> None:
 
 def _uv() -> str:
     beside = os.path.join(os.path.dirname(sys.executable), "uv")
-    for one in (os.environ.get(UV), beside, shutil.which("uv")):
+    for one in (os.environ.get(UV), beside, shutil.which("uv"), _packaged()):
         if one and os.access(one, os.X_OK):
             return one
     raise BuildError(
         "uv, which builds environments, is not installed at the endpoint: pip install 'jupyter-fx[environments]' there"
     )
+
+
+def _packaged() -> str:
+    """Where pip put it: for a user's own installation (--user, --target) that is on no batch job's PATH."""
+    try:
+        return str(importlib.import_module("uv").find_uv_bin())
+    except (ImportError, AttributeError, OSError):
+        return ""
 
 
 def _settings() -> dict[str, str]:

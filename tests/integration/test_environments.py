@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from fake_endpoint_hub import Hub, endpoint, unpack
+from wheels import fruit
 
 from jupyter_fx.payload import specs
 from jupyter_fx.protocol.lifecycle import TaskState
@@ -21,20 +21,9 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="en
 BLOCKS = "c.Blocks.provider = 'local'\nc.Blocks.walltime = ''\nc.Blocks.poll_seconds = 0.5\nc.Blocks.min_blocks = 1\n"
 
 
-def wheel(folder: Path) -> None:
-    about = "fxfruit-1.5.dist-info"
-    with zipfile.ZipFile(folder / "fxfruit-1.5-py3-none-any.whl", "w") as file:
-        file.writestr("fxfruit.py", "colour = 'red'\n")
-        file.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: fxfruit\nVersion: 1.5\n")
-        file.writestr(
-            f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        file.writestr(f"{about}/RECORD", "")
-
-
 @pytest.mark.parametrize("blocks", ["", BLOCKS])
 def test_it_is_built_by_a_task_and_tasks_and_sessions_run_in_it(tmp_path: Path, blocks: str) -> None:
-    wheel(tmp_path)
+    fruit(tmp_path)
     uv = {"UV_FIND_LINKS": str(tmp_path), "UV_NO_INDEX": "1", "UV_CACHE_DIR": str(tmp_path / "cache")}
     name = specs.name_of("fxfruit\n")
     needs = Resources(environment=name)

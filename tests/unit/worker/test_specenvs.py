@@ -109,6 +109,9 @@ def test_without_uv_it_is_said_what_to_install(root: Path, monkeypatch: pytest.M
     monkeypatch.delenv(specenvs.UV)
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    # pip's own place of it, which no PATH names, is known.
+    assert Path(specenvs._uv()).name == "uv"
+    monkeypatch.setitem(sys.modules, "uv", None)
     with pytest.raises(specenvs.BuildError, match="pip install"):
         specenvs.build("fxfruit\n")
 
