@@ -65,29 +65,30 @@ class RemoteFunction:
         """Call it there and wait for the value. What it prints is printed here while it runs; Ctrl-C stops it
         there too."""
         screen = live.Screen()
-        client = self._client
-        future = client.submit_call(
+        endpoint, options = self._settled()
+        future = self._client.submit_call(
             self.function,
             args,
             kwargs,
-            endpoint=self.endpoint,
-            options=self._settled(),
+            endpoint=endpoint,
+            options=options,
             watch=Watch.ALL,
             on_event=screen.take,
         )
         return screen.follow(future, self._on_interrupt)
 
-    def _settled(self) -> TaskOptions | None:
-        """The options, once the environment that they name is there."""
+    def _settled(self) -> tuple[str, TaskOptions | None]:
+        """Endpoint and options, once the environment that they name is there."""
         if not self._said.get("env"):
-            return self.options
-        name = specs.ensure(self._client, self._said["env"], self.endpoint)
+            return self.endpoint, self.options
+        name, endpoint = specs.ensure(self._client, self._said["env"], self.endpoint)
         options = self.options or TaskOptions()
-        return structs.replace(options, resources=structs.replace(options.resources, environment=name))
+        return endpoint, structs.replace(options, resources=structs.replace(options.resources, environment=name))
 
     def submit(self, *args: Any, **kwargs: Any) -> TaskFuture:
         """Call it there; a TaskFuture at once."""
-        return self._client.submit_call(self.function, args, kwargs, endpoint=self.endpoint, options=self._settled())
+        endpoint, options = self._settled()
+        return self._client.submit_call(self.function, args, kwargs, endpoint=endpoint, options=options)
 
     def map(
         self, *iterables: Iterable[Any], chunksize: int | None = None, ordered: bool = True, card: bool = True
@@ -100,12 +101,13 @@ class RemoteFunction:
         """
         if not iterables:
             raise UsageError("map needs something to map over")
+        endpoint, options = self._settled()
         return MapResult(
             self._client,
             self.function,
             iterables,
-            endpoint=self.endpoint,
-            options=self._settled(),
+            endpoint=endpoint,
+            options=options,
             chunksize=chunksize,
             ordered=ordered,
             card=card,

@@ -20,20 +20,27 @@ _TRUSTED_FOR: Final = 600.0
 """Seconds for which one that was there is not asked about again."""
 
 _lock = threading.Lock()
-_known: dict[tuple[str, str, str], float] = {}
+_known: dict[tuple[str, str, str], tuple[float, str]] = {}
 
 
 def is_built(client: HubClient, endpoint: str, name: str) -> bool:
     """Whether it is known to be there."""
-    with _lock:
-        since = _known.get((client.address, endpoint, name))
-    return since is not None and time.monotonic() - since < _TRUSTED_FOR
+    return bool(_where(client, endpoint, name))
 
 
-def note_built(client: HubClient, endpoint: str, name: str) -> None:
-    """It is there."""
+def _where(client: HubClient, endpoint: str, name: str) -> str:
+    """The endpoint at which it is known to be; empty: nobody knows."""
     with _lock:
-        _known[client.address, endpoint, name] = time.monotonic()
+        since, at = _known.get((client.address, endpoint, name), (0.0, ""))
+    return at if time.monotonic() - since < _TRUSTED_FOR else ""
+
+
+def note_built(client: HubClient, endpoint: str, name: str, at: str = "") -> str:
+    """It is there: at `endpoint` or, where none was named, at the one whose id is `at`. Returns which it is."""
+    place = endpoint or client.endpoint or at
+    with _lock:
+        _known[client.address, endpoint, name] = time.monotonic(), place
+    return place
 
 
 def begin(
@@ -50,22 +57,23 @@ def begin(
     )
 
 
-def ensure(client: HubClient, file: str | Path, endpoint: str = "") -> str:
-    """Have the environment of a specification built at an endpoint, if it is not there yet; its name, for tasks.
+def ensure(client: HubClient, file: str | Path, endpoint: str = "") -> tuple[str, str]:
+    """Have the environment of a specification built at an endpoint, if it is not there yet.
 
-    The build's log is printed while it is made. UsageError: it cannot be built, and why.
+    Returns its name, for tasks, and the endpoint: where none is named any may build it, and then it is at that one
+    alone. The build's log is printed while it is made. UsageError: it cannot be built, and why.
     """
     text = specs.read(file)
     name = specs.name_of(text)
-    if not is_built(client, endpoint, name):
+    if not (place := _where(client, endpoint, name)):
         screen = live.Screen()
         future = begin(client, text, file, endpoint, screen)
         try:
             screen.follow(future)
         except (FxError, specs.BuildError) as error:
             raise failed(file, future.task_id, error) from None
-        note_built(client, endpoint, name)
-    return name
+        place = note_built(client, endpoint, name, future.outcome.endpoint_id if future.outcome is not None else "")
+    return name, place
 
 
 def failed(file: str | Path, task_id: str, error: BaseException) -> UsageError:
