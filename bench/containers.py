@@ -89,7 +89,8 @@ def _tasks(image: str) -> dict[str, float]:
 
 async def _workers(image: str, preload: list[str]) -> dict[str, float]:
     """A manager alone, in this process."""
-    from jupyter_fx.endpoint.manager import Manager, ManagerSpec
+    from jupyter_fx.endpoint.manager import Manager
+    from jupyter_fx.endpoint.managerspec import ManagerSpec
     from jupyter_fx.endpoint.runtimes.settings import ContainerSpec
     from jupyter_fx.endpoint.talk import CloseWorker, OpenWorker, SessionGone, SessionUp
     from jupyter_fx.ids import new_id

@@ -57,7 +57,8 @@ from jupyter_fx.endpoint.identity import Identity, boot_id
 from jupyter_fx.endpoint.journal import Journal
 from jupyter_fx.endpoint.launch import STOP_MARK, STOPPED
 from jupyter_fx.endpoint.linknote import LinkNote
-from jupyter_fx.endpoint.manager import Manager, ManagerSpec
+from jupyter_fx.endpoint.manager import Manager
+from jupyter_fx.endpoint.managerspec import ManagerSpec
 from jupyter_fx.endpoint.nodes import Nodes
 from jupyter_fx.endpoint.provisioning import Provision, on_nodes
 from jupyter_fx.endpoint.questions import Questions

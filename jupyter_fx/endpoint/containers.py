@@ -31,7 +31,7 @@ from jupyter_fx.protocol.lifecycle import ContainerState, move
 from jupyter_fx_worker import bundle
 
 if TYPE_CHECKING:
-    from jupyter_fx.endpoint.manager import ManagerSpec
+    from jupyter_fx.endpoint.managerspec import ManagerSpec
 
 __all__ = ["INSIDE", "Container", "ContainerOwner", "Host"]
 

@@ -26,7 +26,8 @@ import msgspec
 from jupyter_fx.auth.scrub import scrubbed
 from jupyter_fx.endpoint.bootstrap import AgentAddress, Block, ManagerProcess
 from jupyter_fx.endpoint.mailbox import Mailbox
-from jupyter_fx.endpoint.manager import Manager, ManagerSpec
+from jupyter_fx.endpoint.manager import Manager
+from jupyter_fx.endpoint.managerspec import ManagerSpec
 from jupyter_fx.endpoint.node import KEEPER, host_name, no_room
 from jupyter_fx.endpoint.node_size import cores_of, gpus_of, memory_of
 from jupyter_fx.endpoint.reach import reach

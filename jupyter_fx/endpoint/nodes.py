@@ -19,7 +19,7 @@ from jupyter_fx.endpoint.bootstrap import Block
 from jupyter_fx.endpoint.events import Away, BlockDrains, Came, From, Patience, Provisioned
 from jupyter_fx.endpoint.links import Links
 from jupyter_fx.endpoint.logs import TaskLogs
-from jupyter_fx.endpoint.manager import ManagerSpec
+from jupyter_fx.endpoint.managerspec import ManagerSpec
 from jupyter_fx.endpoint.providers import Provider
 from jupyter_fx.endpoint.provision import Provisioner
 from jupyter_fx.endpoint.scaling import Load

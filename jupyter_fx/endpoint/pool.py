@@ -22,7 +22,7 @@ from jupyter_fx.endpoint.worker_proc import WorkerOwner, WorkerProc
 from jupyter_fx.protocol.lifecycle import WorkerState
 
 if TYPE_CHECKING:
-    from jupyter_fx.endpoint.manager import ManagerSpec
+    from jupyter_fx.endpoint.managerspec import ManagerSpec
 
 __all__ = ["Pool", "PoolOwner"]
 

@@ -23,7 +23,7 @@ import msgspec
 from jupyter_fx.endpoint.allocations import Allocations
 from jupyter_fx.endpoint.blocks import BlockBook, BlockRecord, Cancel, Drain, Ended, JobInfo, Save, Submit
 from jupyter_fx.endpoint.bootstrap import Block
-from jupyter_fx.endpoint.manager import ManagerSpec
+from jupyter_fx.endpoint.managerspec import ManagerSpec
 from jupyter_fx.endpoint.providers import JobSpec, Provider, ProviderError
 from jupyter_fx.endpoint.scaling import Load, Plan, decide_all
 from jupyter_fx.endpoint.settings import Blocks

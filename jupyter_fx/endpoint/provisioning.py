@@ -12,7 +12,7 @@ import msgspec
 
 from jupyter_fx.auth.scrub import scrubbed
 from jupyter_fx.endpoint.allocations import Allocations, sized
-from jupyter_fx.endpoint.manager import ManagerSpec
+from jupyter_fx.endpoint.managerspec import ManagerSpec
 from jupyter_fx.endpoint.need import NodeSize
 from jupyter_fx.endpoint.providers import Provider, ProviderError, make_provider
 from jupyter_fx.endpoint.settings import Blocks, Endpoint

@@ -17,7 +17,7 @@ import psutil
 from jupyter_fx.endpoint.bootstrap import AgentAddress, Block
 from jupyter_fx.endpoint.logs import TaskLogs
 from jupyter_fx.endpoint.mailbox import Mailbox
-from jupyter_fx.endpoint.manager import ManagerSpec
+from jupyter_fx.endpoint.managerspec import ManagerSpec
 from jupyter_fx.endpoint.talk import Capacity, Code, FromManager, Halt, Report
 from jupyter_fx.ids import new_id
 from jupyter_fx.processes import began

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from jupyter_fx_worker import specenvs
 
 if TYPE_CHECKING:
-    from jupyter_fx.endpoint.manager import ManagerSpec
+    from jupyter_fx.endpoint.managerspec import ManagerSpec
 
 __all__ = ["PREFIX", "builder", "folder", "is_spec", "refusal"]
 

@@ -19,7 +19,7 @@ from jupyter_fx.endpoint.mix import Idle, Mix
 from jupyter_fx.endpoint.runtimes import images
 
 if TYPE_CHECKING:
-    from jupyter_fx.endpoint.manager import ManagerSpec
+    from jupyter_fx.endpoint.managerspec import ManagerSpec
 
 __all__ = ["Warm"]
 

@@ -82,7 +82,7 @@ class Watch:
             if count > most and job is not None:
                 cure = f"more than the {most} that a worker may have (c.Endpoint.max_processes)"
                 why = f"it had started {count} processes, {cure}"
-                self._manager.kill_because(job, why)
+                self._manager.stopping.kill_because(job, why)
 
     def _limit(self, workers: list[WorkerProc]) -> None:
         """Whoever asked for so much memory gets no more."""
@@ -93,7 +93,7 @@ class Watch:
                 continue
             used = measure(worker.pid).get("rss", 0)
             if used > most:
-                self._manager.kill_because(
+                self._manager.stopping.kill_because(
                     job, f"{OOM}: it used {_gib(used)}, and {_gib(most)} were asked for (memory=)"
                 )
 
@@ -112,7 +112,9 @@ class Watch:
         largest = max(workers, key=lambda worker: used.get(worker.pid, 0))
         if (job := largest.current) is not None:
             all_of_it = f"all workers of this node used {_gib(sum(used.values()))} of its {_gib(whole)}"
-            self._manager.kill_because(job, f"{OOM}: {all_of_it}, and it most of that ({_gib(used[largest.pid])})")
+            self._manager.stopping.kill_because(
+                job, f"{OOM}: {all_of_it}, and it most of that ({_gib(used[largest.pid])})"
+            )
 
     def _sample(self, worker: WorkerProc, now: float) -> None:
         job = worker.current

@@ -17,7 +17,7 @@ from jupyter_fx.endpoint.engines.harvest import harvest, lost
 from jupyter_fx.endpoint.engines.runner import SLOWEST
 from jupyter_fx.endpoint.engines.spec import EngineSpec
 from jupyter_fx.endpoint.entry import FINISHED, Entry
-from jupyter_fx.endpoint.manager import ManagerSpec
+from jupyter_fx.endpoint.managerspec import ManagerSpec
 from jupyter_fx.endpoint.remote_manager import RemoteManager
 from jupyter_fx.endpoint.settings import Blocks, Endpoint
 from jupyter_fx.endpoint.talk import Capacity, Done, Said, Want

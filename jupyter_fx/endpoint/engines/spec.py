@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jupyter_fx.endpoint.manager import ManagerSpec
+from jupyter_fx.endpoint.managerspec import ManagerSpec
 
 __all__ = ["EngineSpec"]
 

@@ -14,7 +14,7 @@ import pytest
 from jupyter_fx.endpoint.allocations import Allocations
 from jupyter_fx.endpoint.blocks import JobInfo
 from jupyter_fx.endpoint.bootstrap import Block
-from jupyter_fx.endpoint.manager import ManagerSpec
+from jupyter_fx.endpoint.managerspec import ManagerSpec
 from jupyter_fx.endpoint.need import NodeSize
 from jupyter_fx.endpoint.providers import JobSpec
 from jupyter_fx.endpoint.provision import Provisioner

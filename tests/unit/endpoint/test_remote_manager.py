@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jupyter_fx.endpoint.manager import ManagerSpec
+from jupyter_fx.endpoint.managerspec import ManagerSpec
 from jupyter_fx.endpoint.remote_manager import RemoteManager
 from jupyter_fx.endpoint.talk import Capacity
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jupyter_fx.endpoint.learned import Learned
-from jupyter_fx.endpoint.manager import ManagerSpec
+from jupyter_fx.endpoint.managerspec import ManagerSpec
 from jupyter_fx.endpoint.reap import PidFile
 from jupyter_fx.endpoint.warm import Warm
 
