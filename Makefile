@@ -49,6 +49,7 @@ check: $(READY) $(LAB_READY) ## format, lint, types, layers; the labextension's 
 	$(BIN)/ruff check .
 	$(BIN)/mypy $(TYPED)
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python tools/messages.py --check
 	@tools/check-labextension
 
 format: $(READY) ## let ruff format and fix what it can
@@ -62,7 +63,8 @@ lab: $(READY) $(LAB_READY) ## open notebooks/ in JupyterLab, with the labextensi
 bench: $(BENCH_READY) ## measure us beside the peers (BENCH_ARGS="--peers pool,parsl --rounds 1" narrows it; BENCH=cells: cells beside %%px)
 	@$(BENCH_VENV)/bin/python -m bench.$(BENCH) $(BENCH_ARGS)
 
-docs: $(READY) ## write the generated pages of docs/ again: state diagrams, wire messages
+docs: $(READY) ## write again what is generated: state diagrams, wire messages, the catalogue for translators
+	$(BIN)/python tools/messages.py
 	$(BIN)/python tools/state_diagrams.py
 	$(BIN)/python tools/wire_messages.py
 

@@ -57,15 +57,11 @@ export class Lines {
     }
   }
 
-  /** A line of ours between theirs: how much is missing. */
-  gap(count: number): void {
+  /** A line of ours between theirs, in these words: how much is missing. */
+  gap(count: number, words: string): void {
     this.dropped += count;
     this._end(false);
-    this._lines.push({
-      text: `[${count} lines left out]`,
-      style: { italic: true, dim: true },
-      error: false
-    });
+    this._lines.push({ text: words, style: { italic: true, dim: true }, error: false });
     this._open = false;
   }
 

@@ -2,6 +2,7 @@
 
 import { TranslationBundle } from '@jupyterlab/translation';
 
+import { count } from './format';
 import { isName } from './front/python';
 import { IState } from './tokens';
 
@@ -26,8 +27,8 @@ export function counts(state: IState | null, trans: TranslationBundle): string {
   const running = endpoints.reduce((sum, one) => sum + one.running, 0);
   const waiting = endpoints.reduce((sum, one) => sum + one.queued + one.leased, 0);
   return [
-    running > 0 ? trans.__('%1 running', running) : '',
-    waiting > 0 ? trans.__('%1 waiting', waiting) : ''
+    running > 0 ? trans.__('%1 running', count(running, trans)) : '',
+    waiting > 0 ? trans.__('%1 waiting', count(waiting, trans)) : ''
   ]
     .filter(Boolean)
     .join(', ');

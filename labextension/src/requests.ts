@@ -2,6 +2,7 @@
 
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
+import { TranslationBundle } from '@jupyterlab/translation';
 
 import { IFxRequests, ITaskInfo } from './tokens';
 import { IAgentForm, IAgentState, Values } from './forms/schema';
@@ -38,7 +39,10 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 export class Requests implements IFxRequests {
-  constructor(private readonly _settings: ServerConnection.ISettings) {}
+  constructor(
+    private readonly _settings: ServerConnection.ISettings,
+    private readonly _trans: TranslationBundle
+  ) {}
 
   async cancel(taskId: string, mode: 'cancel' | 'interrupt'): Promise<number> {
     return this._count(await this._json(`tasks/${taskId}/cancel`, { mode }), 'cancelled');
@@ -132,7 +136,10 @@ export class Requests implements IFxRequests {
     try {
       response = await ServerConnection.makeRequest(url, init, this._settings);
     } catch {
-      throw new RequestError('the Jupyter server cannot be reached: look whether it runs', 0);
+      throw new RequestError(
+        this._trans.__('the Jupyter server cannot be reached: look whether it runs'),
+        0
+      );
     }
     if (!response.ok) {
       let said: unknown;
@@ -142,7 +149,7 @@ export class Requests implements IFxRequests {
         // No JSON: the status has to do.
       }
       throw new RequestError(
-        sentence(said) || `the Jupyter server answered ${response.status}`,
+        sentence(said) || this._trans.__('the Jupyter server answered %1', response.status),
         response.status,
         said
       );

@@ -1,5 +1,6 @@
 /** What this tab knows of tasks: each is followed once, however many cards and lists show it. */
 
+import { TranslationBundle } from '@jupyterlab/translation';
 import { IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 
@@ -29,6 +30,7 @@ export class LiveTask implements ISink, IGroupSink {
 
   constructor(
     private readonly _live: IFxLive,
+    private readonly _trans: TranslationBundle,
     private _card: Card
   ) {}
 
@@ -82,7 +84,7 @@ export class LiveTask implements ISink, IGroupSink {
   events(rows: readonly Row[], dropped: number): void {
     this.heard = true;
     if (dropped > 0) {
-      this.lines.gap(dropped);
+      this._gap(dropped);
     }
     for (const row of rows) {
       const [n, kind, , data] = row;
@@ -105,8 +107,13 @@ export class LiveTask implements ISink, IGroupSink {
   private _note(data: unknown): void {
     const lines = typeof data === 'object' && data !== null && 'lines' in data ? data.lines : 0;
     if (typeof lines === 'number' && lines > 0) {
-      this.lines.gap(lines);
+      this._gap(lines);
     }
+  }
+
+  private _gap(lines: number): void {
+    const words = this._trans._n('[%1 line left out]', '[%1 lines left out]', lines);
+    this.lines.gap(lines, words);
   }
 
   info(info: ITaskInfo): void {
@@ -120,7 +127,8 @@ export class LiveTask implements ISink, IGroupSink {
   group(info: IGroupInfo): void {
     this.heard = true;
     this.missing = '';
-    this._card = grouped(this._card, info, this._pace.heard(now(), info.done), now());
+    const rate = this._pace.heard(now(), info.done);
+    this._card = grouped(this._card, info, rate, now(), this._trans);
     if (ended(this._card.state)) {
       this.stop();
     }
@@ -137,7 +145,10 @@ export class LiveTask implements ISink, IGroupSink {
 export class Tasks {
   private readonly _known = new Map<string, { task: LiveTask; count: number }>();
 
-  constructor(readonly live: IFxLive) {}
+  constructor(
+    readonly live: IFxLive,
+    private readonly _trans: TranslationBundle
+  ) {}
 
   /** The task of a card. */
   take(card: Card): LiveTask {
@@ -147,7 +158,7 @@ export class Tasks {
       found.task.offer(card);
       return found.task;
     }
-    const task = new LiveTask(this.live, card);
+    const task = new LiveTask(this.live, this._trans, card);
     this._known.set(card.task_id, { task, count: 1 });
     return task;
   }

@@ -1,7 +1,7 @@
 import schema from '../../kernel/jupyter_fx_kernel/card.schema.json';
-import { TranslationBundle } from '@jupyterlab/translation';
 
 import { noticeOf } from '../src/card/announce';
+import { english as trans } from '../src/english';
 import { ended, readCard, stateOf } from '../src/card/read';
 import { grouped, Pace } from '../src/card/mapping';
 import { informed, newer, told } from '../src/card/reduce';
@@ -128,7 +128,7 @@ describe('what is told of a task', () => {
     );
     expect(waits.why).toBe('pending (Priority)');
     const silent = informed(base, { ...info, state: 'RUNNING', shown: 'UNREACHABLE' }, 3);
-    expect(stateWords(silent)).toBe('unreachable');
+    expect(stateWords(silent, trans)).toBe('unreachable');
   });
 
   it('takes the end over the newer snapshot', () => {
@@ -167,10 +167,6 @@ describe('writing a card back', () => {
 
 describe('what is told to who looks elsewhere', () => {
   it('is one line of plain text within bounds', () => {
-    const trans = {
-      __: (said: string, ...args: unknown[]) =>
-        said.replace(/%(\d)/g, (_, n: string) => String(args[Number(n) - 1]))
-    } as TranslationBundle;
     const card: Card = { ...base, state: 'failed', elapsed: 75, name: 'x\u202e'.repeat(50) };
     const said = announcement(noticeOf(card), trans);
     expect(said).toContain('on polaris: failed after 1 min 15 s');
@@ -203,28 +199,33 @@ describe('a map', () => {
   };
 
   it('goes on from what the hub counts, and never back behind what its kernel has said', () => {
-    const next = grouped(map, group, 5, 110);
+    const next = grouped(map, group, 5, 110, trans);
     expect(next).toMatchObject({ state: 'running', elapsed: 10, as_of: 110 });
     expect(next.map).toMatchObject({ total: 100, done: 37, running: 2, failed: 1, rate: 5 });
     expect(next.map?.eta).toBeCloseTo(12.6);
-    expect(grouped(next, { ...group, done: 60 }, null, 120).map?.done).toBe(60);
+    expect(grouped(next, { ...group, done: 60 }, null, 120, trans).map?.done).toBe(60);
   });
 
   it('says what it waits for while none of it has begun', () => {
     const young = { ...map, map: { total: 9, done: 0, running: 0, failed: 0, cancelled: 0 } };
     const waits = { ...group, states: { QUEUED: 3 }, done: 0, running: 0, why: 'job 7 is pending' };
-    expect(grouped(young, waits, null, 110)).toMatchObject({ state: 'queued', why: waits.why });
-    expect(grouped(young, { ...waits, unreachable: true }, null, 110).unreachable).toBe(true);
+    expect(grouped(young, waits, null, 110, trans)).toMatchObject({
+      state: 'queued',
+      why: waits.why
+    });
+    expect(grouped(young, { ...waits, unreachable: true }, null, 110, trans).unreachable).toBe(
+      true
+    );
   });
 
   it('is over only when all of its items are back, or it was cancelled', () => {
     const still = { ...group, active: 0, states: { SUCCEEDED: 6 }, done: 60, running: 0 };
-    const waiting = grouped(map, { ...still, finished: 130 }, 1, 140);
+    const waiting = grouped(map, { ...still, finished: 130 }, 1, 140, trans);
     expect(waiting.state).toBe('waiting');
     expect(waiting.why).toContain('all 60 of 100 items that were sent');
     expect(waiting.map).toMatchObject({ done: 60, rate: null, eta: null });
     const whole = { ...still, items: 100, done: 100, finished: 130 };
-    expect(grouped(map, { ...whole, failed: 0 }, 1, 140)).toMatchObject({
+    expect(grouped(map, { ...whole, failed: 0 }, 1, 140, trans)).toMatchObject({
       state: 'succeeded',
       elapsed: 30
     });
@@ -235,14 +236,14 @@ describe('a map', () => {
     const counts = { total: 100, done: 37, running: 2, failed: 1, cancelled: 0 };
     const known = [{ index: 7, input: '70', error: 'lost' }];
     const shot: Card = { ...map, map: { ...counts, failures: known } };
-    const failed = grouped(shot, { ...whole, failures }, 1, 140);
+    const failed = grouped(shot, { ...whole, failures }, 1, 140, trans);
     expect(failed.state).toBe('failed');
     expect(failed.map?.failures).toEqual([failures[0], known[0]]);
     const stopped = { ...still, states: { SUCCEEDED: 5, CANCELLED: 1 }, cancelled: 10 };
-    const end = grouped(map, stopped, 1, 140);
+    const end = grouped(map, stopped, 1, 140, trans);
     expect(end).toMatchObject({ state: 'cancelled', map: { done: 60, cancelled: 10 } });
-    expect(mapWords(end)).toMatch(/^50 (of [\d,]+ )?done( · \d+ failed)? · 10 cancelled$/);
-    expect(grouped(end, group, 5, 150)).toBe(end);
+    expect(mapWords(end, trans)).toMatch(/^50 (of [\d,]+ )?done( · \d+ failed)? · 10 cancelled$/);
+    expect(grouped(end, group, 5, 150, trans)).toBe(end);
   });
 
   it('has the rate of its last seconds', () => {

@@ -1,5 +1,6 @@
 /** Forms: how values are typed and read, what is wrong with them, what is sent; and what charts are drawn from. */
 
+import { english as trans } from '../src/english';
 import { Field } from '../src/forms/field';
 import { Settings } from '../src/forms/settings';
 import { applies, choices, differing, read, written } from '../src/forms/values';
@@ -7,8 +8,6 @@ import { corners } from '../src/panel/spark';
 import { Rate, Series, WINDOW } from '../src/panel/series';
 import { IAgentForm, IFieldSchema } from '../src/forms/schema';
 
-const say = (text: string, ...parts: (string | number)[]): string =>
-  text.replace(/%(\d)/g, (_, n: string) => String(parts[Number(n) - 1]));
 const of = (type: IFieldSchema['type'], more: Partial<IFieldSchema> = {}): IFieldSchema => ({
   title: 'T',
   description: '',
@@ -25,7 +24,7 @@ describe('values', () => {
     [1.5, of('number')],
     ['00:30:00', of('string')]
   ])('%j is read as it was written', (value, schema) => {
-    expect(read(written(value), schema, say)).toEqual({ value });
+    expect(read(written(value), schema, trans)).toEqual({ value });
   });
 
   test.each([
@@ -36,11 +35,11 @@ describe('values', () => {
     ['an hour', of('string', { pattern: '^\\d+:\\d\\d$', 'x-form': 'H:MM' }), 'it is written H:MM'],
     ['A=1\nB', of('object'), 'each line is NAME=VALUE']
   ])('%j is refused', (text, schema, problem) => {
-    expect(read(text, schema, say)).toEqual({ problem });
+    expect(read(text, schema, trans)).toEqual({ problem });
   });
 
   test('an empty number is what is so by itself', () => {
-    expect(read(' ', of('integer', { default: 4 }), say)).toEqual({ value: 4 });
+    expect(read(' ', of('integer', { default: 4 }), trans)).toEqual({ value: 4 });
   });
 
   test('only what was changed is sent', () => {
@@ -59,8 +58,8 @@ describe('values', () => {
   });
 
   test('an account is chosen where Slurm told which there are, else typed', () => {
-    expect(choices('account', of('string'), null, say)).toBeNull();
-    expect(choices('account', of('string'), { accounts: ['lab'], partitions: [] }, say)).toEqual([
+    expect(choices('account', of('string'), null, trans)).toBeNull();
+    expect(choices('account', of('string'), { accounts: ['lab'], partitions: [] }, trans)).toEqual([
       ['', 'the default one'],
       ['lab', 'lab']
     ]);
@@ -111,7 +110,7 @@ describe('a form for Slurm', () => {
   };
 
   test('a chosen partition brings what fits it, but not over what was typed', () => {
-    const settings = new Settings(form(), say, () => undefined);
+    const settings = new Settings(form(), trans, () => undefined);
     settings.begin('slurm');
     // Who only came by, or pressed a button, has typed nothing.
     at(settings, 2).input.dispatchEvent(new Event('blur'));
@@ -127,7 +126,7 @@ describe('a form for Slurm', () => {
   });
 
   test('why Slurm cannot be asked is said beside the provider while that is Slurm', () => {
-    const settings = new Settings(form('Slurm does not answer'), say, () => undefined);
+    const settings = new Settings(form('Slurm does not answer'), trans, () => undefined);
     settings.show();
     expect(at(settings, 0).problem).toBe('');
     type(settings, 0, 'slurm');

@@ -3,7 +3,7 @@
 import { Endings, IMemory, NOTHING } from '../src/notices/endings';
 import { line, summary } from '../src/notices/words';
 import { ITaskInfo } from '../src/tokens';
-import { trans } from './trans';
+import { english as trans } from '../src/english';
 
 const LONG = 60;
 const task = (task_id: string, over: Partial<ITaskInfo> = {}): ITaskInfo => ({

@@ -6,7 +6,7 @@ import { IContext } from '../src/panel/sections';
 import { SessionRow } from '../src/panel/sessionrow';
 import { Tasks } from '../src/tasks';
 import { IAgent, IEndpointInfo, ISessionInfo } from '../src/tokens';
-import { trans } from './trans';
+import { english as trans } from '../src/english';
 
 const did: string[] = [];
 let time = 1000;
@@ -24,7 +24,8 @@ function context(more: Partial<IContext> = {}): IContext {
     tasks: new Tasks(
       new Live(() => {
         throw new Error('nobody looks here');
-      })
+      }),
+      trans
     ),
     now: () => time,
     used: () => 'local',

@@ -11,9 +11,10 @@ import {
   unlessLoaded
 } from '../src/front/python';
 import { counts, offered } from '../src/offers';
-import { coarse, ISituation, words } from '../src/toolbar/words';
+import { coarse } from '../src/format';
+import { ISituation, words } from '../src/toolbar/words';
 import { IEndpointInfo, ISessionInfo, IState, IStatus } from '../src/tokens';
-import { trans } from './trans';
+import { english as trans } from '../src/english';
 
 const connected: IStatus = { connected: true, address: '', user: 'me', problem: '', hub: 'own' };
 const polaris: IEndpointInfo = {

@@ -48,8 +48,8 @@ def test_every_dependency_is_pinned_and_explained() -> None:
     assert {name for name in base | extras if f"| {name} |" not in explained} == set()
 
 
-@pytest.mark.parametrize("tool", ["state_diagrams.py", "wire_messages.py"])
-def test_generated_pages_are_fresh(tool: str) -> None:
+@pytest.mark.parametrize("tool", ["messages.py", "state_diagrams.py", "wire_messages.py"])
+def test_what_is_generated_is_fresh(tool: str) -> None:
     done = subprocess.run(
         [sys.executable, f"tools/{tool}", "--check"],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,

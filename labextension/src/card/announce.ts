@@ -2,7 +2,6 @@
 
 import { Card } from '../types/card';
 import { INotice } from '../tokens';
-import { stateWords } from './words';
 
 export function noticeOf(card: Card): INotice {
   return {
@@ -10,7 +9,7 @@ export function noticeOf(card: Card): INotice {
     count: 1,
     name: card.name ?? '',
     endpoint: card.endpoint ?? '',
-    state: stateWords(card),
+    state: card.state,
     failed: ['succeeded', 'cancelled'].includes(card.state) ? 0 : 1,
     elapsed: card.elapsed,
     kernelId: ''

@@ -50,7 +50,10 @@ export class Deeds {
     const sure = await showDialog({
       title: this._trans.__('Kill the session?'),
       body: this._trans.__('Its process is ended at once, and all variables in it are lost.'),
-      buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: this._trans.__('Kill') })]
+      buttons: [
+        Dialog.cancelButton({ label: this._trans.__('Cancel') }),
+        Dialog.warnButton({ label: this._trans.__('Kill') })
+      ]
     });
     if (sure.button.accept) {
       await this._try(this._requests.closeSession(session.id, true));

@@ -4,9 +4,8 @@ import { TranslationBundle } from '@jupyterlab/translation';
 
 import { bare, IPiece, pieces } from '../ansi';
 import { button, make, say } from '../dom';
-import { plain } from '../format';
+import { count, plain } from '../format';
 import { ILine, Lines } from '../lines';
-import { count } from './words';
 
 const AT_FIRST = 200;
 const MORE = 1000;
@@ -110,9 +109,12 @@ export class LogPane {
     this._drawn = [from, to];
     const hidden = from - lines.first;
     this._earlier.hidden = hidden === 0;
-    say(this._earlier, this._trans.__('Show earlier lines (%1 more)', count(hidden)));
+    say(this._earlier, this._trans.__('Show earlier lines (%1 more)', count(hidden, this._trans)));
     const all = to + lines.dropped;
-    say(this._counted, all > 0 ? this._trans._n('%2 line', '%2 lines', all, count(all)) : '');
+    say(
+      this._counted,
+      all > 0 ? this._trans._n('%2 line', '%2 lines', all, count(all, this._trans)) : ''
+    );
     if (atEnd || anew) {
       this._rows.scrollTop = this._rows.scrollHeight;
     }
@@ -142,8 +144,8 @@ export class LogPane {
     this._rows.append(made);
     this._drawn = [0, 0];
     this._earlier.hidden = true;
-    const all = count(this._lines.count);
-    say(this._counted, this._trans.__('%1 of %2 lines', count(total), all));
+    const all = count(this._lines.count, this._trans);
+    say(this._counted, this._trans.__('%1 of %2 lines', count(total, this._trans), all));
   }
 }
 

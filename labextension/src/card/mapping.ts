@@ -1,5 +1,8 @@
 /** How a map stands, from what the hub says of its tasks: they are those that its kernel has submitted so far. Pure. */
 
+import { TranslationBundle } from '@jupyterlab/translation';
+
+import { count } from '../format';
 import { IFailure, IGroupInfo } from '../tokens';
 import { Card } from '../types/card';
 import { ended, State } from './read';
@@ -30,7 +33,13 @@ export class Pace {
  * Whether more will be submitted only its kernel knows. So a map is over when all of its items have come back or it was
  * cancelled, and else waits for a kernel that may not be there any more: the card says that.
  */
-export function grouped(card: Card, info: IGroupInfo, rate: number | null, now: number): Card {
+export function grouped(
+  card: Card,
+  info: IGroupInfo,
+  rate: number | null,
+  now: number,
+  trans: TranslationBundle
+): Card {
   if (ended(card.state)) {
     return card;
   }
@@ -68,9 +77,18 @@ export function grouped(card: Card, info: IGroupInfo, rate: number | null, now: 
     next.unreachable = true;
   }
   if (!living && !over) {
-    const sent = info.items.toLocaleString('en');
-    const of = total === null ? '' : ` of ${total.toLocaleString('en')}`;
-    next.why = `all ${sent}${of} items that were sent have come back: its kernel sends no more, because it has ended or its map waits for more items`;
+    const sent = count(info.items, trans);
+    next.why =
+      total === null
+        ? trans.__(
+            'all %1 items that were sent have come back: its kernel sends no more, because it has ended or its map waits for more items',
+            sent
+          )
+        : trans.__(
+            'all %1 of %2 items that were sent have come back: its kernel sends no more, because it has ended or its map waits for more items',
+            sent,
+            count(total, trans)
+          );
   } else if (next.state === 'queued' && info.why !== '') {
     next.why = info.why.slice(0, 1000);
   }

@@ -33,7 +33,7 @@ export const cards: JupyterFrontEndPlugin<void> = {
   ) => {
     const trans = (translator ?? nullTranslator).load('jupyter_fx');
     const services = {
-      tasks: new Tasks(live),
+      tasks: new Tasks(live, trans),
       requests,
       where: whereIn(tracker),
       trans,

@@ -3,7 +3,7 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 
 import { button, make, say } from '../dom';
-import { clock, duration } from '../format';
+import { amount, clock, duration } from '../format';
 import { Lines } from '../lines';
 import { Bar, Card } from '../types/card';
 import { row } from './logpane';
@@ -98,6 +98,7 @@ export class CardView {
   private readonly _copy: () => void;
 
   update(card: Card, situation: ISituation): void {
+    const trans = this._trans;
     const over = ended(card.state);
     const quiet = card.state === 'succeeded';
     this.node.dataset.state = card.unreachable === true ? 'unreachable' : card.state;
@@ -106,11 +107,12 @@ export class CardView {
     this.node.classList.toggle('fx-living', !over && situation.current);
     this.node.classList.toggle('fx-beat', Math.floor(situation.elapsed) % 2 === 1);
     say(this._mark, mark(card));
-    say(this._title, title(card));
-    say(this._state, stateWords(card));
-    say(this._elapsed, duration(situation.elapsed));
+    say(this._title, title(card, trans));
+    say(this._state, stateWords(card, trans));
+    say(this._elapsed, duration(situation.elapsed, trans));
     const stands = situation.current || over ? '' : this._asOf(card);
-    say(this._said, [stands, mapWords(card), card.note, card.ended].filter(Boolean).join(' · '));
+    const said = [stands, mapWords(card, trans), card.note, card.ended];
+    say(this._said, said.filter(Boolean).join(' · '));
     this._text(this._why, card.why);
     this._text(this._trouble, situation.trouble);
     this._drawBars(over && card.state === 'succeeded' ? [] : barsOf(card));
@@ -176,12 +178,13 @@ export class CardView {
         this._bars.append(row);
       }
       const [track, words] = [row.children[0] as HTMLElement, row.children[1] as HTMLElement];
-      say(words, bar.id === MAP ? '' : barWords(bar));
+      const told = barWords(bar, this._trans);
+      say(words, bar.id === MAP ? '' : told);
       const share = bar.total ? Math.min(1, Math.max(0, bar.done / bar.total)) : null;
       track.classList.toggle('fx-unknown', share === null);
       (track.children[0] as HTMLElement).style.width =
         share === null ? '' : `${(share * 100).toFixed(2)}%`;
-      track.setAttribute('aria-label', barWords(bar));
+      track.setAttribute('aria-label', told);
       if (share === null) {
         track.removeAttribute('aria-valuenow');
       } else {
@@ -222,9 +225,15 @@ export class CardView {
       [this._trans.__('Task'), card.task_id],
       [this._trans.__('Name'), card.name ?? ''],
       [this._trans.__('Session'), card.session?.name ?? ''],
-      [this._trans.__('Time'), timesWords(card)],
-      [this._trans.__('Processor'), usage.cpu === undefined ? '' : duration(usage.cpu)],
-      [this._trans.__('Node hours'), usage.node_hours === undefined ? '' : String(usage.node_hours)]
+      [this._trans.__('Time'), timesWords(card, this._trans)],
+      [
+        this._trans.__('Processor'),
+        usage.cpu === undefined ? '' : duration(usage.cpu, this._trans)
+      ],
+      [
+        this._trans.__('Node hours'),
+        usage.node_hours === undefined ? '' : amount(usage.node_hours, this._trans)
+      ]
     ];
     const shown = rows.filter(([, text]) => text !== '');
     const key = shown.map(([, text]) => text).join('\n');

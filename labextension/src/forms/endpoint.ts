@@ -10,7 +10,7 @@ import { IAgentForm } from './schema';
 import { Field } from './field';
 import { Page } from './page';
 import { Settings } from './settings';
-import { differing, Say } from './values';
+import { differing } from './values';
 
 /** Milliseconds after the last key until the server is asked what it thinks of it. */
 const PAUSE = 300;
@@ -27,7 +27,6 @@ export interface IEndpointForm {
 }
 
 export class EndpointForm extends Page {
-  private readonly _say: Say;
   private _name: string;
   private _running: boolean;
   private readonly _nameField: Field;
@@ -46,7 +45,6 @@ export class EndpointForm extends Page {
     const trans = _options.trans;
     this._name = _options.name;
     this._running = _options.running;
-    this._say = (text, ...parts) => trans.__(text, ...parts.map(String));
     this._nameField = new Field({
       label: trans.__('Name'),
       help: trans.__('Lower-case letters, digits and hyphens: cells say %1 NAME.', REMOTE),
@@ -101,7 +99,7 @@ export class EndpointForm extends Page {
 
   private _build(form: IAgentForm): Settings {
     const { trans } = this._options;
-    const settings = new Settings(form, this._say, () => this._typed());
+    const settings = new Settings(form, trans, () => this._typed());
     const more = make('details', { class: 'fx-more-settings' });
     more.append(make('summary', { text: trans.__('More settings') }), ...settings.nodes(false));
     const cancel = button(trans.__('Cancel'), this._options.leave);

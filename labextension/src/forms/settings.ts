@@ -1,8 +1,10 @@
 /** The fields of a form, one for each setting of its schema. */
 
+import { TranslationBundle } from '@jupyterlab/translation';
+
 import { IAgentForm, IFieldSchema, ISlurmPartition, Values } from './schema';
 import { Field } from './field';
-import { applies, choices, read, Say, written } from './values';
+import { applies, choices, read, written } from './values';
 
 interface ISetting {
   readonly section: string;
@@ -16,7 +18,7 @@ export class Settings {
 
   constructor(
     private readonly _form: IAgentForm,
-    private readonly _say: Say,
+    private readonly _trans: TranslationBundle,
     private readonly _typed: () => void
   ) {
     for (const [section, { properties }] of Object.entries(_form.schema.properties)) {
@@ -47,7 +49,7 @@ export class Settings {
     const provider = this._provider;
     for (const one of this._all) {
       one.field.node.hidden = !applies(one.section, one.name, provider);
-      const found = read(one.field.text, one.schema, this._say);
+      const found = read(one.field.text, one.schema, this._trans);
       one.field.problem =
         one.field.touched && 'problem' in found
           ? found.problem
@@ -65,7 +67,7 @@ export class Settings {
     const found: Record<string, Record<string, unknown>> = {};
     for (const { section, name, schema, field } of this._all) {
       if (applies(section, name, this._provider)) {
-        const one = read(field.text, schema, this._say);
+        const one = read(field.text, schema, this._trans);
         if ('problem' in one) {
           return null;
         }
@@ -92,10 +94,10 @@ export class Settings {
     const many = schema.type === 'array' || schema.type === 'object';
     const number = schema.type === 'integer' || schema.type === 'number';
     const field = new Field({
-      label: schema.title,
-      help: schema.description,
+      label: this._trans._p('form', schema.title),
+      help: this._trans._p('form', schema.description),
       kind: many ? 'lines' : schema.type === 'boolean' ? 'check' : number ? 'number' : 'text',
-      choices: choices(name, schema, section === 'Blocks' ? this._form.slurm : null, this._say),
+      choices: choices(name, schema, section === 'Blocks' ? this._form.slurm : null, this._trans),
       placeholder: this._placeholder(schema),
       onChange: () => this._changed(section, name)
     });
@@ -106,7 +108,7 @@ export class Settings {
   }
 
   private _placeholder(schema: IFieldSchema): string {
-    const lines = { array: this._say('one on each line'), object: 'NAME=VALUE' };
+    const lines = { array: this._trans.__('one on each line'), object: 'NAME=VALUE' };
     return schema.type in lines
       ? lines[schema.type as keyof typeof lines]
       : (schema['x-form'] ?? '');

@@ -1,13 +1,12 @@
 /** Values of a form's fields: how they are written, how they are read, what is wrong with them. No page in here. */
 
+import { TranslationBundle } from '@jupyterlab/translation';
+
 import { isRecord } from '../requests';
 import { IFieldSchema, ISlurmPartition, Values } from './schema';
 
 /** What was typed, understood or not. */
 export type Read = { readonly value: unknown } | { readonly problem: string };
-
-/** Sentences are made by `say`, which translates. */
-export type Say = (text: string, ...parts: (string | number)[]) => string;
 
 /** A value as it is typed: a list has a line for each part, names with values a line NAME=VALUE. */
 export function written(value: unknown): string {
@@ -23,54 +22,56 @@ export function written(value: unknown): string {
 }
 
 /** What a text means as a value of this kind. */
-export function read(text: string, schema: IFieldSchema, say: Say): Read {
+export function read(text: string, schema: IFieldSchema, trans: TranslationBundle): Read {
   const lines = text.split('\n').filter(line => line.trim() !== '');
   switch (schema.type) {
     case 'integer':
     case 'number':
-      return readNumber(text.trim(), schema, say);
+      return readNumber(text.trim(), schema, trans);
     case 'array':
       return { value: lines };
     case 'object':
-      return readPairs(lines, say);
+      return readPairs(lines, trans);
     case 'boolean':
       return { value: text === 'true' };
     case 'string':
-      return readText(text.trim(), schema, say);
+      return readText(text.trim(), schema, trans);
   }
 }
 
-function readNumber(text: string, schema: IFieldSchema, say: Say): Read {
+function readNumber(text: string, schema: IFieldSchema, trans: TranslationBundle): Read {
   const whole = schema.type === 'integer';
   if (text === '') {
     return { value: schema.default };
   }
   const value = Number(text);
   if (!Number.isFinite(value) || (whole && !Number.isInteger(value))) {
-    return { problem: whole ? say('a whole number is needed') : say('a number is needed') };
+    return {
+      problem: whole ? trans.__('a whole number is needed') : trans.__('a number is needed')
+    };
   }
   if (schema.minimum !== undefined && value < schema.minimum) {
-    return { problem: say('it is %1 at least', schema.minimum) };
+    return { problem: trans.__('it is %1 at least', schema.minimum) };
   }
   if (schema.maximum !== undefined && value > schema.maximum) {
-    return { problem: say('it is %1 at most', schema.maximum) };
+    return { problem: trans.__('it is %1 at most', schema.maximum) };
   }
   return { value };
 }
 
-function readText(text: string, schema: IFieldSchema, say: Say): Read {
+function readText(text: string, schema: IFieldSchema, trans: TranslationBundle): Read {
   if (schema.pattern !== undefined && !new RegExp(schema.pattern).test(text)) {
-    return { problem: say('it is written %1', schema['x-form'] ?? schema.pattern) };
+    return { problem: trans.__('it is written %1', schema['x-form'] ?? schema.pattern) };
   }
   return { value: text };
 }
 
-function readPairs(lines: readonly string[], say: Say): Read {
+function readPairs(lines: readonly string[], trans: TranslationBundle): Read {
   const found: Record<string, string> = {};
   for (const line of lines) {
     const at = line.indexOf('=');
     if (at <= 0) {
-      return { problem: say('each line is NAME=VALUE') };
+      return { problem: trans.__('each line is NAME=VALUE') };
     }
     found[line.slice(0, at).trim()] = line.slice(at + 1);
   }
@@ -109,12 +110,13 @@ export function choices(
   name: string,
   schema: IFieldSchema,
   slurm: { accounts: readonly string[]; partitions: readonly ISlurmPartition[] } | null,
-  say: Say
+  trans: TranslationBundle
 ): readonly (readonly [string, string])[] | null {
   if (schema.enum !== undefined) {
-    const none = name === 'provider' ? say('none: this machine runs the tasks') : say('by itself');
+    const none =
+      name === 'provider' ? trans.__('none: this machine runs the tasks') : trans.__('by itself');
     const here = (one: string): string =>
-      name === 'provider' && one === 'local' ? say('local: processes of this machine') : one;
+      name === 'provider' && one === 'local' ? trans.__('local: processes of this machine') : one;
     return schema.enum.map(one => [one, one === '' ? none : here(one)]);
   }
   if (slurm === null) {
@@ -122,10 +124,10 @@ export function choices(
   }
   if (name === 'partition' && slurm.partitions.length > 0) {
     const names = slurm.partitions.map(one => [one.name, one.name] as const);
-    return [['', say('the default one')], ...names];
+    return [['', trans.__('the default one')], ...names];
   }
   if (name === 'account' && slurm.accounts.length > 0) {
-    return [['', say('the default one')], ...slurm.accounts.map(one => [one, one] as const)];
+    return [['', trans.__('the default one')], ...slurm.accounts.map(one => [one, one] as const)];
   }
   return null;
 }

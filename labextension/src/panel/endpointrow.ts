@@ -1,9 +1,9 @@
 /** An endpoint in the panel: how it is, why it is not ready, who works there; and what can be done about it. */
 
-import { count } from '../card/words';
 import { button, make, say } from '../dom';
-import { amount, clock } from '../format';
+import { amount, clock, count } from '../format';
 import { isRecord } from '../requests';
+import { blockState, endpointState } from '../states';
 import { IAgent, IEndpointInfo } from '../tokens';
 import { IRow } from './rows';
 import { fill, IContext, number, Parts, word } from './sections';
@@ -90,7 +90,7 @@ export class EndpointRow implements IRow<IEndpointInfo> {
     say(this._parts.name, item.name);
     this._parts.name.title = item.name.slice(0, 300);
     const now = doing(item.name);
-    say(this._parts.state, now || (ready ? trans.__('ready') : item.state.toLowerCase()));
+    say(this._parts.state, now || (ready ? trans.__('ready') : endpointState(item.state, trans)));
     const mine = used() === item.name;
     this._use.disabled = mine;
     this._use.setAttribute('aria-pressed', String(mine));
@@ -142,10 +142,10 @@ export class EndpointRow implements IRow<IEndpointInfo> {
     }
     const backlog = queued + leased;
     if (backlog > 0) {
-      words.push(trans._n('%2 task waits', '%2 tasks wait', backlog, count(backlog)));
+      words.push(trans._n('%2 task waits', '%2 tasks wait', backlog, count(backlog, trans)));
     }
     if (running > 0) {
-      words.push(trans.__('%1 running', count(running)));
+      words.push(trans.__('%1 running', count(running, trans)));
     }
     return words;
   }
@@ -185,7 +185,7 @@ export class EndpointRow implements IRow<IEndpointInfo> {
         const nodes = number(block.nodes);
         const words = [
           `${word(provider) || trans.__('block')} ${word(block.job)}`,
-          word(block.state),
+          blockState(word(block.state), trans),
           nodes > 1 ? trans.__('%1 nodes', nodes) : '',
           word(block.reason),
           ends > 0 ? trans.__('until %1', clock(ends, now())) : ''
@@ -207,8 +207,8 @@ export class EndpointRow implements IRow<IEndpointInfo> {
     if (!this._charts.hidden) {
       this._sparks[0].draw(rate.points, at);
       this._sparks[1].draw(this._queue.points, at);
-      say(this._figures[0], trans.__('%1 tasks/s', amount(Math.round(rate.last * 10) / 10)));
-      say(this._figures[1], trans.__('%1 waiting', count(backlog)));
+      say(this._figures[0], trans.__('%1 tasks/s', amount(Math.round(rate.last * 10) / 10, trans)));
+      say(this._figures[1], trans.__('%1 waiting', count(backlog, trans)));
     }
   }
 

@@ -46,7 +46,8 @@ export const panel: JupyterFrontEndPlugin<void> = {
     if (lab === null && PageConfig.getOption('notebookPage') !== 'notebooks') {
       return;
     }
-    const shown = new FxPanel({ tasks: new Tasks(live), requests, front, trans, pathOf, openPath });
+    const tasks = new Tasks(live, trans);
+    const shown = new FxPanel({ tasks, requests, front, trans, pathOf, openPath });
     shown.id = 'jupyter-fx-panel';
     shown.title.icon = icon;
     shown.title.caption = trans.__('Remote endpoints, sessions and tasks');

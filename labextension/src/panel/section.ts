@@ -3,7 +3,7 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 
 import { button, make, say } from '../dom';
-import { count } from '../card/words';
+import { count } from '../format';
 import { IRow, Rows } from './rows';
 
 /** Rows that are drawn at first, and more at each click: drawing all of many makes typing stutter. */
@@ -43,13 +43,13 @@ export class Section<T> {
   /** Show these; `empty` says what to do when there are none. */
   update(items: readonly T[], empty: string): void {
     this._items = items;
-    say(this._count, items.length > 0 ? count(items.length) : '');
+    say(this._count, items.length > 0 ? count(items.length, this._trans) : '');
     say(this._empty, items.length > 0 ? '' : empty);
     this._empty.hidden = items.length > 0;
     this._rows.update(items.slice(0, this._most));
     const rest = items.length - this._most;
     this._more.hidden = rest <= 0;
-    say(this._more, this._trans.__('Show more (%1)', count(Math.max(0, rest))));
+    say(this._more, this._trans.__('Show more (%1)', count(Math.max(0, rest), this._trans)));
   }
 
   /** Draw again what is shown: time has passed. */

@@ -2,6 +2,7 @@
 
 import { button, say } from '../dom';
 import { bytes, duration } from '../format';
+import { sessionState } from '../states';
 import { ISessionInfo } from '../tokens';
 import { IRow } from './rows';
 import { IContext, number, Parts, word } from './sections';
@@ -58,13 +59,13 @@ export class SessionRow implements IRow<ISessionInfo> {
     const { trans, now } = this._context;
     const item = this._item;
     if (item.state !== 'OPEN') {
-      return item.state.toLowerCase();
+      return sessionState(item.state, trans);
     }
     if (item.busy) {
       return trans.__('busy');
     }
-    const idle = trans.__('idle for %1', duration(item.idle + now() - this._told));
-    const ends = item.ends_at === null ? '' : duration(item.ends_at - now());
+    const idle = trans.__('idle for %1', duration(item.idle + now() - this._told, trans));
+    const ends = item.ends_at === null ? '' : duration(item.ends_at - now(), trans);
     return ends === '' ? idle : `${idle}, ${trans.__('ends in %1', ends)}`;
   }
 
@@ -76,8 +77,8 @@ export class SessionRow implements IRow<ISessionInfo> {
       return '';
     }
     return most > 0
-      ? trans.__('memory %1 of %2', bytes(used), bytes(most))
-      : trans.__('memory %1', bytes(used));
+      ? trans.__('memory %1 of %2', bytes(used, trans), bytes(most, trans))
+      : trans.__('memory %1', bytes(used, trans));
   }
 
   /** Image, GPUs, process. */

@@ -4,6 +4,7 @@ import { LogPane } from '../card/logpane';
 import { ended, stateOf } from '../card/read';
 import { button, say } from '../dom';
 import { duration } from '../format';
+import { taskState } from '../states';
 import { LiveTask } from '../tasks';
 import { ITaskInfo } from '../tokens';
 import { IRow } from './rows';
@@ -59,7 +60,7 @@ export class TaskRow implements IRow<ITaskInfo> {
     this.node.dataset.state = item.shown === 'UNREACHABLE' ? 'held' : tone;
     say(this._parts.name, item.name || trans.__('task %1', item.task_id.slice(-8)));
     const took = over ? item.finished - item.submitted : now() - item.submitted;
-    say(this._parts.state, `${item.shown.toLowerCase()} · ${duration(took)}`);
+    say(this._parts.state, `${taskState(item.shown, trans)} · ${duration(took, trans)}`);
     const cell = number(item.origin.cell);
     const from = pathOf(word(item.origin.kernel_id)).split('/').at(-1) ?? '';
     const where = [item.endpoint, from, cell > 0 ? `In[${cell}]` : ''];

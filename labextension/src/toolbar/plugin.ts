@@ -10,6 +10,7 @@ import { Menu } from '@lumino/widgets';
 
 import { CommandIDs } from '../commands';
 import { plain } from '../format';
+import { endpointState } from '../states';
 import { IEndpointInfo, IFxFront, IFxLive } from '../tokens';
 import { WhereItem } from './item';
 
@@ -62,7 +63,7 @@ export const toolbar: JupyterFrontEndPlugin<void> = {
     });
 
     const label = (one: IEndpointInfo): string =>
-      one.state === 'ONLINE' ? one.name : `${one.name} (${plain(one.state.toLowerCase())})`;
+      one.state === 'ONLINE' ? one.name : `${one.name} (${plain(endpointState(one.state, trans))})`;
 
     /** The endpoints as they are now, the one in use first. */
     const fill = (): void => {

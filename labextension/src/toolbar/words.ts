@@ -2,7 +2,8 @@
 
 import { TranslationBundle } from '@jupyterlab/translation';
 
-import { bytes, duration, plain } from '../format';
+import { bytes, coarse, plain } from '../format';
+import { endpointState } from '../states';
 import { IEndpointInfo, ISessionInfo, IStatus } from '../tokens';
 
 /** Seconds before a session's end from which on its end is told instead of its idle time. */
@@ -28,13 +29,6 @@ export interface IWords {
   /** Beside the endpoint's name. */
   readonly state: string;
   readonly about: string;
-}
-
-/** Minutes and hours: a clock that moves every second would draw the eye. */
-export function coarse(seconds: number, trans: TranslationBundle): string {
-  return seconds < 60
-    ? trans.__('< 1 min')
-    : duration(Math.floor(seconds / 60) * 60).replace(/ 0 s$/, '');
 }
 
 export function words(of: ISituation, trans: TranslationBundle): IWords {
@@ -76,10 +70,11 @@ function cold(of: ISituation, name: string, trans: TranslationBundle): IWords {
     };
   }
   if (of.info !== null && of.info.state !== 'ONLINE') {
-    const why = plain(of.info.why) || plain(of.info.state.toLowerCase());
+    const state = plain(endpointState(of.info.state, trans));
+    const why = plain(of.info.why) || state;
     return {
       tone: 'held',
-      state: plain(of.info.state.toLowerCase()),
+      state,
       about: trans.__('Remote cells of this notebook wait for %1: %2', name, why)
     };
   }
@@ -110,7 +105,7 @@ function warm(
   }
   const rss = session.info.rss;
   const memory =
-    typeof rss === 'number' && rss > 0 ? trans.__('It takes %1 of memory.', bytes(rss)) : '';
+    typeof rss === 'number' && rss > 0 ? trans.__('It takes %1 of memory.', bytes(rss, trans)) : '';
   if (session.busy) {
     const about = trans.__('A cell of this notebook runs on %1, in a warm session.', name);
     return { tone: 'busy', state: trans.__('busy'), about: `${about} ${memory}`.trim() };

@@ -1,4 +1,4 @@
-/** A bundle without translations, as JupyterLab's is in English. */
+/** Words as they stand in the source: for what is saved in notebooks, which others open in other languages. */
 
 import { TranslationBundle } from '@jupyterlab/translation';
 
@@ -7,8 +7,9 @@ const fill = (said: string, args: readonly unknown[]): string =>
     found === '%%' ? '%' : String(args[Number(n) - 1])
   );
 
-export const trans = {
+export const english = {
   __: (said: string, ...args: unknown[]) => fill(said, args),
   _n: (one: string, many: string, n: number, ...args: unknown[]) =>
-    fill(n === 1 ? one : many, [n, ...args])
+    fill(n === 1 ? one : many, [n, ...args]),
+  _p: (_context: string, said: string, ...args: unknown[]) => fill(said, args)
 } as TranslationBundle;
