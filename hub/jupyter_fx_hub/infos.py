@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -9,13 +11,14 @@ import msgspec
 from jupyter_fx.errors import UsageError
 from jupyter_fx.protocol.lifecycle import EndpointState, SessionState, TaskState
 from jupyter_fx.protocol.messages import Kind, SessionSpec, TaskSpec
+from jupyter_fx.protocol.shapes import session_of
 from jupyter_fx_hub.state import lifespan
 from jupyter_fx_hub.state.core import Core
 from jupyter_fx_hub.state.records import Endpoint, Session
 from jupyter_fx_hub.state.why import why_endpoint, why_task
 from jupyter_fx_hub.store.queries import SessionRow, TaskRow
 
-__all__ = ["of_ended", "of_endpoint", "of_row", "of_session", "spec_of", "states"]
+__all__ = ["of_ended", "of_endpoints", "of_row", "of_session", "spec_of", "states"]
 
 _SPEC = msgspec.msgpack.Decoder(TaskSpec)
 _SESSION = msgspec.msgpack.Decoder(SessionSpec)
@@ -79,10 +82,16 @@ def of_row(core: Core, row: TaskRow, spec: bytes | None = None) -> dict[str, Any
     }
 
 
-def of_endpoint(core: Core, endpoint: Endpoint) -> dict[str, Any]:
-    """EndpointInfo."""
+def of_endpoints(core: Core, endpoints: Iterable[Endpoint]) -> list[dict[str, Any]]:
+    """EndpointInfo of each."""
+    opened = Counter(s.endpoint_id for s in core.sessions.values() if s.state is SessionState.OPEN)
+    return [_of_endpoint(core, endpoint, opened[endpoint.endpoint_id]) for endpoint in endpoints]
+
+
+def _of_endpoint(core: Core, endpoint: Endpoint, sessions: int) -> dict[str, Any]:
     queued = sum(queue.live for queue in endpoint.queues.values())
-    running = sum(1 for task in endpoint.leases.values() if task.state is TaskState.RUNNING)
+    shapes = [task.shape for task in endpoint.leases.values() if task.state is TaskState.RUNNING]
+    running = len(shapes)
     return {
         "endpoint_id": endpoint.endpoint_id,
         "name": endpoint.name,
@@ -92,6 +101,8 @@ def of_endpoint(core: Core, endpoint: Endpoint) -> dict[str, Any]:
         "queued": queued,
         "running": running,
         "leased": len(endpoint.leases) - running,
+        # A session runs one cell at a time.
+        "held": max(0, sessions - sum(1 for shape in shapes if session_of(shape))),
         "finished": endpoint.finished,
         "info": endpoint.info,
         "seen": core.wall if endpoint.ready else endpoint.seen_at,

@@ -256,12 +256,12 @@ class Operations(SessionOperations, GroupOperations):
     @operation("endpoints.list", "read", "GET /api/v1/endpoints")
     def endpoints_list(self, caller: Caller, args: dict[str, Any]) -> Any:
         """Endpoints of the caller."""
-        return [infos.of_endpoint(self._core, e) for e in self._core.owned.get(caller.user, [])]
+        return infos.of_endpoints(self._core, self._core.owned.get(caller.user, []))
 
     @operation("endpoints.get", "read", "GET /api/v1/endpoints/{name}", name=_NAME)
     def endpoints_get(self, caller: Caller, args: dict[str, Any]) -> Any:
         """One endpoint."""
-        return infos.of_endpoint(self._core, self.endpoint(caller, args["name"]))
+        return infos.of_endpoints(self._core, [self.endpoint(caller, args["name"])])[0]
 
     @operation("endpoints.code", "endpoints", "POST /api/v1/endpoints", name=_NAME)
     async def endpoints_code(self, caller: Caller, args: dict[str, Any]) -> Any:

@@ -5,25 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from jupyter_fx.protocol.lifecycle import WorkerState
+
 if TYPE_CHECKING:
     from jupyter_fx.endpoint.containers import Container
     from jupyter_fx.endpoint.worker_proc import WorkerProc
 
-__all__ = ["HOST", "Tallies", "counts"]
+__all__ = ["HELD", "HOST", "Tallies", "counts"]
 
 HOST: Final = "host"
 """What the environment without an image is called."""
+HELD: Final = "held"
+"""What a worker does that is a session's and has nothing to run: it is not busy, and free for nobody else."""
 
 
 def counts(containers: Iterable[Container], workers: Iterable[WorkerProc]) -> dict[str, Any]:
-    """{workers: {state: n}, images: {image: {state of a worker: n, "warm": containers that can start workers}}}."""
+    """{workers: {state, or "held": n}, images: {image: {the same of its workers, "warm": containers that can start
+    workers}}}."""
     states: dict[str, int] = {}
     images: dict[str, dict[str, int]] = {}
     for container in containers:
         if container.up:
             _add(images.setdefault(container.environment or HOST, {}), "warm", 1)
     for worker in workers:
-        name = worker.state.name.lower()
+        held = bool(worker.session) and worker.state is WorkerState.IDLE
+        name = HELD if held else worker.state.name.lower()
         _add(states, name, 1)
         _add(images.setdefault(worker.container.environment or HOST, {}), name, 1)
     return {"workers": states, "images": images}

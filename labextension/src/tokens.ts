@@ -78,6 +78,8 @@ export interface IEndpointInfo {
   readonly queued: number;
   readonly running: number;
   readonly leased: number;
+  /** Open sessions in which nothing runs: each has a worker that is free for nobody else. */
+  readonly held?: number;
   /** Tasks that came to their end there since the hub started. */
   readonly finished?: number;
   readonly seen: number;

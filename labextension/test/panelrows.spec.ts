@@ -4,6 +4,7 @@ import { Live } from '../src/live';
 import { EndpointRow } from '../src/panel/endpointrow';
 import { IContext } from '../src/panel/sections';
 import { SessionRow } from '../src/panel/sessionrow';
+import { workersOf } from '../src/panel/workers';
 import { Tasks } from '../src/tasks';
 import { IAgent, IEndpointInfo, ISessionInfo } from '../src/tokens';
 import { english as trans } from '../src/english';
@@ -133,6 +134,26 @@ describe('a session', () => {
   });
 });
 
+describe('workers', () => {
+  const told = (workers: unknown, running: number, held?: number): IEndpointInfo =>
+    endpoint({ info: { workers }, running, ...(held === undefined ? {} : { held }) });
+
+  test.each([
+    ['nothing is known', told(undefined, 0), [0, 0, 0]],
+    ['a manager of another version', told(4, 1, 1), [0, 0, 0]],
+    ['all as told', told({ busy: 1, held: 1, idle: 2 }, 1, 1), [1, 1, 2]],
+    ['a cell has ended since', told({ busy: 1, idle: 3 }, 0, 1), [0, 1, 3]],
+    ['a cell has begun since', told({ held: 1, idle: 3 }, 1, 0), [1, 0, 3]],
+    ['one task on four workers', told({ busy: 4, idle: 1 }, 1, 0), [4, 0, 1]],
+    ['a call beside an idle session', told({ busy: 2, idle: 1 }, 1, 1), [2, 1, 0]],
+    ['more runs than there are', told({ busy: 1, idle: 1 }, 9, 1), [1, 1, 0]],
+    ['an older hub', told({ held: 2, idle: 1 }, 0), [0, 2, 1]]
+  ])('%s', (_what, item, expected) => {
+    const { busy, held, idle } = workersOf(item);
+    expect([busy, held, idle]).toEqual(expected);
+  });
+});
+
 describe('an endpoint', () => {
   test('says why it is not ready, its images, its blocks with the reason of the scheduler', () => {
     const row = new EndpointRow(context({ used: () => 'other' }), endpoint());
@@ -140,10 +161,12 @@ describe('an endpoint', () => {
       endpoint({
         why: 'waits for Slurm job 7',
         queued: 1500,
+        running: 1,
+        held: 1,
         info: {
           provider: 'Slurm',
-          workers: { busy: 1, idle: 3, starting: 2 },
-          images: { 'python.sif': { warm: 2, busy: 1, idle: 1 }, host: {} },
+          workers: { busy: 1, held: 1, idle: 2, starting: 2 },
+          images: { 'python.sif': { warm: 2, busy: 1, held: 1 }, host: {} },
           blocks: [{ job: '7', state: 'pending', nodes: 2, reason: 'nodes are drained', ends: 0 }]
         }
       })
@@ -152,10 +175,9 @@ describe('an endpoint', () => {
     for (const said of [
       'online',
       'waits for Slurm job 7',
-      '1 busy, 3 idle',
-      '2 starting',
+      'workers: 1 busy, 1 held by an idle session, 2 idle · 2 starting',
       'tasks wait',
-      'python.sif: 2 warm, 1 busy, 1 idle',
+      'python.sif: 2 warm, 1 busy, 1 held',
       'Slurm 7 · pending · 2 nodes · nodes are drained'
     ]) {
       expect(text).toContain(said);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,20 @@ BROKEN = """() => {
     button.id = 'broken';
     panel.append(button);
 }"""
+# Copies: what is drawn anew each second does not change them.
+COPY = """one => {
+    const copy = one.cloneNode(true);
+    copy.dataset.copy = 'yes';
+    one.parentElement.append(copy);
+}"""
+SHAPES = {
+    # What is copied, the part that has a shape, the attribute that says which.
+    ".fx-item": (".fx-dot", "state", ("good", "busy", "held", "bad", "off")),
+    ".fx-card[data-state='running']": (".fx-mark", "state", ("queued", "running", "unreachable")),
+    ".fx-where": (".fx-where-dot", "tone", ("warm", "busy", "cold", "held")),
+}
 SEEN = "%%remote\nimport time\ntime.sleep(1)\nprint('\\x1b[31mred\\x1b[0m')"
-UNTIL_TOLD = """%%remote --bg --name watched
+UNTIL_TOLD = """%%remote --bg --name audited
 import pathlib, time
 print("seen", flush=True)
 while not pathlib.Path({stop!r}).exists():
@@ -44,6 +57,23 @@ def serious(page: Any, where: list[str]) -> list[Any]:
     return [found for found in page.evaluate(LOOK, where) if found[0] in SERIOUS]
 
 
+def shapes(page: Any, of: str) -> dict[str, bytes]:
+    """A picture of the sign of each state, and of none."""
+    part, name, states = SHAPES[of]
+    page.locator(of).first.evaluate(COPY)
+    copy = page.locator("[data-copy]")
+    copy.scroll_into_view_if_needed()
+    where = copy.locator(part).bounding_box()
+    found = {}
+    for state in states:
+        copy.evaluate("(one, [name, state]) => { one.dataset[name] = state; }", [name, state])
+        found[state] = page.screenshot(clip=where)
+    copy.locator(part).evaluate("one => { one.style.visibility = 'hidden'; }")
+    found["nothing"] = page.screenshot(clip=where)
+    copy.evaluate("one => one.remove()")
+    return found
+
+
 def test_axe_finds_nothing_serious_in_any_theme(sheets: Any, expect: Any, tmp_path: Path) -> None:
     if not AXE.exists():
         pytest.skip("axe-core is not installed: tools/build-labextension (needs node)")
@@ -56,7 +86,7 @@ def test_axe_finds_nothing_serious_in_any_theme(sheets: Any, expect: Any, tmp_pa
     sheet.card(1).hover()
     sheet.card(1).get_by_role("button", name="Output").click()
     sheet.command("jupyter-fx:open")
-    task = page.get_by_role("region", name="Tasks").locator(".fx-item").filter(has_text="watched")
+    task = page.get_by_role("region", name="Tasks").locator(".fx-item").filter(has_text="audited")
     task.locator(".fx-row-head").click()
     expect(task.locator(".fx-rows")).to_contain_text("seen", timeout=WAIT)
     expect(page.locator(".fx-status")).to_contain_text("running", timeout=WAIT)
@@ -81,10 +111,16 @@ def test_axe_finds_nothing_serious_in_any_theme(sheets: Any, expect: Any, tmp_pa
             found[f"{theme}, {opens}"] = serious(page, ["#jupyter-fx-panel"])
             page.screenshot(path=str(ARTEFACTS / f"form-{opens[0]}-{theme.lower().replace(' ', '-')}.png"))
             panel.get_by_role("button", name="Back").click()
-    # A system that imposes its own colours.
-    page.emulate_media(forced_colors="active")
-    page.screenshot(path=str(ARTEFACTS / "everything-forced-colours.png"))
+    # A system that imposes its own colours: states have shapes there.
+    alike = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(forced_colors="active", color_scheme=scheme)
+        page.screenshot(path=str(ARTEFACTS / f"everything-forced-colours-{scheme}.png"))
+        for of in SHAPES:
+            signs = shapes(page, of)
+            alike += [(scheme, of, one, other) for one, other in combinations(signs, 2) if signs[one] == signs[other]]
     stop.touch()
+    assert alike == []
     assert {theme: what for theme, what in found.items() if what} == {}
     # It would have found something.
     page.evaluate(BROKEN)

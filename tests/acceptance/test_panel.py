@@ -57,6 +57,9 @@ def test_it_shows_what_there_is_and_follows_a_task(sheets: Any, expect: Any, pic
     task = row(panel, "Tasks", "watched")
     expect(task).to_contain_text("running", timeout=WAIT)
     expect(task).to_contain_text(sheet.name)
+    expect(row(panel, "Endpoints", "local")).to_contain_text(
+        re.compile(r"workers: 1 busy, .*1 task runs"), timeout=WAIT
+    )
     task.get_by_role("button", name=re.compile("watched")).click()
     expect(task.locator(".fx-rows")).to_contain_text("line 0", timeout=WAIT)
     lines = int(task.locator(".fx-row").last.inner_text().split()[1])
@@ -75,6 +78,9 @@ def test_a_session_is_renewed_its_notebook_opened_and_it_is_closed_after_a_quest
     session = row(panel, "Sessions", sheet.name)
     expect(session).to_contain_text(
         re.compile(r"idle for (4|\d\d|[5-9])(\.\d)? s, ends in .* worker process \d"), timeout=WAIT
+    )
+    expect(row(panel, "Endpoints", "local")).to_contain_text(
+        re.compile(r"workers: 0 busy, (1 held by an idle session|\d held by idle sessions), \d idle"), timeout=WAIT
     )
     press(session, "Renew")
     expect(session).to_contain_text(re.compile(r"idle for (\d+ ms|[0-3](\.\d)? s)"), timeout=WAIT)

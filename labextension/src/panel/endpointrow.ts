@@ -9,6 +9,7 @@ import { IRow } from './rows';
 import { fill, IContext, number, Parts, word } from './sections';
 import { Rate, Series } from './series';
 import { Spark } from './spark';
+import { imageWords, workersWords } from './workers';
 
 type Action = 'start' | 'stop' | 'restart' | 'configure' | 'log' | 'remove';
 
@@ -102,7 +103,7 @@ export class EndpointRow implements IRow<IEndpointInfo> {
     this._buttons.start.disabled = now !== '';
     // What has to be started first is offered to be.
     this._use.hidden = !hasNotebook() || (off && !mine);
-    fill(this._images, this._imageTexts());
+    fill(this._images, imageWords(item, trans));
     fill(this._blocks, this._blockTexts());
     this._drawCharts(fresh);
     this._drawActions(now !== '');
@@ -132,45 +133,16 @@ export class EndpointRow implements IRow<IEndpointInfo> {
 
   private _workers(): string[] {
     const { trans } = this._context;
-    const { info, queued, leased, running } = this._item;
-    const workers = isRecord(info.workers) ? info.workers : {};
-    const [busy, idle, starting] = [workers.busy, workers.idle, workers.starting].map(number);
-    const some = (busy ?? 0) + (idle ?? 0) > 0;
-    const words = some ? [trans.__('%1 busy, %2 idle', busy, idle)] : [];
-    if ((starting ?? 0) > 0) {
-      words.push(trans.__('%1 starting', starting));
-    }
+    const { queued, leased, running } = this._item;
+    const words = workersWords(this._item, trans);
     const backlog = queued + leased;
     if (backlog > 0) {
       words.push(trans._n('%2 task waits', '%2 tasks wait', backlog, count(backlog, trans)));
     }
     if (running > 0) {
-      words.push(trans.__('%1 running', count(running, trans)));
+      words.push(trans._n('%2 task runs', '%2 tasks run', running, count(running, trans)));
     }
     return words;
-  }
-
-  /** What each image has, where there is more than the plain environment. */
-  private _imageTexts(): string[] {
-    const { trans } = this._context;
-    const images = isRecord(this._item.info.images) ? this._item.info.images : {};
-    const names = Object.keys(images);
-    if (names.length === 0 || (names.length === 1 && names[0] === 'host')) {
-      return [];
-    }
-    return names.slice(0, 20).map(name => {
-      const found = images[name];
-      const of = isRecord(found) ? found : {};
-      const words = [
-        [number(of.warm), trans.__('warm')],
-        [number(of.busy), trans.__('busy')],
-        [number(of.idle), trans.__('idle')],
-        [number(of.starting), trans.__('starting')]
-      ] as const;
-      const told = words.filter(([n]) => n > 0).map(([n, what]) => `${n} ${what}`);
-      const title = name === 'host' ? trans.__('no image') : word(name);
-      return `${title}: ${told.join(', ') || trans.__('nothing yet')}`;
-    });
   }
 
   private _blockTexts(): string[] {

@@ -13,8 +13,8 @@ HOST, TORCH = Thing(environment="", up=True), Thing(environment="torch.sqfs", up
 STARTING = Thing(environment="r.sqfs", up=False)
 
 
-def worker(state: WorkerState, container: Any) -> Any:
-    return Thing(state=state, container=container)
+def worker(state: WorkerState, container: Any, session: str = "") -> Any:
+    return Thing(state=state, container=container, session=session)
 
 
 def test_workers_are_counted_by_state_and_by_image() -> None:
@@ -34,6 +34,13 @@ def test_workers_are_counted_by_state_and_by_image() -> None:
     of_all.put("b", {"workers": {"idle": 1}})
     of_all.drop("a")
     assert (of_all.workers, of_all.images, of_all.memory) == ({"idle": 1}, {}, {})
+
+
+def test_the_worker_of_a_session_is_held_while_nothing_runs_in_it() -> None:
+    workers = [worker(state, HOST, "s") for state in (WorkerState.STARTING, WorkerState.IDLE, WorkerState.BUSY)]
+    found = counts([HOST], [*workers, worker(WorkerState.IDLE, HOST)])  # type: ignore[arg-type]
+    assert found["workers"] == {"starting": 1, "held": 1, "busy": 1, "idle": 1}
+    assert found["images"] == {"host": {"warm": 1, "starting": 1, "held": 1, "busy": 1, "idle": 1}}
 
 
 def test_a_manager_of_another_version_spoils_no_count() -> None:

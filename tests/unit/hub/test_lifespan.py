@@ -23,6 +23,8 @@ from jupyter_fx.protocol.messages import (
     SessionSpec,
     Submit,
     TaskSpec,
+    Update,
+    Updates,
 )
 from jupyter_fx_hub import infos
 from jupyter_fx_hub.state import io
@@ -74,6 +76,16 @@ class Story:
         self.agent(Credit(10, [(f"s:{session_id}", 2)]))
         return task_id
 
+    def begin(self, task_id: str) -> None:
+        task = self.state.core.tasks[task_id]
+        for phase in ("accepted", "started"):
+            self.agent(Updates([Update(task_id, task.attempt, task.fence, phase, self.now)]))
+
+    def held(self) -> int:
+        """How many workers sessions hold for nothing, as people are told."""
+        (found,) = infos.of_endpoints(self.state.core, self.state.core.endpoints.values())
+        return int(found["held"])
+
     def end(self, task_id: str) -> None:
         task = self.state.core.tasks[task_id]
         self.agent(Results([Result(task_id, task.attempt, task.fence, 10, b"r", times=[1.0, 2.0, 3.0])]))
@@ -94,6 +106,19 @@ class Story:
 
     def announced(self) -> list[float]:
         return [m.info["ends_at"] for m in self.sent if isinstance(m, SessionEvent) and "ends_at" in m.info]
+
+
+def test_a_session_holds_its_worker_for_nothing_while_no_cell_runs_in_it() -> None:
+    story = Story()
+    assert story.held() == 0
+    session, _other = story.open(), story.open(name="second")
+    assert story.held() == 2
+    cell = story.cell(session)
+    assert story.held() == 2
+    story.begin(cell)
+    assert story.held() == 1
+    story.end(cell)
+    assert story.held() == 2
 
 
 def test_an_idle_session_is_announced_to_end_and_ends() -> None:
