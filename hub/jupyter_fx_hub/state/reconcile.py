@@ -211,7 +211,8 @@ def status(core: Core, endpoint: Endpoint, message: AgentStatus) -> None:
     endpoint.seen_at = core.wall
     info = {**message.info, "journal": endpoint.info.get("journal", "")}
     # How it is this moment: a later hub has no use for it.
-    endpoint.session_memory = info.pop("session_memory", {})
+    memory = info.pop("session_memory", None)
+    endpoint.session_memory = memory if isinstance(memory, dict) else {}
     if endpoint.info != info:
         endpoint.info = info
         core.save_endpoint(endpoint)

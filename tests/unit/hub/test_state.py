@@ -312,6 +312,14 @@ def test_what_its_endpoint_cannot_stop_goes_on_and_says_why() -> None:
     assert story.is_(task) is TaskState.SUCCEEDED
 
 
+def test_gauges_that_are_told_in_other_words_count_as_none() -> None:
+    story = Story()
+    story.agent(AgentStatus({"session_memory": {"s": 5}}))
+    assert story.state.core.endpoints[ONE].session_memory == {"s": 5}
+    story.agent(AgentStatus({"session_memory": ["s", 5]}))
+    assert story.state.core.endpoints[ONE].session_memory == {}
+
+
 def test_a_result_that_was_faster_than_cancel_counts_and_the_late_one_does_not() -> None:
     story = Story()
     task = story.submit()
