@@ -13,6 +13,7 @@ from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
 from jupyter_fx.errors import AuthError, FxError, HubUnavailable, InfrastructureError, UsageError
+from jupyter_fx.protocol.messages import CancelMode
 from jupyter_fx.server.agents import Agents
 from jupyter_fx.server.choice import Choice
 from jupyter_fx.server.feeds import Feeds
@@ -35,6 +36,12 @@ class Parts(NamedTuple):
     choice: Choice
 
 
+class CancelBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of POST tasks/ID/cancel and groups/ID/cancel."""
+
+    mode: str = "cancel"
+
+
 class Handler(APIHandler):
     """Answers JSON; errors are one sentence each."""
 
@@ -55,6 +62,13 @@ class Handler(APIHandler):
     def body(self, kind: type[Any]) -> Any:
         """The body as a struct of this kind."""
         return self._checked(self.get_json_body() or {}, kind, strict=True)
+
+    def cancel_mode(self) -> int:
+        """The CancelMode that a body asks for."""
+        mode = self.body(CancelBody).mode
+        if mode not in {"cancel", "interrupt"}:
+            raise web.HTTPError(400, 'mode is "cancel" or "interrupt"')
+        return int(CancelMode[mode.upper()])
 
     def _checked(self, found: Any, kind: type[Any], *, strict: bool) -> Any:
         try:

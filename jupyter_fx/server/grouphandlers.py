@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from jupyter_fx.protocol.messages import CancelMode
 from jupyter_fx.server.base import Handler, Parts
 
 __all__ = ["handlers"]
-
-
-class CancelBody(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of POST groups/ID/cancel."""
-
-    mode: str = "cancel"
 
 
 class GroupHandler(Handler):
@@ -37,10 +29,7 @@ class CancelGroupHandler(Handler):
     @authorized
     async def post(self, group: str) -> None:
         """{cancelled: n}."""
-        mode = self.body(CancelBody).mode
-        if mode not in {"cancel", "interrupt"}:
-            raise web.HTTPError(400, 'mode is "cancel" or "interrupt"')
-        asked = {"group": group, "mode": int(CancelMode[mode.upper()]), "reason": "cancelled from its card"}
+        asked = {"group": group, "mode": self.cancel_mode(), "reason": "cancelled from its card"}
         await self.answer("groups.cancel", asked)
         self._parts.feeds.groups.changed(group)
         self._parts.overview.changed()

@@ -13,7 +13,6 @@ from tornado import web
 
 from jupyter_fx import __version__
 from jupyter_fx.errors import FxError
-from jupyter_fx.protocol.messages import CancelMode
 from jupyter_fx.server import agenthandlers, grouphandlers, loghandlers
 from jupyter_fx.server.base import Handler, Parts
 from jupyter_fx.server.socket import LiveHandler
@@ -36,12 +35,6 @@ class Piece(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from"}
 
     start: int = 0
     limit: int = 1000
-
-
-class CancelBody(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of POST tasks/ID/cancel."""
-
-    mode: str = "cancel"
 
 
 class CloseBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -120,10 +113,7 @@ class CancelHandler(Handler):
     @authorized
     async def post(self, task_id: str) -> None:
         """{cancelled: n}."""
-        mode = self.body(CancelBody).mode
-        if mode not in {"cancel", "interrupt"}:
-            raise web.HTTPError(400, 'mode is "cancel" or "interrupt"')
-        await self.answer("tasks.cancel", {"task_ids": [task_id], "mode": int(CancelMode[mode.upper()])})
+        await self.answer("tasks.cancel", {"task_ids": [task_id], "mode": self.cancel_mode()})
         self._parts.overview.changed()
 
 

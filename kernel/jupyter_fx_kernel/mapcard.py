@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import reprlib
 import threading
 import time
 from collections import deque
@@ -20,6 +19,7 @@ from jupyter_fx.client import MapResult, TaskFuture, watchers
 from jupyter_fx.client.watchers import Counts, Failure
 from jupyter_fx.errors import FxError
 from jupyter_fx.ids import new_id
+from jupyter_fx.payload.failures import said, shown_item
 from jupyter_fx_kernel.card import QUIET_FOR, Card
 from jupyter_fx_kernel.screens import is_rich, pinned
 from jupyter_fx_kernel.showing import CardView
@@ -39,24 +39,6 @@ _ASK_EVERY = 5.0
 """Seconds between two questions to the hub what nothing waits for."""
 _FAILURES: int = schema()["properties"]["map"]["properties"]["failures"]["maxItems"]
 _TASKS: int = schema()["properties"]["map"]["properties"]["tasks"]["maxItems"]
-
-
-class _Repr(reprlib.Repr):
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxstring = self.maxother = 160
-        self.maxlist = self.maxtuple = self.maxdict = self.maxset = 6
-
-
-_shortened = _Repr().repr
-
-
-def shown_item(item: Any) -> str:
-    """`repr` of an item, shortened, whatever its class does."""
-    try:
-        return _shortened(item)
-    except Exception:  # noqa: BLE001 - a repr that fails must not hide the failure that it belongs to
-        return f"a {type(item).__name__}"
 
 
 class _Live:
@@ -168,13 +150,7 @@ class _Live:
 
 
 def _told(failure: Failure) -> dict[str, Any]:
-    error = failure.error
-    try:
-        said = str(error).partition("\n")[0]
-    except Exception:  # noqa: BLE001 - the user's exception; its type is known all the same
-        said = ""
-    kind = type(error).__name__
-    return {"index": failure.index, "input": shown_item(failure.item), "error": f"{kind}: {said}" if said else kind}
+    return {"index": failure.index, "input": shown_item(failure.item), "error": said(failure.error)}
 
 
 class MapCard(_Live):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 from typing import Any
 
-__all__ = ["MOST", "told"]
+__all__ = ["MOST", "said", "shown_item", "told"]
 
 MOST = 3
 """Failures of one chunk that are told."""
@@ -22,15 +22,24 @@ class _Repr(reprlib.Repr):
 _shortened = _Repr().repr
 
 
-def told(index: int, item: Any, error: BaseException) -> list[Any]:
-    """[index, repr of the item, type and message of the error], whatever the user's classes do."""
+def shown_item(item: Any) -> str:
+    """`repr` of an item, shortened, whatever its class does: it must not hide the failure that it belongs to."""
     try:
-        shown = _shortened(item)
+        return _shortened(item)
     except Exception:
-        shown = f"a {type(item).__name__}"
+        return f"a {type(item).__name__}"
+
+
+def said(error: BaseException) -> str:
+    """Type and message of an error in a line, whatever its class does: its type is known all the same."""
     kind = type(error).__name__
     try:
-        said = str(error).partition("\n")[0]
+        message = str(error).partition("\n")[0]
     except Exception:
-        said = ""
-    return [index, shown[:_INPUT], (f"{kind}: {said}" if said else kind)[:_ERROR]]
+        message = ""
+    return f"{kind}: {message}" if message else kind
+
+
+def told(index: int, item: Any, error: BaseException) -> list[Any]:
+    """[index, the item, the error], in words."""
+    return [index, shown_item(item)[:_INPUT], said(error)[:_ERROR]]

@@ -11,9 +11,10 @@ import pytest
 from jupyter_fx.client import watchers
 from jupyter_fx.client.watchers import MISSING, Counts, Failure
 from jupyter_fx.ids import new_id
+from jupyter_fx.payload.failures import shown_item
 from jupyter_fx_kernel import mapcard
 from jupyter_fx_kernel.cardview import words
-from jupyter_fx_kernel.mapcard import MapCard, WaitCard, shown_item
+from jupyter_fx_kernel.mapcard import MapCard, WaitCard
 from jupyter_fx_kernel.snapshot import MIME, schema
 
 VALIDATOR = jsonschema.Draft202012Validator(schema())
