@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from jupyter_fx_worker import inventory
 
-__all__ = ["describe", "digest"]
+__all__ = ["describe", "digest", "versions"]
 
 describe = inventory.describe
 digest = inventory.digest
+versions = inventory.versions

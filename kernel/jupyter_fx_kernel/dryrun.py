@@ -9,9 +9,11 @@ import html
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
+from typing import Any
 
 from jupyter_fx.errors import FxError, PayloadError
-from jupyter_fx_kernel import envverbs
+from jupyter_fx.payload.environments import versions
+from jupyter_fx_kernel import environment, envverbs
 from jupyter_fx_kernel.capture import Capture, Item
 from jupyter_fx_kernel.modules import Served
 from jupyter_fx_kernel.refs import size_text
@@ -52,23 +54,27 @@ def summary(plan: Capture, served: Served, place: str) -> str:
     return f"{size_text(size)} would travel to {place}; nothing was run"
 
 
-def check(plan: Capture, place: str, session: Session | None, notebook: Notebook) -> str:
-    """Whether Python and the packages that are needed are there: asked of the session or, without one, of the pool."""
+def check(plan: Capture, place: str, session: Session | None, notebook: Notebook) -> tuple[str, list[tuple[str, ...]]]:
+    """Whether Python and the packages that are needed are there, and a row for each that is there in another version.
+
+    The session is asked or, without one, the pool.
+    """
     names = sorted(plan.needs)
+    wanted = envverbs.asked(set(names))
     unknown = f"Python and packages of {place} were not checked"
     if session is not None:
-        told, why = session.handle.ask("lacks", {"names": names}, within=2.0)
+        told, why = session.handle.ask("lacks", {"names": names, "asked": wanted}, within=2.0)
         if not told:
-            return f"{unknown}: {why}"
+            return f"{unknown}: {why}", []
     elif _orders(notebook, place):
-        return f"{unknown}: no node is up there, and a question would order one; `%fx env` does"
+        return f"{unknown}: no node is up there, and a question would order one; `%fx env` does", []
     else:
         try:
-            told = dict(envverbs.ask(notebook, place, envverbs.asked(set(names)), within=_WITHIN))
+            told = dict(envverbs.ask(notebook, place, wanted, within=_WITHIN))
         except TimeoutError:
-            return f"{unknown}: no worker there was free within {_WITHIN:g} s; `%fx env` waits for one"
+            return f"{unknown}: no worker there was free within {_WITHIN:g} s; `%fx env` waits for one", []
         except FxError as error:
-            return f"{unknown}: {error.message}"
+            return f"{unknown}: {error.message}", []
         told["lacks"] = [name for name in names if told["packages"][name][1] is None]
     there, here = ".".join(map(str, told["python"])), ".".join(map(str, sys.version_info[:3]))
     python = f"Python {there} on {place}"
@@ -76,8 +82,22 @@ def check(plan: Capture, place: str, session: Session | None, notebook: Notebook
         python += f", {here} here: functions are compiled there from their source"
     if told["lacks"]:
         lacking = "; ".join(f"{name} is missing there and needed by {plan.needs[name]}" for name in told["lacks"])
-        return f"{python}; {lacking}: {_install(told['executable'], told['lacks'])}"
-    return f"{python}; it has {', '.join(names)}" if names else f"{python}; no package is needed"
+        said = f"{python}; {lacking}: {_install(told['executable'], told['lacks'])}"
+    else:
+        said = f"{python}; it has {', '.join(names)}" if names else f"{python}; no package is needed"
+    return said, _differing(wanted, told, place)
+
+
+def _differing(wanted: Sequence[tuple[str, str]], told: Mapping[str, Any], place: str) -> list[tuple[str, ...]]:
+    """A row for each package that is there in a version that is not ours, if that may tell."""
+    here = {"packages": versions(wanted)}
+    found: list[tuple[str, ...]] = []
+    for name in told.get("packages") or ():
+        row = environment.package(name, here, told)
+        if environment.telling(row):
+            note = f"{row.here} here, {row.there} on {place}" + (f": {row.matters}" if row.matters else "")
+            found.append((row.name, "package", "", "another version there", "", note))
+    return found
 
 
 def text(rows: Sequence[tuple[str, ...]], lines: Sequence[str]) -> str:
@@ -111,8 +131,9 @@ def page(rows: Sequence[tuple[str, ...]], lines: Sequence[str]) -> str:
 def show(plan: Capture, served: Served, place: str, session: Session | None, notebook: Notebook) -> None:
     """Show the plan: a table where the front end draws one, text elsewhere."""
     shell = notebook.shell
-    rows = rows_of(plan, served)
-    lines = [summary(plan, served, place), check(plan, place, session, notebook)]
+    said, differing = check(plan, place, session, notebook)
+    rows = [*rows_of(plan, served), *differing]
+    lines = [summary(plan, served, place), said]
     if getattr(shell, "kernel", None) is None:
         print(text(rows, lines))
     else:

@@ -15,7 +15,7 @@ from typing import Any
 
 from jupyter_fx.payload.own import is_own
 
-__all__ = ["Comparison", "Row", "compare", "imports_of", "plain", "requirements", "table", "used"]
+__all__ = ["Comparison", "Row", "compare", "imports_of", "package", "plain", "requirements", "table", "telling", "used"]
 
 Side = Mapping[str, Any]
 
@@ -70,7 +70,7 @@ def compare(here: Side, there: Side, place: str, *, everything: bool = False) ->
     found.rows += _interpreters(here, there)
     names = sorted({*here["packages"], *there["packages"]}, key=str.lower)
     for name in names:
-        found.rows.append(_package(name, here, there))
+        found.rows.append(package(name, here, there))
     if everything:
         known = {plain(row.name) for row in found.rows}
         mine, theirs = _by_name(here.get("all") or {}), _by_name(there.get("all") or {})
@@ -126,7 +126,8 @@ def _interpreters(here: Side, there: Side) -> list[Row]:
     return rows
 
 
-def _package(name: str, here: Side, there: Side) -> Row:
+def package(name: str, here: Side, there: Side) -> Row:
+    """Compare one package of two sides, of which no more than `packages` and `executable` is looked at."""
     distribution, mine = here["packages"].get(name) or (name, None)
     named, theirs = there["packages"].get(name) or (name, None)
     said = verdict(mine, theirs)
@@ -141,6 +142,15 @@ def _package(name: str, here: Side, there: Side) -> Row:
         why = f"its objects may not open on the other side: {_install(distribution, mine, there)}"
     shown = [("–" if version is None else version or "there") for version in (mine, theirs)]
     return Row(distribution if mine is not None else named, shown[0], shown[1], said, why)
+
+
+def telling(row: Row) -> bool:
+    """Whether two versions differ by more than a release that mends: in their first two numbers, or so that it
+    matters.
+    """
+    if row.verdict not in (MAJOR, MINOR):
+        return False
+    return bool(row.matters) or _numbers(row.here)[:2] != _numbers(row.there)[:2]
 
 
 def _install(distribution: str, version: str | None, there: Side) -> str:

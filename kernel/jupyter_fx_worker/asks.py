@@ -209,7 +209,13 @@ def _unchanged(session: Session, args: dict[str, Any]) -> dict[str, Any]:
 def _lacks(_session: Session, args: dict[str, Any]) -> dict[str, Any]:
     names_of = [str(name) for name in args.get("names") or ()][:NAMES_MAX]
     lacks = [name for name in names_of if not inventory.has(name)]
-    return {"python": list(sys.version_info[:3]), "executable": sys.executable, "lacks": lacks}
+    versions = inventory.versions([(str(name), str(dist)) for name, dist in (args.get("asked") or ())[:NAMES_MAX]])
+    return {
+        "python": list(sys.version_info[:3]),
+        "executable": sys.executable,
+        "lacks": lacks,
+        "packages": versions,
+    }
 
 
 _ANSWERS: dict[str, Callable[[Session, dict[str, Any]], dict[str, Any]]] = {

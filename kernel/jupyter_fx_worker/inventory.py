@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib import metadata, util
 from typing import Any
 
-__all__ = ["describe", "digest", "has"]
+__all__ = ["describe", "digest", "has", "versions"]
 
 _INLINE = "matplotlib_inline"
 
@@ -37,12 +37,17 @@ def describe(asked: Sequence[tuple[str, str]], *, everything: bool = False, know
         "executable": sys.executable,
         "ipython": _version("ipython"),
         "inline": util.find_spec(_INLINE) is not None,
-        "packages": {name: list(_package(name, distribution)) for name, distribution in asked},
+        "packages": versions(asked),
     }
     if everything:
         found = ((one.metadata["Name"], one.version) for one in metadata.distributions())
         told["all"] = {str(name): str(version) for name, version in found if name}
     return told
+
+
+def versions(asked: Sequence[tuple[str, str]]) -> dict[str, list[str | None]]:
+    """Return the `packages` of `describe`."""
+    return {name: list(_package(name, distribution)) for name, distribution in asked}
 
 
 def digest() -> str:

@@ -126,6 +126,29 @@ def test_a_package_that_is_missing_there_is_named_before_anything_runs(kernel: A
     assert "fxi_absent is missing there and needed by fitted" in kernel.remote("fitted", "--dry-run").shown
 
 
+def test_a_dry_run_shows_versions_that_differ_in_a_way_that_may_tell(kernel: Any, stack: Path) -> None:
+    top = Path(tempfile.mkdtemp(prefix="v", dir=stack))
+    for side, versions in {"here": ("1.4.0", "3.2.1", "0.9.1"), "there": ("2.0.1", "3.2.7", "0.9.1")}.items():
+        for name, version in zip(("fxi_major", "fxi_patch", "fxi_same"), versions, strict=True):
+            folder = top / side / "site-packages"
+            (folder / name).mkdir(parents=True)
+            (folder / name / "__init__.py").write_text("")
+            info = folder / f"{name}-{version}.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    kernel.run(f"import sys\nsys.path.append({str(top / 'here' / 'site-packages')!r})")
+    kernel.remote(f"import sys\nsys.path.append({str(top / 'there' / 'site-packages')!r})")
+    ran = kernel.remote("import fxi_major, fxi_patch, fxi_same", "--dry-run")
+    rows = {line.split()[0]: line for line in ran.shown.splitlines() if line.startswith("fxi_")}
+    assert list(rows) == ["fxi_major"], ran.shown
+    assert "another version there" in rows["fxi_major"]
+    assert "1.4.0 here, 2.0.1 on local: its objects may not open on the other side" in rows["fxi_major"]
+    assert "-m pip install fxi_major==1.4.0`" in rows["fxi_major"]
+    assert "it has fxi_major, fxi_patch, fxi_same" in ran.shown
+    pages = [c["data"].get("text/html", "") for _, kind, c in ran.outputs if kind == "display_data"]
+    assert "another version there" in pages[0]
+
+
 def test_names_that_do_not_exist_are_answered_with_the_nearest(kernel: Any) -> None:
     kernel.run("training_data = 1")
     assert "(nearest: training_data)" in kernel.remote("1", "-i traning_data").traceback
