@@ -16,8 +16,8 @@ from jupyter_fx.payload.cells import CellHome
 from jupyter_fx_kernel import dryrun, standins, tracebacks
 from jupyter_fx_kernel.capture import summary
 from jupyter_fx_kernel.card import Card
-from jupyter_fx_kernel.details import details_of
-from jupyter_fx_kernel.screens import is_rich
+from jupyter_fx_kernel.details import details_of, folded
+from jupyter_fx_kernel.screens import is_rich, message_of
 from jupyter_fx_kernel.session import Notebook
 
 __all__ = ["as_said", "detailed", "draw_calls", "of_other_versions", "shown"]
@@ -83,7 +83,10 @@ def draw_calls(notebook: Notebook) -> None:
 
     def draw(error: BaseException, callers: types.TracebackType | None) -> list[str] | None:
         try:
-            return _of_call(notebook, error, callers)
+            drawn = _of_call(notebook, error, callers)
+            if drawn is None and isinstance(error, InfrastructureError):
+                return _of_machinery(notebook, error, callers)
+            return drawn
         except Exception as problem:  # noqa: BLE001 - an error that cannot be dressed up is shown as it came
             log.debug("no stand-in frames for %s: %s", type(error).__name__, problem)
             return None
@@ -108,6 +111,26 @@ def _of_call(notebook: Notebook, error: BaseException, callers: types.TracebackT
     error.__traceback__ = whole
     task = f": task {short_id(remote.task_id)}" if remote.task_id else ""
     return lines if notebook.shell.InteractiveTB.mode == "Minimal" else [*lines, f"(remote{task})"]
+
+
+def _of_machinery(
+    notebook: Notebook, error: InfrastructureError, callers: types.TracebackType | None
+) -> list[str] | None:
+    """A call has no card: what else is known is folded above its sentence, and in a terminal it stands below."""
+    Source(notebook, "remote").in_cells_words(error)
+    shell = notebook.shell
+    told = details_of(error)
+    if not told or shell.InteractiveTB.mode == "Minimal":
+        return None
+    if is_rich(shell):
+        # IPython draws an error twice: to show it, and for its history.
+        cell = message_of(shell)
+        if getattr(error, "_fx_folded_at_", "") != cell:
+            error._fx_folded_at_ = cell  # type: ignore[attr-defined]
+            folded(shell, error)
+        return None
+    lines = list(shell.InteractiveTB.structured_traceback(type(error), error, callers))
+    return [*lines, *(tracebacks.printable(line) for line in told.splitlines())]
 
 
 class _Made:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["PinnedShell", "is_rich", "pinned", "show_error", "streams_of"]
+__all__ = ["PinnedShell", "is_rich", "message_of", "pinned", "show_error", "streams_of"]
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,11 @@ def pinned(shell: Any) -> Any:
 def _parent_of(shell: Any, kernel: Any) -> Any:
     parent = shell.get_parent() if hasattr(shell, "get_parent") else getattr(shell, "parent_header", None)
     return parent or kernel.get_parent("shell")
+
+
+def message_of(shell: Any) -> str:
+    """The id of the message by which the front end had the cell run that runs now; of a shell with a kernel."""
+    return str((_parent_of(shell, shell.kernel).get("header") or {}).get("msg_id") or "")
 
 
 class _Stream:

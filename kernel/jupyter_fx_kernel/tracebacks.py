@@ -23,6 +23,7 @@ __all__ = [
     "Shown",
     "draw",
     "plain",
+    "printable",
     "render",
     "show_as",
     "show_custom",
@@ -171,7 +172,7 @@ def render(record: Mapping[str, Any], source: Source, place: Place) -> list[str]
             else "During handling of the above exception, another exception occurred:"
         )
         lines += ["", between, ""]
-    etype, message = _plain(record.get("etype", "Exception")), _plain(record.get("message", ""))
+    etype, message = printable(record.get("etype", "Exception")), printable(record.get("message", ""))
     frames = record.get("frames") or ()
     lines.append(f"{_RED}{'-' * 75}{_END}")
     if frames:
@@ -182,8 +183,8 @@ def render(record: Mapping[str, Any], source: Source, place: Place) -> list[str]
             if times > 1:
                 lines += [f"    [this frame is repeated {times - 1} more times]", ""]
     if etype in {"SyntaxError", "IndentationError", "TabError"} and not frames:
-        return [*lines, *map(_plain, record.get("traceback") or ())]
-    notes = [_plain(note) for note in record.get("notes") or ()]
+        return [*lines, *map(printable, record.get("traceback") or ())]
+    notes = [printable(note) for note in record.get("notes") or ()]
     return [*lines, f"{_RED}{etype}{_END}: {message}" if message else f"{_RED}{etype}{_END}", *notes]
 
 
@@ -199,9 +200,9 @@ def _runs(frames: Sequence[Any]) -> list[tuple[int, Any]]:
 
 
 def _frame(frame: Sequence[Any], source: Source, place: Place) -> list[str]:
-    file, number, function, line = str(frame[0]), int(frame[1] or 0), _plain(frame[2]), _plain(frame[3])
+    file, number, function, line = str(frame[0]), int(frame[1] or 0), printable(frame[2]), printable(frame[3])
     called = place(file)
-    where = f"{_CYAN}{_plain(called or file)}{_END}, line {_GREEN}{number}{_END}"
+    where = f"{_CYAN}{printable(called or file)}{_END}, line {_GREEN}{number}{_END}"
     if called is None:
         where = f"File {where}"
     inside = "" if function in {"<module>", "<cell line>"} else f", in {_CYAN}{function}{_END}"
@@ -211,7 +212,7 @@ def _frame(frame: Sequence[Any], source: Source, place: Place) -> list[str]:
         return [*lines, f"----> {number} {line}"] if line else lines
     first, last = max(1, number - _CONTEXT), min(len(known), number + _CONTEXT)
     for at in range(first, last + 1):
-        text = _plain(known[at - 1].rstrip("\n"))
+        text = printable(known[at - 1].rstrip("\n"))
         arrow = f"{_BOLD}{'-' * max(1, 5 - len(str(at)))}> {at}{_END}" if at == number else f"{at:>7}"
         lines.append(f"{arrow} {text}")
     return lines
@@ -222,11 +223,11 @@ def plain(error: BaseException, *, folded: bool = False) -> list[str]:
 
     `folded`: its details are shown elsewhere.
     """
-    lines = [f"{_RED}{type(error).__name__}{_END}: {_plain(error)}"]
+    lines = [f"{_RED}{type(error).__name__}{_END}: {printable(error)}"]
     if not folded and isinstance(error, InfrastructureError):
-        lines += [_plain(line) for line in details_of(error).splitlines()]
+        lines += [printable(line) for line in details_of(error).splitlines()]
     traceback = getattr(error, "remote_traceback", "")
-    return [*lines, *(_plain(line) for line in traceback.splitlines())] if isinstance(traceback, str) else lines
+    return [*lines, *(printable(line) for line in traceback.splitlines())] if isinstance(traceback, str) else lines
 
 
 def local_lines(file: str) -> list[str] | None:
@@ -235,7 +236,7 @@ def local_lines(file: str) -> list[str] | None:
     return found or None
 
 
-def _plain(text: object) -> str:
+def printable(text: object) -> str:
     """Text from elsewhere without control characters, colours excepted."""
     return str(text).translate(_CONTROL)
 

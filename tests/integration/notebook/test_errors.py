@@ -184,3 +184,20 @@ def test_errors_of_calls_and_maps_are_drawn_below_the_callers_frames(kernel: Any
     assert kernel.value("type(kept.__cause__).__name__, 'It was raised there' in str(kept.__notes__)") == (
         "('RemoteError', True)"
     )
+
+
+@pytest.mark.parametrize(
+    "how", ["die.remote(1)", "list(die.map([1]))", "fx.Executor().submit(die.function, 1).result()"]
+)
+def test_what_is_known_of_a_calls_lost_worker_is_folded(kernel: Any, how: str) -> None:
+    kernel.run("import jupyter_fx as fx, os\n@fx.remote\ndef die(n):\n    print('its last <word>')\n    os._exit(3)")
+    kernel.others.clear()
+    ran = kernel.run(how)
+    assert ran.error["ename"] == "WorkerLost"
+    assert "it exited with code 3" in ran.traceback
+    assert "exit code: 3" not in ran.traceback
+    shown = [c["data"] for _, kind, c in ran.outputs if kind == "display_data"]
+    (fold,) = [data for data in shown if "<summary>Details</summary>" in data.get("text/html", "") and len(data) == 2]
+    assert "exit code: 3" in fold["text/html"]
+    assert "its last &lt;word&gt;" in fold["text/html"]
+    assert "its last <word>" in fold["text/plain"]
