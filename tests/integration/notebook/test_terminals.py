@@ -92,11 +92,11 @@ def test_a_cell_in_a_terminal(module: str, stack: Path, tmp_path: Path) -> None:
         failed = terminal.run("%%remote\n1 / 0")
         assert "ZeroDivisionError: division by zero" in failed and "(remote: local, task" in failed
 
-        # A call has no card either: what else is known of a worker's end stands beside its sentence.
-        terminal.run("import jupyter_fx as fx")
-        lost = terminal.run("fx.remote(os._exit).remote(3)")
-        assert re.search(r"WorkerLost.*it exited with code 3", lost)
-        assert re.search(r"exit code: 3\r\n", lost), lost
+        if module == "IPython":  # the console has a kernel, and folds it as a notebook does
+            terminal.run("import jupyter_fx as fx")
+            lost = terminal.run("fx.remote(os._exit).remote(3)")
+            assert re.search(r"WorkerLost.*it exited with code 3", lost)
+            assert "exit code: 3" in lost
 
 
 @contextlib.contextmanager
