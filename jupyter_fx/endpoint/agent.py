@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import functools
 import logging
-import mmap
 import os
 import random
 import signal
@@ -22,9 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jupyter_fx import __version__
-from jupyter_fx.auth.scrub import scrubbed
 from jupyter_fx.client.blobs import Blobs
-from jupyter_fx.digest import digest
 from jupyter_fx.endpoint import environments
 from jupyter_fx.endpoint.cores import host_cores
 from jupyter_fx.endpoint.engines.link import EngineLink, engine_spec
@@ -35,7 +32,6 @@ from jupyter_fx.endpoint.events import (
     DiskState,
     Draining,
     Fetch,
-    Fetched,
     FindRef,
     From,
     KeepFunction,
@@ -48,17 +44,17 @@ from jupyter_fx.endpoint.events import (
     Send,
     Tell,
     Upload,
-    Uploaded,
     Write,
     WriteFailed,
 )
+from jupyter_fx.endpoint.files import Files
 from jupyter_fx.endpoint.fleet import Fleet
 from jupyter_fx.endpoint.identity import Identity, boot_id
 from jupyter_fx.endpoint.journal import Journal
 from jupyter_fx.endpoint.launch import STOP_MARK, STOPPED
 from jupyter_fx.endpoint.linknote import LinkNote
 from jupyter_fx.endpoint.manager import Manager
-from jupyter_fx.endpoint.managerspec import ManagerSpec
+from jupyter_fx.endpoint.managerspec import spec_of
 from jupyter_fx.endpoint.nodes import Nodes
 from jupyter_fx.endpoint.provisioning import Provision, on_nodes
 from jupyter_fx.endpoint.questions import Questions
@@ -70,13 +66,10 @@ from jupyter_fx.endpoint.store import Store, free_space
 from jupyter_fx.endpoint.talk import Answer, Ask, Code, Halt, Place, Report
 from jupyter_fx.errors import FxError, RefLost, UsageError
 from jupyter_fx.ids import new_id
-from jupyter_fx.protocol.faults import error_info
 from jupyter_fx.protocol.messages import (
     OLDEST_VERSION,
     VERSION,
-    BlobRef,
     Demand,
-    ErrorInfo,
     Hello,
     Outputs,
     Request,
@@ -144,21 +137,7 @@ class Agent:
             place_of=nodes.allocations.place if nodes is not None else None,
             engine=settings.engine,
         )
-        env = dict(os.environ)
-        spec = ManagerSpec(
-            folder=str(home),
-            slots=slots,
-            worker_cores=worker_cores,
-            python=settings.python or sys.executable,
-            env={**(env if settings.keep_secrets else scrubbed(env)), **{k: str(v) for k, v in settings.env.items()}},
-            given_env={k: str(v) for k, v in settings.env.items()},
-            containers=containers,
-            environments=(settings.environment_days, settings.environment_mb),
-            preload=list(settings.preload),
-            learn=list(settings.learn),
-            max_processes=settings.max_processes,
-            umask=umask,
-        )
+        spec = spec_of(home, settings, slots=slots, worker_cores=worker_cores, umask=umask)
         self.manager: Manager | RemoteManager | Nodes
         self.nodes: Nodes | None = None
         if nodes is not None:
@@ -196,19 +175,28 @@ class Agent:
             on_request=self._request,
         )
         self._link_note = LinkNote(home)
-        self._blobs = Blobs(address, self._hello("blobs"))
+        self._files = Files(
+            self.store,
+            Blobs(address, self._hello("blobs")),
+            self.state,
+            endpoint_id=identity.endpoint_id,
+            cache=settings.cache_mb << 20,
+            event=self._event,
+            spawn=self._spawn,
+            loop=self._loop,
+        )
         self._performers: dict[type, Callable[[Any], None]] = {
             Send: self._send,
             Tell: self._tell,
             Write: self._write,
             KeepFunction: self._keep_function,
             LoadFunction: self._load_function,
-            Fetch: self._fetch,
-            FindRef: self._find_ref,
+            Fetch: self._files.fetch,
+            FindRef: self._files.find_ref,
             Assemble: self._assemble,
-            Upload: self._upload,
-            KeepRef: self._keep_ref,
-            Remove: self._remove,
+            Upload: self._files.upload,
+            KeepRef: self._files.keep_ref,
+            Remove: self._files.remove,
         }
 
     def _hello(self, role: str) -> Hello:
@@ -306,7 +294,7 @@ class Agent:
             task.cancel()
         if self._timer is not None:
             self._timer.cancel()
-        self._blobs.close()
+        self._files.close()
         self.peer.close()
         self.manager.close()
         self.journal.close()
@@ -433,16 +421,6 @@ class Agent:
         self._keep_function(KeepFunction(instruction.digest, payload))
         self.manager.receive(Code(instruction.digest, payload))
 
-    def _keep_ref(self, instruction: KeepRef) -> None:
-        try:
-            self.store.keep_ref(instruction.ref_id, instruction.path)
-        except OSError as error:
-            log.error("result ref %s cannot be stored: %s", instruction.ref_id, error)
-
-    @staticmethod
-    def _remove(instruction: Remove) -> None:
-        Path(instruction.path).unlink(missing_ok=True)
-
     def _assemble(self, instruction: Assemble) -> None:
         work = instruction.work
         try:
@@ -453,82 +431,6 @@ class Agent:
             self._loop.call_soon(self._event, Assembled(work))
         else:
             self.manager.receive(Place([work]))
-
-    def _fetch(self, instruction: Fetch) -> None:
-        try:
-            here = self.store.has_input(instruction.key)
-        except UsageError as error:
-            self._loop.call_soon(self._event, Fetched(instruction.key, error=error_info(error)))
-            return
-        if here:
-            path = str(self.store.input_path(instruction.key))
-            self._loop.call_soon(self._event, Fetched(instruction.key, path))
-        else:
-            self._spawn(self._fetching(instruction.blob, instruction.key))
-
-    def _find_ref(self, instruction: FindRef) -> None:
-        ref = instruction.ref
-        path = self.store.ref_path(ref.ref_id)
-        if path is not None:
-            answer = Fetched(f"ref:{ref.ref_id}", str(path))
-        elif ref.endpoint_id != self.identity.endpoint_id:
-            told = "an argument is a Ref to a value at another endpoint: call there, or bring it home with .get()"
-            answer = Fetched(f"ref:{ref.ref_id}", error=ErrorInfo("UsageError", told, {"ref_id": ref.ref_id}))
-        else:
-            told = "an argument is a Ref whose value is gone from its endpoint: make it again"
-            answer = Fetched(f"ref:{ref.ref_id}", error=ErrorInfo("RefLost", told, {"ref_id": ref.ref_id}))
-        self._loop.call_soon(self._event, answer)
-
-    async def _fetching(self, blob: BlobRef, key: str) -> None:
-        self._make_room(blob.size)
-        try:
-            path = await self._get(blob, key)
-            self._event(Fetched(key, str(path)))
-        except FxError as error:
-            self._event(Fetched(key, error=error_info(error)))
-        except OSError as error:
-            full = ErrorInfo("StorageFull", f"the endpoint cannot store {blob.size} bytes of input: {error.strerror}")
-            self._event(Fetched(key, error=full))
-
-    async def _get(self, blob: BlobRef, key: str) -> Path:
-        """Download. A task may be leased while its commit is under way: what is not granted yet is asked for again."""
-        fresh = self.store.fresh_input(key)
-        for pause in (0.02, 0.1, 0.5, 2.0):
-            try:
-                await self._blobs.get_file(blob, fresh)
-                break
-            except UsageError:
-                await asyncio.sleep(pause)
-        else:
-            await self._blobs.get_file(blob, fresh)
-        return self.store.take_input(fresh, key)
-
-    def _make_room(self, size: int = 0) -> None:
-        """Keep what was fetched within its limit, with `size` bytes more to come."""
-        held = self.state.files_in_use()
-        self.state.files_gone(self.store.trim((self.settings.cache_mb << 20) - size, held))
-
-    def _upload(self, instruction: Upload) -> None:
-        self._spawn(self._uploading(instruction))
-
-    async def _uploading(self, instruction: Upload) -> None:
-        try:
-            blob = await self._put(Path(instruction.path))
-            self._event(Uploaded(instruction.key, blob))
-        except (FxError, OSError) as error:
-            log.warning("a result cannot be uploaded: %s", error)
-            info = error_info(error) if isinstance(error, FxError) else ErrorInfo("InfrastructureError", str(error))
-            self._event(Uploaded(instruction.key, error=info))
-
-    async def _put(self, path: Path) -> BlobRef:
-        """Upload a file."""
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            view = memoryview(data)
-            try:
-                name = await asyncio.to_thread(digest, view)
-                return await self._blobs.put(name, [view], len(view))
-            finally:
-                view.release()
 
     # Requests of the hub.
 
@@ -548,7 +450,7 @@ class Agent:
             path = self.store.ref_path(str(args.get("ref_id")))
             if path is None:
                 raise RefLost("its endpoint has this value no more: it was dropped, or kept for its time (14 days)")
-            return self._put_ref(path)
+            return self._files.put_ref(path)
         if request.op == "ref.drop":
             self.store.drop_ref(str(args.get("ref_id")))
             return {}
@@ -560,10 +462,6 @@ class Agent:
             self._loop.call_later(0.05, self.stop)
             return {}
         raise UsageError(f"an endpoint has no operation {request.op!r}")
-
-    async def _put_ref(self, path: Path) -> dict[str, Any]:
-        blob = await self._put(path)
-        return {"digest": blob.digest, "size": blob.size}
 
     # Now and then.
 
@@ -581,7 +479,7 @@ class Agent:
     def _sweep(self) -> None:
         self.manager.logs.sweep()
         self.store.sweep()
-        self._make_room()
+        self._files.make_room()
 
     def _measure(self) -> None:
         if self.peer.is_open:

@@ -50,7 +50,9 @@ def _explain(job: Job, end: Ended) -> None:
 def crashed(
     worker: WorkerProc, job: Job, status: int | None, rss: int, cpu: float, *, host: str, over: bool = False
 ) -> Ended:
-    """`over`: it had ended; one that was taken up after it killed the worker before its result was told."""
+    """What is told of a job whose worker died with it in hand. `over`: it had ended; one that was taken up after it
+    killed the worker before its result was told.
+    """
     work = job.work
     usage = {"rss": rss, "cpu": cpu, **(ran_in(worker, host) if worker.container.environment else {})}
     now = time.time()

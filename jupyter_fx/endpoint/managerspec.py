@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+
 import msgspec
 
+from jupyter_fx.auth.scrub import scrubbed
 from jupyter_fx.endpoint.runtimes.settings import ContainerSpec
+from jupyter_fx.endpoint.settings import Endpoint
 
-__all__ = ["ManagerSpec"]
+__all__ = ["ManagerSpec", "spec_of"]
 
 
 class ManagerSpec(msgspec.Struct, kw_only=True):
@@ -57,3 +63,22 @@ class ManagerSpec(msgspec.Struct, kw_only=True):
     host: str = ""
     keep_secrets: bool = False
     """Whether workers on nodes get all of the job's environment."""
+
+
+def spec_of(home: Path, settings: Endpoint, *, slots: int, worker_cores: int, umask: int) -> ManagerSpec:
+    """What an endpoint's settings come to for a manager on the agent's own machine."""
+    env, given = dict(os.environ), {name: str(value) for name, value in settings.env.items()}
+    return ManagerSpec(
+        folder=str(home),
+        slots=slots,
+        worker_cores=worker_cores,
+        python=settings.python or sys.executable,
+        env={**(env if settings.keep_secrets else scrubbed(env)), **given},
+        given_env=given,
+        containers=settings.containers.spec(),
+        environments=(settings.environment_days, settings.environment_mb),
+        preload=list(settings.preload),
+        learn=list(settings.learn),
+        max_processes=settings.max_processes,
+        umask=umask,
+    )
