@@ -11,13 +11,14 @@ from typing import Any, Final
 from blake3 import blake3
 
 from jupyter_fx.digest import digest as digest_of
-from jupyter_fx.errors import FxError, RemoteProtocolError
+from jupyter_fx.digest import digest_parts
+from jupyter_fx.errors import FxError, PayloadError, RemoteProtocolError
 from jupyter_fx.protocol.faults import error_from
-from jupyter_fx.protocol.limits import BLOB_CHUNK
+from jupyter_fx.protocol.limits import BLOB_CHUNK, BLOB_MAX
 from jupyter_fx.protocol.messages import BlobData, BlobGet, BlobPut, BlobRef, BlobStored, Hello
 from jupyter_fx.transport import Peer
 
-__all__ = ["RANGE", "Blobs", "chunks"]
+__all__ = ["RANGE", "Blobs", "chunks", "put_of"]
 
 RANGE: Final = 16 << 20
 """Bytes of a download to a file that are asked for at a time."""
@@ -72,6 +73,16 @@ class _Download:
     def rest(self) -> tuple[int, int]:
         """What is to come: offset in the blob, and length."""
         return self.first + self.at, len(self.data) - self.at
+
+
+def put_of(pieces: Sequence[Any]) -> tuple[str, Sequence[Any], int]:
+    """What `put` takes to bring these bytes to the hub. PayloadError above BLOB_MAX."""
+    size = sum(memoryview(piece).nbytes for piece in pieces)
+    if size > BLOB_MAX:
+        raise PayloadError(
+            f"{size:,} bytes are over the limit of {BLOB_MAX:,} for one value: keep the data at the endpoint"
+        )
+    return digest_parts(pieces), pieces, size
 
 
 class Blobs:

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import platform
+import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from jupyter_fx import __version__
 from jupyter_fx.client import listeners
 from jupyter_fx.client.blobs import Blobs
 from jupyter_fx.client.glance import Glance
 from jupyter_fx.errors import FxError, HubUnavailable, UsageError
 from jupyter_fx.ids import new_id
 from jupyter_fx.protocol.faults import error_from
-from jupyter_fx.protocol.limits import TASKS_PER_FRAME
+from jupyter_fx.protocol.limits import TASKS_PER_FRAME, UNACKED_MAX
 from jupyter_fx.protocol.messages import (
     OLDEST_VERSION,
     VERSION,
@@ -64,11 +69,8 @@ class Core:
         address: str,
         *,
         token: str,
-        software: str,
-        info: dict[str, Any],
         on_lost: Callable[[FxError], None],
         on_back: Callable[[], None],
-        ack: Callable[[], None],
         keeper: Callable[[], str | None] | None = None,
     ) -> None:
         self.address = address
@@ -87,7 +89,11 @@ class Core:
         self.welcome: Welcome | None = None
         self.trouble = ""
         """Why the endpoint that is looked after here does not come up."""
-        self._on_lost, self._on_back, self._ack, self._keeper = on_lost, on_back, ack, keeper
+        self._on_lost, self._on_back, self._keeper = on_lost, on_back, keeper
+        self._room = threading.Event()
+        """Set when something was acknowledged."""
+        software = f"jupyter-fx {__version__} (Python {platform.python_version()})"
+        info = {"host": platform.node(), "pid": os.getpid(), "program": sys.argv[0][-100:] if sys.argv else ""}
         self._hello = Hello(VERSION, OLDEST_VERSION, "client", new_id(), software, token, info)
         self._blob_hello = Hello(VERSION, OLDEST_VERSION, "blobs", new_id(), software, token)
         self.functions: set[str] = set()
@@ -158,12 +164,41 @@ class Core:
         """Whether everything that was sent is acknowledged."""
         return not self.outbox and not self.peer.link.unacked_bytes
 
+    def wait_for_room(self) -> None:
+        """Wait while UNACKED_MAX bytes are on their way; not on the thread that sends them."""
+        if self.unacked_bytes <= UNACKED_MAX or threading.current_thread() is self.thread:
+            return
+        while self.unacked_bytes > UNACKED_MAX and self.refused is None and self.thread.is_alive():
+            self._room.clear()
+            if self.unacked_bytes > UNACKED_MAX:
+                self._room.wait(0.05)
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until everything is acknowledged; False when it is not within `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while self.thread.is_alive() and self.refused is None and not self.idle:
+            if time.monotonic() > deadline:
+                return False
+            self.flush()
+            self._room.clear()
+            if not self.idle:
+                self._room.wait(0.02)
+        return True
+
     def stop(self) -> None:
         """End link and thread; tasks go on."""
         if self.thread.is_alive():
             self.loop.call_soon_threadsafe(self._stop)
             if threading.current_thread() is not self.thread:
                 self.thread.join(5.0)
+
+    def fail_all(self, error: FxError) -> None:
+        """Nobody hears of any task from here any more."""
+        waiting = [*self.futures.values(), *listeners.all_of(self)]
+        self.futures.clear()
+        self.also.clear()
+        for future in waiting:
+            future._fail(error)  # noqa: SLF001
 
     # --- the loop's thread ---
 
@@ -187,7 +222,7 @@ class Core:
                 on_message=self._take,
                 on_open=self._opened,
                 on_lost=self._on_lost,
-                on_acked=lambda _number: self._ack(),
+                on_acked=lambda _number: self._room.set(),
                 on_refused=self._refuse,
             ).start()
             self.blobs = Blobs(self.address, self._blob_hello)
@@ -278,11 +313,8 @@ class Core:
 
     def _refuse(self, error: FxError) -> None:
         self.refused = error
-        for future in [*self.futures.values(), *listeners.all_of(self)]:
-            future._fail(error)  # noqa: SLF001
-        self.futures.clear()
-        self.also.clear()
-        self._ack()
+        self.fail_all(error)
+        self._room.set()
 
     def _take(self, message: Any, _number: int) -> None:
         kind = type(message)

@@ -16,7 +16,8 @@ from jupyter_fx import payload
 from jupyter_fx.client import exits, interrupts
 from jupyter_fx.client.default import default_client
 from jupyter_fx.client.futures import TaskFuture
-from jupyter_fx.client.hub import HubClient, task_options
+from jupyter_fx.client.hub import HubClient
+from jupyter_fx.client.options import task_options
 from jupyter_fx.ids import new_id
 from jupyter_fx.protocol.limits import MAP_ITEMS_MAX
 from jupyter_fx.protocol.messages import TaskOptions

@@ -49,7 +49,7 @@ def _at_exit() -> None:
     _exiting = True
     for executor in list(_executors):
         executor.shutdown(wait=True)
-    from jupyter_fx.client.hub import all_clients
+    from jupyter_fx.client.register import all_clients
 
     for client in all_clients():
         if not client.drain(DRAIN):

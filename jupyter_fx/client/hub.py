@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
-import os
-import platform
-import sys
 import threading
-import time
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
 from jupyter_fx import payload
-from jupyter_fx.client import listeners
+from jupyter_fx.client import listeners, register
+from jupyter_fx.client.blobs import put_of
 from jupyter_fx.client.core import Core
 from jupyter_fx.client.futures import OnEvent, TaskFuture
+from jupyter_fx.client.options import with_options
 from jupyter_fx.client.refs import Ref
+from jupyter_fx.client.revival import Revival
 from jupyter_fx.client.sessions import SessionHandle
 from jupyter_fx.client.story import Story
-from jupyter_fx.digest import digest_parts
-from jupyter_fx.errors import FxError, HubUnavailable, PayloadError, UsageError
+from jupyter_fx.errors import HubUnavailable, UsageError
 from jupyter_fx.ids import is_id, new_id
-from jupyter_fx.protocol.lifecycle import TaskState
-from jupyter_fx.protocol.limits import BLOB_MAX, INLINE_MAX, MAP_ITEMS_MAX, NAME_MAX, UNACKED_MAX
+from jupyter_fx.protocol.limits import INLINE_MAX, MAP_ITEMS_MAX
 from jupyter_fx.protocol.messages import (
     Attach,
     BlobRef,
@@ -47,8 +40,6 @@ from jupyter_fx.protocol.messages import (
 )
 
 __all__ = ["HubClient"]
-
-_clients: weakref.WeakSet[HubClient] = weakref.WeakSet()
 
 
 class HubClient:
@@ -73,15 +64,14 @@ class HubClient:
         self.address = address
         self.endpoint = endpoint
         """The endpoint of calls that name none; empty: the hub's default."""
-        self._token, self._timeout, self._revive, self._keeper = token, timeout, revive, keeper
-        self._room = threading.Event()
-        self._reviving = threading.Lock()
+        self._token, self._timeout = token, timeout
+        self._revival = Revival(revive, keeper, lambda: self._core)
         self._starting = threading.RLock()
-        self._closed = False
-        self._down = False  # the link was lost and has not come back
+        self.closed = False
+        """Whether `close` was called."""
         self._core: Core | None = None
         self._live()
-        _clients.add(self)
+        register.add(self)
 
     # --- what is known ---
 
@@ -106,7 +96,7 @@ class HubClient:
     @property
     def usable(self) -> bool:
         """Whether this client can still be used: neither closed nor refused for good."""
-        return not self._closed and (self._core is None or self._core.refused is None)
+        return not self.closed and (self._core is None or self._core.refused is None)
 
     # --- asking ---
 
@@ -118,8 +108,8 @@ class HubClient:
         A question whose answer was lost with the connection is asked once more, unless `again` is False.
         """
         core = self._live()
-        if self._down:
-            self._bring_back()
+        if self._revival.down:
+            self._revival.begin()
 
         async def ask() -> Any:
             return await core.peer.request(op, args, timeout)
@@ -297,10 +287,9 @@ class HubClient:
         core.outbox.append(prepared)
         if not core._awake:  # noqa: SLF001
             core.wake()
-        if self._down:
-            self._bring_back()
-        if core.unacked_bytes > UNACKED_MAX and threading.current_thread() is not core.thread:
-            self._wait_for_room(core)
+        if self._revival.down:
+            self._revival.begin()
+        core.wait_for_room()
 
     def cancel(self, task_ids: Sequence[str], mode: int = CancelMode.CANCEL, reason: str = "") -> None:
         """Ask for tasks to be stopped. Does not wait, and survives a reconnect."""
@@ -322,19 +311,9 @@ class HubClient:
         """
         core = self._live()
         info = self.request("tasks.get", {"task_id": task_id})
-        full = str(info["task_id"])
-        if not is_id(full):
+        if not is_id(str(info["task_id"])):
             raise UsageError(f"the hub answered no task id for {task_id!r}")
-        future = listeners.Listener(self, full)
-        kind = info.get("kind", Kind.CALL)
-        future.kind = Kind[kind.upper()] if isinstance(kind, str) else int(kind)
-        future.name, future.items = str(info.get("name", "")), int(info.get("items") or 0)
-        future._sent, future._watch, future._next_event = True, int(watch), first  # noqa: SLF001
-        future._on_event = on_event  # noqa: SLF001
-        state = info.get("state")
-        future._told = TaskState[state] if isinstance(state, str) else 0  # noqa: SLF001
-        if future._told == TaskState.RUNNING:  # noqa: SLF001
-            future.set_running_or_notify_cancel()
+        future = listeners.made(self, info, watch=int(watch), on_event=on_event, first=first)
         core.call(listeners.begin(core, future, first))
         return future
 
@@ -407,17 +386,9 @@ class HubClient:
     def upload_all(self, blobs: Sequence[Sequence[Any]]) -> list[BlobRef]:
         """Bring several blobs to the hub, each in pieces. What the hub has of them is not sent again."""
         core = self._live()
-        puts = []
-        for pieces in blobs:
-            size = sum(memoryview(piece).nbytes for piece in pieces)
-            if size > BLOB_MAX:
-                raise PayloadError(
-                    f"{size:,} bytes are over the limit of {BLOB_MAX:,} for one value: keep the data at the endpoint"
-                )
-            puts.append((digest_parts(pieces), pieces, size))
-
-        if self._down:
-            self._bring_back()  # it is waited for: nobody else would ask for the hub meanwhile
+        puts = [put_of(pieces) for pieces in blobs]
+        if self._revival.down:
+            self._revival.begin()  # it is waited for: nobody else would ask for the hub meanwhile
 
         async def all_of_them() -> list[BlobRef]:
             return list(await asyncio.gather(*(core.blobs.put(*put) for put in puts)))
@@ -442,8 +413,8 @@ class HubClient:
             raise core.refused
         core.outbox.append(message)
         core.flush()
-        if self._down:
-            self._bring_back()
+        if self._revival.down:
+            self._revival.begin()
 
     def flush(self) -> None:
         """Send now what waits for the end of a batch."""
@@ -454,31 +425,19 @@ class HubClient:
     def drain(self, timeout: float) -> bool:
         """Wait until the hub has acknowledged everything; False when it has not within `timeout` seconds."""
         core = self._core
-        deadline = time.monotonic() + timeout
-        while core is not None and core.thread.is_alive() and core.refused is None and not core.idle:
-            if time.monotonic() > deadline:
-                return False
-            core.flush()
-            self._room.clear()
-            if not core.idle:
-                self._room.wait(0.02)
-        return True
+        return core is None or core.drain(timeout)
 
     def close(self, timeout: float = 5.0) -> None:
         """Wait for acknowledgements, then end the link. Tasks go on; their futures here fail with HubUnavailable."""
-        if self._closed:
+        if self.closed:
             return
         self.drain(timeout)
-        self._closed = True
+        self.closed = True
+        self._revival.close()
         core, self._core = self._core, None
         if core is not None:
             core.stop()
-            waiting = [*core.futures.values(), *listeners.all_of(core)]
-            error = HubUnavailable("the client was closed; the task goes on")
-            core.futures.clear()
-            core.also.clear()
-            for future in waiting:
-                future._fail(error)  # noqa: SLF001
+            core.fail_all(HubUnavailable("the client was closed; the task goes on"))
 
     def __repr__(self) -> str:
         return f"<HubClient {self.address} {'connected' if self.connected else 'not connected'}>"
@@ -489,23 +448,16 @@ class HubClient:
         core = self._core
         if core is not None:
             return core
-        if self._closed:
+        if self.closed:
             raise HubUnavailable("this client is closed: fx.connect() makes another one")
         with self._starting:
             if self._core is None:
                 core = Core(
                     self.address,
                     token=self._token,
-                    software=_software(),
-                    info={
-                        "host": platform.node(),
-                        "pid": os.getpid(),
-                        "program": sys.argv[0][-100:] if sys.argv else "",
-                    },
-                    on_lost=self._lost,
-                    on_back=self._back,
-                    ack=self._room.set,
-                    keeper=self._look_after if self._keeper is not None else None,
+                    on_lost=self._revival.lost,
+                    on_back=self._revival.back,
+                    keeper=self._revival.look_after if self._revival.looks_after else None,
                 )
                 core.start(self._timeout)
                 self._core = core
@@ -518,109 +470,28 @@ class HubClient:
             return Function(found.digest, found.payload, found.name)
         return Function(found.digest, b"", found.name, self.upload([found.payload]))
 
-    def _wait_for_room(self, core: Core) -> None:
-        while core.unacked_bytes > UNACKED_MAX and core.refused is None and core.thread.is_alive():
-            self._room.clear()
-            if core.unacked_bytes > UNACKED_MAX:
-                self._room.wait(0.05)
-
     def _forget(self, future: TaskFuture) -> None:
         core = self._core
         if core is not None:
             core.futures.pop(future.task_id, None)
 
-    def _lost(self, _error: FxError) -> None:
-        self._down = True
-        core = self._core
-        # A hub that was stopped on purpose stays so until somebody wants something of it.
-        if core is not None and (core.futures or not core.idle):
-            self._bring_back()
-
-    def _back(self) -> None:
-        self._down = False
-
     def bring_back(self) -> None:
         """Have the hub started again that this client has started or found, if it is gone. Waits; raises why not."""
-        if self._revive is not None:
-            self._revive()
+        self._revival.start()
         core = self._live()
         if not core.peer.is_open:
             core.loop.call_soon_threadsafe(core.peer.retry_now)
             core.call(core.peer.opened(self._timeout))
-
-    def _bring_back(self) -> None:
-        if self._revive is not None and not self._closed and not self._reviving.locked():
-            threading.Thread(target=self._do_revive, name="jupyter-fx-revive", daemon=True).start()
 
     @property
     def trouble(self) -> str:
         """Why the endpoint that is started by itself does not come up; empty while it does."""
         return self._core.trouble if self._core is not None else ""
 
-    def _look_after(self) -> str | None:
-        """Now and then, on a thread that may wait, while something is waited for."""
-        if self._down:
-            self._do_revive()
-        elif self._keeper is not None:
-            return self._keeper()
-        return None
-
-    def _do_revive(self) -> None:
-        if self._revive is None or not self._reviving.acquire(blocking=False):
-            return
-        try:
-            with contextlib.suppress(FxError, OSError):
-                self._revive()
-            core = self._core
-            if core is not None and core.thread.is_alive():
-                core.loop.call_soon_threadsafe(core.peer.retry_now)
-        finally:
-            self._reviving.release()
-
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
         """In a forked child: the parent's thread, loop and tasks are not ours."""
         core, self._core = self._core, None
         if core is not None:
-            _abandoned.append(core)  # its sockets must not be closed by a destructor that thinks it has a loop
-        self._room = threading.Event()
-        self._reviving = threading.Lock()
+            register.abandon(core)  # its sockets must not be closed by a destructor that thinks it has a loop
+        self._revival.after_fork()
         self._starting = threading.RLock()
-
-
-_abandoned: list[Core] = []
-
-
-def with_options(options: TaskOptions, **changes: Any) -> TaskOptions:
-    """A copy of options with changes."""
-    return msgspec.structs.replace(options, **changes)
-
-
-def _software() -> str:
-    from jupyter_fx import __version__
-
-    return f"jupyter-fx {__version__} (Python {platform.python_version()})"
-
-
-def task_options(**options: Any) -> TaskOptions | None:
-    """TaskOptions of those that are not at their default, None when all are. `name` is cut to NAME_MAX characters."""
-    given = {key: value for key, value in options.items() if value not in (None, "", 0, 0.0)}
-    if "name" in given:
-        given["name"] = str(given["name"])[:NAME_MAX]
-    for key in ("timeout", "expires"):
-        if key in given and given[key] < 0:
-            raise UsageError(f"{key} is {given[key]} s: use a positive number of seconds")
-    return TaskOptions(**given) if given else None
-
-
-def _forked() -> None:
-    for client in list(_clients):
-        client._after_fork()  # noqa: SLF001
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
-
-
-def all_clients() -> list[HubClient]:
-    """The clients of this process that were not closed."""
-    return [client for client in _clients if not client._closed]  # noqa: SLF001

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jupyter_fx.client.futures import TaskFuture
+from jupyter_fx.client.futures import OnEvent, TaskFuture
 from jupyter_fx.errors import FxError, HubUnavailable, UsageError
 from jupyter_fx.payload.cells import bind, decode_cell, value_in
+from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import Attach, Event, EventKind, Kind, Outcome
 
 if TYPE_CHECKING:
     from jupyter_fx.client.core import Core
+    from jupyter_fx.client.hub import HubClient
 
-__all__ = ["Listener", "all_of", "attached", "begin", "ended", "leave", "tell"]
+__all__ = ["Listener", "all_of", "attached", "begin", "ended", "leave", "made", "tell"]
 
 _NEVER = 2**31 - 1
 """A number that no event has: an Attach from there changes how much is told and has nothing told again."""
@@ -69,6 +71,21 @@ class Listener(TaskFuture):
         core = self._client._core  # noqa: SLF001
         if core is not None and not self.done():
             core.loop.call_soon_threadsafe(leave, core, self)
+
+
+def made(client: HubClient, info: Mapping[str, Any], *, watch: int, on_event: OnEvent | None, first: int) -> Listener:
+    """One for the task of which the hub says this (`tasks.get`)."""
+    found = Listener(client, str(info["task_id"]))
+    kind = info.get("kind", Kind.CALL)
+    found.kind = Kind[kind.upper()] if isinstance(kind, str) else int(kind)
+    found.name, found.items = str(info.get("name", "")), int(info.get("items") or 0)
+    found._sent, found._watch, found._next_event = True, watch, first  # noqa: SLF001
+    found._on_event = on_event  # noqa: SLF001
+    state = info.get("state")
+    found._told = TaskState[state] if isinstance(state, str) else 0  # noqa: SLF001
+    if found._told == TaskState.RUNNING:  # noqa: SLF001
+        found.set_running_or_notify_cancel()
+    return found
 
 
 async def begin(core: Core, listener: Listener, first: int) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jupyter_fx import payload
 from jupyter_fx.client import interrupts, watchers
 from jupyter_fx.client.futures import TaskFuture, draw_for_notebooks
+from jupyter_fx.client.options import with_options
 from jupyter_fx.client.tally import Tally
 from jupyter_fx.client.watchers import Counts, Failure
 from jupyter_fx.errors import UsageError
@@ -396,8 +397,6 @@ def _remember(digest: str, pace: Pace) -> None:
 
 
 def _grouped(options: TaskOptions | None) -> TaskOptions:
-    from jupyter_fx.client.hub import with_options
-
     return with_options(options or TaskOptions(), group=new_id())
 
 

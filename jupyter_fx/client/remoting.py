@@ -12,8 +12,9 @@ from jupyter_fx import payload
 from jupyter_fx.client import interrupts, live, specs
 from jupyter_fx.client.default import default_client
 from jupyter_fx.client.futures import TaskFuture
-from jupyter_fx.client.hub import HubClient, task_options
+from jupyter_fx.client.hub import HubClient
 from jupyter_fx.client.maps import MapResult
+from jupyter_fx.client.options import task_options
 from jupyter_fx.errors import UsageError
 from jupyter_fx.protocol.allocation import WORDS, text_of
 from jupyter_fx.protocol.messages import Resources, TaskOptions, Watch

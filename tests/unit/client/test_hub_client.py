@@ -13,7 +13,7 @@ import pytest
 
 from jupyter_fx import errors
 from jupyter_fx.client import HubClient, as_completed, blobs, wait
-from jupyter_fx.client import hub as hub_module
+from jupyter_fx.client import core as core_module
 from jupyter_fx.errors import RemoteProtocolError
 from jupyter_fx.ids import new_id
 from jupyter_fx.protocol.lifecycle import SessionState, TaskState
@@ -352,7 +352,7 @@ def test_callbacks_must_not_wait_for_the_hub(client: HubClient) -> None:
 def test_submitting_waits_while_too_much_is_on_its_way(
     client: HubClient, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "UNACKED_MAX", 10_000)
+    monkeypatch.setattr(core_module, "UNACKED_MAX", 10_000)
     hub.acknowledges = False
     passed = threading.Event()
 
