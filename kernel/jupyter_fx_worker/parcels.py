@@ -237,7 +237,7 @@ def _function(digest: str, functions: dict[str, bytes]) -> tuple[Any, usermodule
     usermodules.activate(world)
     try:
         function = envelope.loads(bytearray(functions[digest]))[1]
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # of a module that it is from
         function = calls.Broken(error)
     usermodules.activate(None)
     _functions[digest] = found = (function, world if world.entries else None)

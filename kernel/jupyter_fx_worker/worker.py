@@ -158,7 +158,7 @@ class Worker:
         usermodules.activate(world)
         try:
             function = envelope.loads(body)[1]
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # of a module that it is from
             function = calls.Broken(error)
         usermodules.activate(before)
         if world.entries:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -29,6 +30,18 @@ def test_a_call_gives_its_value_and_a_failure_its_record(worker):
     assert error["frames"][0][2:4] == ["fails", "return 1 / x"]
     assert len(error["frames"]) == 1, "only the user's frames"
     assert info["t1"] >= info["t0"]
+
+
+def test_a_function_whose_module_exits_fails_and_the_worker_goes_on(worker):
+    class Leaves:
+        def __reduce__(self):
+            return sys.exit, ("no data here",)
+
+    leaves = Leaves()
+    leaves.__name__ = "leaves"
+    outcome, error, _ = worker.call(leaves)
+    assert (outcome, error["etype"], error["message"]) == ("error", "SystemExit", "no data here")
+    assert worker.call(square, 12)[:2] == ("ok", 144)
 
 
 def test_an_exception_whose_init_takes_something_else_travels_all_the_same(worker):

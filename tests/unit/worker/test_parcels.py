@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jupyter_fx_worker import envelope, frames, parcels
+from jupyter_fx_worker import envelope, frames, parcels, usermodules
 
 
 def pack(value: Any, kind: str, **extra: Any) -> bytes:
@@ -122,3 +122,16 @@ def test_what_prints_without_end_is_cut(tmp_path: Path) -> None:
     text = b"".join(body for header, body in found if header["op"] == "text")
     assert len(text) < (1 << 20) + 100
     assert text.endswith(b"is not kept]\n")
+
+
+class Leaves:
+    """As a module of the user's does that exits when it is imported there."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return sys.exit, ("no data here",)
+
+
+def test_a_function_whose_module_exits_fails_its_task_and_no_more(tmp_path: Path) -> None:
+    found = read(parcels.run(parcel(tmp_path, Leaves(), args(), args())))
+    assert [header["outcome"] for header, _ in found if header["op"] == "done"] == ["error", "error"]
+    assert usermodules.active() is None
