@@ -65,6 +65,7 @@ class ConfigureApp(_Command):
     ).tag(config=True)
     partition = Unicode("", help="The partition or queue for its jobs; empty: the default.").tag(config=True)
     account = Unicode("", help="The account that its jobs are charged to; empty: the default.").tag(config=True)
+    settings_only = Bool(False, help="Write the settings, and enrol later.").tag(config=True)
     aliases = {
         "hub": "ConfigureApp.hub",
         "code-file": "ConfigureApp.code_file",
@@ -72,6 +73,7 @@ class ConfigureApp(_Command):
         "partition": "ConfigureApp.partition",
         "account": "ConfigureApp.account",
     }
+    flags = {"settings-only": ({"ConfigureApp": {"settings_only": True}}, "Write the settings, and enrol later.")}
 
     def run(self) -> None:
         """Write the file, enrol."""
@@ -88,6 +90,9 @@ class ConfigureApp(_Command):
                 chosen = {"partition": self.partition, "account": self.account}
                 blocks, told = scheduler.suggested(self.scheduler, chosen)
             configfile.make(path, name, {"Blocks": blocks}, told)
+        if self.settings_only:
+            print(f"Settings of endpoint {name}: {path}")
+            return
         if setup.enrolled(name):
             print(f"Endpoint {name} is enrolled already; its settings are in {path}")
             return
@@ -112,7 +117,8 @@ class AddApp(_Command):
     """Add an endpoint on another host that you reach by ssh: install there, enrol with this machine's hub, link.
 
     It uses your own ssh, with its configuration, keys and second factors. The agent there goes on when the connection
-    is gone, and what it has is brought when it is back.
+    is gone, and what it has is brought when it is back. With --scheduler its nodes are batch jobs: the scheduler there
+    is asked what there is, and the settings there say it.
     """
 
     name = "jupyter fx endpoint add"
@@ -123,16 +129,33 @@ class AddApp(_Command):
     python = Unicode("", help="The Python (3.11 or newer) there; empty: the newest on its PATH.").tag(config=True)
     wheels = Unicode("", help="A directory of wheels to install from, for hosts without a network.").tag(config=True)
     ssh_options = List(Unicode(), help="Further arguments of ssh, say -p 2222.").tag(config=True)
+    scheduler = ConfigureApp.scheduler
+    partition = ConfigureApp.partition
+    account = ConfigureApp.account
     aliases = {
-        "ssh": "AddApp.ssh", "python": "AddApp.python", "wheels": "AddApp.wheels", "ssh-option": "AddApp.ssh_options"
-    }  # fmt: skip
+        "ssh": "AddApp.ssh",
+        "python": "AddApp.python",
+        "wheels": "AddApp.wheels",
+        "ssh-option": "AddApp.ssh_options",
+        "scheduler": "AddApp.scheduler",
+        "partition": "AddApp.partition",
+        "account": "AddApp.account",
+    }
 
     def run(self) -> None:
         """Do it."""
         if not self.ssh:
             raise UsageError(f"say where: {self.name} NAME --ssh HOST")
+        if not self.scheduler and (self.partition or self.account):
+            raise UsageError("--partition and --account are a scheduler's: say which one with --scheduler")
+        nodes = {"scheduler": self.scheduler, "partition": self.partition, "account": self.account}
         endpoint_ssh.add(
-            self.endpoint, self.ssh, python=self.python, options=list(self.ssh_options), wheels=self.wheels
+            self.endpoint,
+            self.ssh,
+            python=self.python,
+            options=list(self.ssh_options),
+            wheels=self.wheels,
+            nodes={name: value for name, value in nodes.items() if value},
         )
 
 

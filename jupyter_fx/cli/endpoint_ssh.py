@@ -17,7 +17,7 @@ from jupyter_fx import paths
 from jupyter_fx.client.hub import HubClient
 from jupyter_fx.embedded import ensure_endpoint, ensure_hub, read_hub_file
 from jupyter_fx.embedded.links import start_link
-from jupyter_fx.endpoint import launch
+from jupyter_fx.endpoint import launch, scheduler
 from jupyter_fx.endpoint.ssh import command, install, keeper, record
 from jupyter_fx.errors import FxError, InfrastructureError, UsageError
 from jupyter_fx.ids import check_name
@@ -32,8 +32,9 @@ def elsewhere(name: str) -> record.Record | None:
     return record.load(paths.endpoint_dir(name)) if name in record.names() else None
 
 
-def add(name: str, host: str, *, python: str, options: list[str], wheels: str) -> None:
-    """Install there if need be, enrol with the embedded hub, link. Says what it does."""
+def add(name: str, host: str, *, python: str, options: list[str], wheels: str, nodes: dict[str, str]) -> None:
+    """Install there if need be, enrol with the embedded hub, link. Says what it does. `nodes`: scheduler, partition and
+    account of its batch jobs; none: its workers run on that host itself."""
     check_name(name, "name of an endpoint")
     if name in launch.names():
         raise UsageError(f"endpoint {name} is one of this host already: choose another name")
@@ -42,12 +43,16 @@ def add(name: str, host: str, *, python: str, options: list[str], wheels: str) -
             "JUPYTER_FX_HUB names another hub: an endpoint behind ssh links to this machine's own, so unset it; or "
             "configure the endpoint on its host (jupyter fx endpoint configure) for that hub"
         )
+    extra = scheduler.extra_of(scheduler.known(nodes["scheduler"])) if nodes else ""
     far_host = install.Host(host, options)
     far = install.look(far_host, python)
-    interpreter = install.prepare(far_host, far, python=python, wheel_dir=wheels)
+    interpreter = install.prepare(far_host, far, python=python, wheel_dir=wheels, extra=extra)
+    fresh = record.Record(host, interpreter, options, far.node)
+    if nodes and _there(fresh, "configure", name, "--settings-only", *(f"--{key}={nodes[key]}" for key in nodes)):
+        raise UsageError(f"endpoint {name} was not added: {far.node} said why")
     home = paths.endpoint_dir(name)
     _end_keeper(home)
-    record.save(home, record.Record(host, interpreter, options, far.node))
+    record.save(home, fresh)
     hub = ensure_hub()
     ensure_endpoint(hub)
     _link(name, home)
@@ -123,8 +128,12 @@ def forward(name: str, *words: str) -> int:
     kept = record.load(paths.endpoint_dir(name))
     assert kept is not None
     verb, *rest = words
+    return _there(kept, verb, name, *rest)
+
+
+def _there(kept: record.Record, *words: str) -> int:
     where = 'JUPYTER_FX_RUNTIME_DIR="${JUPYTER_FX_RUNTIME_DIR:-/tmp/jupyter-fx-$(id -u)}"'
-    line = " ".join(map(shlex.quote, [kept.python, "-m", "jupyter_fx.cli.app", "endpoint", verb, name, *rest]))
+    line = " ".join(map(shlex.quote, [kept.python, "-m", "jupyter_fx.cli.app", "endpoint", *words]))
     sys.stdout.flush()
     return subprocess.run(
         command.argv(kept.host, kept.options, command.in_sh(f"exec env {where} {line}"), alone=False), check=False
@@ -155,8 +164,10 @@ def delete(name: str) -> None:
     home = paths.endpoint_dir(name)
     kept = record.load(home)
     assert kept is not None
-    gone = forward(name, "stop") == 0 and forward(name, "delete", "--yes") == 0
+    # Once while it is linked, to give back what it has; once when no new link can start the agent again.
+    forward(name, "stop")
     _end_keeper(home)
+    gone = forward(name, "stop") == 0 and forward(name, "delete", "--yes") == 0
     command.end_master(kept.host, kept.options)
     shutil.rmtree(home)
     hub = read_hub_file()

@@ -49,15 +49,21 @@ def ask_slurm() -> Offer:
         raise UsageError(f"Slurm cannot be asked what there is ({error}): run this where sbatch works") from error
 
 
+def known(scheduler: str) -> str:
+    """Its name as settings have it. UsageError for one that is none."""
+    found = {"sge": "gridengine", "pbs": "pbspro", "k8s": "kubernetes"}.get(scheduler, scheduler)
+    if found not in SCHEDULERS:
+        raise UsageError(f"there is no scheduler {scheduler!r}{nearest(scheduler, SCHEDULERS)}")
+    return found
+
+
 def suggested(scheduler: str, chosen: dict[str, str]) -> tuple[dict[str, Any], list[str]]:
     """(`c.Blocks` settings that fit, comments that say what was told). `chosen`: partition and account as given
     ("": not).
 
     UsageError for a scheduler that is none, or for a partition or account that it does not have, naming those it has.
     """
-    scheduler = {"sge": "gridengine", "pbs": "pbspro", "k8s": "kubernetes"}.get(scheduler, scheduler)
-    if scheduler not in SCHEDULERS:
-        raise UsageError(f"there is no scheduler {scheduler!r}{nearest(scheduler, SCHEDULERS)}")
+    scheduler = known(scheduler)
     settings: dict[str, Any] = {"provider": scheduler, **{name: value for name, value in chosen.items() if value}}
     told: list[str] = []
     if scheduler == "slurm":
@@ -68,6 +74,11 @@ def suggested(scheduler: str, chosen: dict[str, str]) -> tuple[dict[str, Any], l
         cluster = connected("", "")
         told = [f"# The kubeconfig told when this file was written: namespace {cluster.namespace}", *_PODS]
     return _BEGIN.get(scheduler, {}) | settings, told
+
+
+def extra_of(scheduler: str) -> str:
+    """The optional packages of ours that its nodes need."""
+    return "kubernetes" if scheduler == "kubernetes" else "batch"
 
 
 def beginnings(offer: Offer | None) -> dict[str, dict[str, Any]]:

@@ -254,6 +254,14 @@ def test_what_is_wrong_is_said_in_one_sentence(far: Far, polaris: str) -> None:
     assert status == 1
     assert "there are no wheels" in said
     assert cli("endpoint", "add", "what")[1].strip().endswith("--ssh HOST")
+    status, said = add(far, "slurmy", "--scheduler", "slrm")
+    assert status == 1
+    assert "there is no scheduler 'slrm'" in said
+    assert "slurm" in said.split("slrm")[-1]
+    status, said = add(far, "slurmy", "--account", "physics")
+    assert status == 1
+    assert "say which one with --scheduler" in said
+    assert record.names() == [polaris]
 
 
 def test_a_host_is_no_option_of_ssh() -> None:
@@ -309,11 +317,35 @@ def test_an_endpoint_that_lost_its_credential_there_is_given_no_other(far: Far, 
     assert status == 0, told
 
 
+def test_its_nodes_can_be_batch_jobs_of_the_far_host(far: Far, polaris: str) -> None:
+    status, said = add(far, "nodes", "--python", sys.executable, "--scheduler", "local")
+    assert status == 0, said
+    assert "Settings of endpoint nodes" in said
+    try:
+
+        @fx.remote(endpoint="nodes")
+        def block() -> str:
+            import os
+
+            return os.environ.get("JUPYTER_FX_BLOCK", "")
+
+        assert block.remote()
+        assert "provider = 'local'" in (far.folder / "c" / "endpoints" / "nodes" / "config.py").read_text()
+        # What was chosen there is not written over.
+        status, said = add(far, "nodes", "--python", sys.executable, "--scheduler", "local")
+        assert status == 1
+        assert "is there already: change it, or remove it" in said
+        assert "was not added" in said
+        assert block.remote()
+    finally:
+        cli("endpoint", "delete", "nodes", "--yes")
+
+
 def test_jupyter_fx_is_brought_there_when_it_is_not_there_yet(far: Far, polaris: str) -> None:
     # What ours needs is lent from here: fetching it is pip's work, and takes a minute.
     far.stop()
     far.start(PIP_NO_DEPS="1", PYTHONPATH=sysconfig.get_path("purelib"))
-    status, said = add(far, "fresh")
+    status, said = add(far, "fresh", "--scheduler", "local")
     assert status == 0, said
     assert "installing jupyter-fx" in said
     try:
@@ -321,7 +353,8 @@ def test_jupyter_fx_is_brought_there_when_it_is_not_there_yet(far: Far, polaris:
         assert kept is not None
         assert str(far.home) in kept.python
         assert fx.remote(endpoint="fresh")(abs).remote(-4) == 4
-        assert "is there already" in add(far, "fresh")[1]
+        assert kept.python.endswith("-batch/venv/bin/python")
+        assert f"jupyter-fx {fx.__version__} is there already" in add(far, "fresh", "--scheduler", "local")[1]
     finally:
         cli("endpoint", "delete", "fresh", "--yes")
         far.stop()

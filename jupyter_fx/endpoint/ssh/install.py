@@ -57,8 +57,9 @@ tar -xf - -C "$dir/wheels"
 if [ ! -x "$dir/venv/bin/python" ]; then
     @PYTHON@ -m venv "$dir/venv" || { rm -rf "$dir/venv"; echo "no-venv"; exit 3; }
 fi
+for ours in "$dir"/wheels/jupyter_fx-*.whl; do :; done
 "$dir/venv/bin/python" -m pip install --quiet --disable-pip-version-check --retries 1 --timeout 15 @PIP@ \
-    "$dir"/wheels/jupyter_fx-*.whl 2>&1
+    "$ours@EXTRA@" 2>&1
 "$dir/venv/bin/python" -c 'import jupyter_fx.endpoint.ssh.bridge' 2>&1
 rm -rf "$dir/wheels"
 echo "@MARK@"
@@ -130,8 +131,17 @@ def look(host: Host, python: str = "") -> Far:
     return Far(found["node"], found["machine"], found["data"], pythons)
 
 
-def prepare(host: Host, far: Far, *, python: str = "", wheel_dir: str = "", say: Callable[[str], None] = print) -> str:
-    """The interpreter there that has this very version; installed if need be. Errors say what to do."""
+def prepare(
+    host: Host,
+    far: Far,
+    *,
+    python: str = "",
+    wheel_dir: str = "",
+    extra: str = "",
+    say: Callable[[str], None] = print,
+) -> str:
+    """The interpreter there that has this very version; installed if need be, with the optional packages `extra`
+    ("batch"). Errors say what to do."""
     fitting = [one for one in far.pythons if one[1] >= OLDEST]
     if not fitting:
         have = ", ".join(f"{path} is {a}.{b}" for path, (a, b), _ in far.pythons) or "none was found"
@@ -146,7 +156,7 @@ def prepare(host: Host, far: Far, *, python: str = "", wheel_dir: str = "", say:
     path, version, _ = fitting[0]
     with tempfile.TemporaryDirectory() as scratch:
         wheel = wheels.own_wheel(Path(scratch))
-        target = f"{far.data}/ssh/{wheels.digest_of(wheel)}-py{version[0]}.{version[1]}"
+        target = f"{far.data}/ssh/{wheels.digest_of(wheel)}-py{version[0]}.{version[1]}{extra and '-' + extra}"
         there = f"{target}/venv/bin/python"
         check = f"{shlex.quote(there)} -c 'import jupyter_fx.endpoint.ssh.bridge' 2>/dev/null"
         if host.run(check)[0] == 0:
@@ -156,23 +166,25 @@ def prepare(host: Host, far: Far, *, python: str = "", wheel_dir: str = "", say:
         given = sorted(Path(wheel_dir).glob("*.whl")) if wheel_dir else []
         if wheel_dir and not given:
             raise UsageError(f"--wheels: there are no wheels in {wheel_dir}")
-        status, out = _install(host, path, target, [wheel, *given], offline=bool(given))
+        status, out = _install(host, path, target, [wheel, *given], extra, offline=bool(given))
         if status and not given and _NO_NETWORK.search(out):
             say(f"{far.node} cannot fetch packages itself: they are fetched here and copied")
             folder = Path(scratch) / "wheels"
             folder.mkdir()
-            wheels.download(wheel, folder, f"{version[0]}.{version[1]}", far.machine)
+            wheels.download(wheel, folder, f"{version[0]}.{version[1]}", far.machine, extra)
             others = [one for one in sorted(folder.glob("*.whl")) if one.name != wheel.name]
-            status, out = _install(host, path, target, [wheel, *others], offline=True)
+            status, out = _install(host, path, target, [wheel, *others], extra, offline=True)
         if status:
             raise InfrastructureError(_why(host, path, out))
     return there
 
 
-def _install(host: Host, python: str, target: str, files: Sequence[Path], *, offline: bool) -> tuple[int, str]:
+def _install(
+    host: Host, python: str, target: str, files: Sequence[Path], extra: str, *, offline: bool
+) -> tuple[int, str]:
     pip = '--no-index --find-links "$dir/wheels"' if offline else ""
     script = _INSTALL.replace("@DIR@", shlex.quote(target)).replace("@PYTHON@", shlex.quote(python))
-    script = script.replace("@PIP@", pip).replace("@MARK@", _MARK)
+    script = script.replace("@PIP@", pip).replace("@EXTRA@", extra and f"[{extra}]").replace("@MARK@", _MARK)
     status, out, err = host.run(script, data=wheels.packed(list(files)), within=INSTALL_WITHIN)
     return (0 if status == 0 and _MARK in out else status or 1), out + err
 

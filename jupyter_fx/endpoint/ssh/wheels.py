@@ -58,15 +58,17 @@ def digest_of(wheel: Path) -> str:
     return f"{__version__}-{hashlib.sha256(wheel.read_bytes()).hexdigest()[:12]}"
 
 
-def download(wheel: Path, folder: Path, python: str, machine: str) -> None:
-    """Bring the wheels of everything that ours needs, for another Python and machine, into `folder`: for a host that
-    cannot. InfrastructureError when it cannot be done here either."""
+def download(wheel: Path, folder: Path, python: str, machine: str, extra: str = "") -> None:
+    """Bring the wheels of everything that ours needs, and its optional packages `extra`, for another Python and
+    machine, into `folder`: for a host that cannot. InfrastructureError when it cannot be done here either."""
     platforms = [f"manylinux_2_{n}_{machine}" for n in (28, 27, 24, 17, 12, 5)] + [f"manylinux2014_{machine}"]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     command += ["--only-binary=:all:", "--python-version", python, "--implementation", "cp", "--dest", str(folder)]
     for platform in platforms:
         command += ["--platform", platform]
-    done = subprocess.run([*command, str(wheel)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, f"{wheel}[{extra}]" if extra else str(wheel)], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         said = done.stderr.strip().splitlines()
         raise InfrastructureError(
