@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from jupyter_server.auth.decorator import authorized
 from tornado import web
+from tornado.iostream import StreamClosedError
 
 from jupyter_fx.client.logs import FAR, STREAMS, Reading
 from jupyter_fx.errors import FxError
@@ -58,6 +59,8 @@ class DownloadHandler(Handler):
                 self.fail(error)
                 return
             self.write(f"\n[the rest could not be read: {error.message}]\n")
+        except StreamClosedError:
+            return  # whoever asked for it has gone
         self.finish(set_content_type="text/plain; charset=utf-8")
 
     def _head(self, task_id: str) -> None:
