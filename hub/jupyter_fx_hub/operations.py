@@ -5,6 +5,7 @@ Each belongs to a caller; other users' ids answer exactly like missing ones.
 
 from __future__ import annotations
 
+import codecs
 import inspect
 from collections.abc import Callable
 from typing import Any, Final
@@ -178,7 +179,11 @@ class Operations(SessionOperations, GroupOperations):
         found = await self.service.store.read(
             "log_text", caller.user, row.task_id, kinds[stream], max(0, args.get("offset") or 0)
         )
-        return {**found, "text": found["text"].decode("utf-8", "replace")}
+        decoder, more = codecs.getincrementaldecoder("utf-8")("replace"), found["next"] is not None
+        told = {**found, "text": decoder.decode(found["text"], final=not more)}
+        if more:
+            told["next"] -= len(decoder.getstate()[0])  # a character that ends on the next page is told there
+        return told
 
     @operation(
         "tasks.output",
