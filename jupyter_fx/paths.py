@@ -19,7 +19,7 @@ from pathlib import Path
 
 from jupyter_fx.errors import UsageError
 
-__all__ = ["config_dir", "endpoint_dir", "hub_dir", "private_dir", "runtime_dir", "state_dir"]
+__all__ = ["config_dir", "endpoint_dir", "hub_dir", "own_dir", "private_dir", "runtime_dir", "state_dir"]
 
 
 def private_dir(path: Path) -> Path:
@@ -30,6 +30,11 @@ def private_dir(path: Path) -> Path:
             if not parent.exists():
                 parent.mkdir(mode=0o700)
     path.mkdir(mode=0o700, exist_ok=True)
+    return own_dir(path)
+
+
+def own_dir(path: Path) -> Path:
+    """`path`, a directory that is ours alone, or UsageError saying what is wrong; FileNotFoundError when it is gone."""
     if sys.platform == "win32":
         return path
     info = os.lstat(path)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from jupyter_fx.paths import private_dir
+from jupyter_fx.paths import own_dir, private_dir
 
 __all__ = ["AgentAddress", "Block", "Enrolled", "ManagerProcess"]
 
@@ -68,12 +68,16 @@ def _file_of(key: str) -> str:
 
 
 class Block:
-    """One block's directory."""
+    """One block's directory. Only its agent makes one (`make`): whoever else comes to a block that is over gets
+    FileNotFoundError, and leaves nothing where it was."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = private_dir(folder)
-        self._keys = private_dir(folder / "keys")
-        self._gone = private_dir(folder / "gone")
+    def __init__(self, folder: Path, *, make: bool = False) -> None:
+        self.folder = private_dir(folder) if make else own_dir(folder)
+        self._keys = folder / "keys"
+        self._gone = folder / "gone"
+        if make:
+            private_dir(self._keys)
+            private_dir(self._gone)
 
     @property
     def name(self) -> str:

@@ -111,7 +111,7 @@ class Nodes:
     def _came(self, manager: str, block: str, host: str) -> None:
         book, now = self._provisioner.book, time.monotonic()
         self._managers[manager] = block
-        self._live.setdefault(block, Block(self._provisioner.folder_of(block)))
+        self._live.setdefault(block, Block(self._provisioner.folder_of(block), make=True))
         log.info("manager %s of block %s is linked (%s)", manager[:8], block[:8], host)
         self._provisioner.carry_out(book.came(block, manager, now))
         record = book.record(block)

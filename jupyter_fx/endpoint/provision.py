@@ -112,7 +112,7 @@ class Provisioner:
 
     def adopted(self) -> list[Block]:
         """The blocks that an earlier agent left and that may live."""
-        return [Block(self._folder / record.block_id) for record in self.book.records()]
+        return [Block(self._folder / record.block_id, make=True) for record in self.book.records()]
 
     def start(self) -> None:
         """Begin."""
@@ -214,7 +214,7 @@ class Provisioner:
     def _save(self, record: BlockRecord) -> str:
         """Why it could not be written; empty when it was."""
         try:
-            Block(self._folder / record.block_id).save(msgspec.json.encode(record))
+            Block(self._folder / record.block_id, make=True).save(msgspec.json.encode(record))
         except OSError as error:
             log.error("the record of block %s cannot be written: %s", record.name, error)
             return self._unwritten(error)
@@ -223,7 +223,7 @@ class Provisioner:
     def _make(self, record: BlockRecord) -> str:
         """Put what its job needs into its directory; why that cannot be."""
         try:
-            block = Block(self._folder / record.block_id)
+            block = Block(self._folder / record.block_id, make=True)
             block.make_secret()
             block.put("spec.json", msgspec.json.encode(self._spec))
             self._on_new(block)
@@ -317,8 +317,9 @@ class Provisioner:
             self._tell()
             return
         for record in self.book.records():
-            if why := Block(self._folder / record.block_id).complaint():
-                self.book.complained(record.block_id, why)
+            with contextlib.suppress(FileNotFoundError):
+                if why := Block(self._folder / record.block_id).complaint():
+                    self.book.complained(record.block_id, why)
         self.carry_out(self.book.looked(done, time.monotonic()))
         self._tell()
 

@@ -63,7 +63,8 @@ class RemoteManager:
         """Whether the manager was there before this agent."""
         blocks = Path(spec.folder) / "blocks"
         there = sorted(blocks.iterdir()) if blocks.is_dir() else []
-        self._block = next((b for b in map(Block, there) if _process(b) is not None), None) or Block(blocks / new_id())
+        found = next((b for b in map(Block, there) if _process(b) is not None), None)
+        self._block = found or Block(blocks / new_id(), make=True)
         for path in there:
             if path != self._block.folder:
                 Block(path).delete()
@@ -115,7 +116,7 @@ class RemoteManager:
             return
         log.error("the manager (pid %d) has died; another one is started", known.pid)
         self._block.delete()
-        self._block = Block(self._block.folder.with_name(new_id()))
+        self._block = Block(self._block.folder.with_name(new_id()), make=True)
         self._me = new_id()
         self._mail = Mailbox(self._me, FromManager)
         self._capacity = Capacity(self.spec.slots, False, {"slots": self.spec.slots, "why": "its manager is starting"})

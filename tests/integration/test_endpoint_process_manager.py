@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -122,8 +123,18 @@ def test_a_managers_death_is_told_and_another_one_takes_over() -> None:
     told(story)
 
 
+def test_who_comes_to_a_block_that_is_over_leaves_nothing_there(tmp_path: Path) -> None:
+    ended = Block(tmp_path / "blocks" / "one", make=True)
+    ended.delete()
+    line = [sys.executable, "-m", "jupyter_fx.endpoint.manager_main", str(ended.folder)]
+    came = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert came.returncode == 1
+    assert "FileNotFoundError" in came.stderr
+    assert not ended.folder.exists()
+
+
 def test_only_keys_that_the_secret_vouches_for_are_admitted(tmp_path: Path) -> None:
-    there = Block(tmp_path / "block")
+    there = Block(tmp_path / "block", make=True)
     there.make_secret()
     there.enrol("a" * 40)
     assert there.admits("a" * 40)

@@ -18,8 +18,10 @@ from facility import PORT, PROXY_PORT, Facility
 from network import wait
 
 
-def looks_out(targets: list[tuple[str, int]], path: str = "", seconds: float = 0.0) -> dict[str, Any]:
-    """Where it runs, and which of these answer from there."""
+def looks_out(targets: list[tuple[str, int]], path: str = "", enough: int = 0) -> dict[str, Any]:
+    """Where it runs, and which of these answer from there. It stays until that file has so many marks, of which it
+    makes one.
+    """
     import socket
 
     found: dict[str, Any] = {"node": os.environ["SLURMD_NODENAME"], "pid": os.getpid(), "out": []}
@@ -33,7 +35,8 @@ def looks_out(targets: list[tuple[str, int]], path: str = "", seconds: float = 0
     if path:
         with open(path, "a") as file:
             file.write("x")
-    time.sleep(seconds)
+        while Path(path).stat().st_size < enough:
+            time.sleep(0.05)
     return found
 
 
@@ -63,10 +66,12 @@ def peers(pid: int) -> set[tuple[str, int]]:
     return found
 
 
-def test_tasks_run_on_nodes_that_reach_the_agent_and_nothing_else(facility: Facility) -> None:
+def test_tasks_run_on_nodes_that_reach_the_agent_and_nothing_else(facility: Facility, tmp_path: Path) -> None:
     begun = time.monotonic()
     targets = [("hub", PORT), ("10.77.4.2", 22), ("proxy", PROXY_PORT), ("laptop", 22), ("192.0.2.1", 443)]
-    futures = [facility.client.submit_call(looks_out, (targets, "", 1.0), endpoint=facility.name) for _ in range(2)]
+    # Neither ends before the other one runs: each node has one worker.
+    both = (targets, str(tmp_path / "begun"), 2)
+    futures = [facility.client.submit_call(looks_out, both, endpoint=facility.name) for _ in range(2)]
     told = [future.result(60) for future in futures]
     print("two nodes after", time.monotonic() - begun, "s:", told)
     assert {one["node"] for one in told} == {"node1", "node2"}, facility.logs()
@@ -138,7 +143,7 @@ def test_whoever_does_not_have_the_blocks_secret_is_kept_out_while_work_goes_on(
     from jupyter_fx.transport.zmq import new_keys
 
     begun = tmp_path / "begun"
-    future = facility.client.submit_call(looks_out, ([], str(begun), 4.0), endpoint=facility.name)
+    future = facility.client.submit_call(looks_out, ([], str(begun), 2), endpoint=facility.name)
     wait(begun.exists, 60, facility.logs())
     block = facility.blocks()[0]
     server = json.loads((block / "agent.json").read_bytes())["key"]
@@ -147,11 +152,11 @@ def test_whoever_does_not_have_the_blocks_secret_is_kept_out_while_work_goes_on(
 
     # Somebody made an enrolment of their own, with a secret of their own, and got it into the block's directory.
     wrong, other, changed = new_keys(), new_keys(), new_keys()
-    forged = Block(tmp_path / block.name)
+    forged = Block(tmp_path / block.name, make=True)
     forged.make_secret()
     forged.enrol(wrong[0], "f" * 32, "node2")
     # An enrolment that was sound, of a block that is over: the same file, in a block that lives.
-    old = Block(tmp_path / "0197f000-0000-7000-8000-000000000000")
+    old = Block(tmp_path / "0197f000-0000-7000-8000-000000000000", make=True)
     shutil.copy(block / "secret", old.folder / "secret")
     old.enrol(other[0], "e" * 32, "node2")
     # One that was overheard, with another key put in.
@@ -176,6 +181,8 @@ def test_whoever_does_not_have_the_blocks_secret_is_kept_out_while_work_goes_on(
         "print(s.poll(1500), s.get(zmq.LAST_ENDPOINT))"
     )
     assert facility.net.run("node2", sys.executable, "-c", plain).stdout.startswith("0 ")
+    assert not future.done()
+    begun.write_text("xx")
     assert future.result(60)["node"]
 
 
