@@ -1,5 +1,7 @@
 // The modules that draw and think, in a DOM without a browser. What a browser does: tests/acceptance.
 module.exports = {
+  // Not in the machine's temporary directory, where nobody removes it.
+  cacheDirectory: '<rootDir>/node_modules/.cache/jest',
   testEnvironment: 'jsdom',
   testRegex: 'test/.*\\.spec\\.ts$',
   transform: {

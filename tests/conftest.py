@@ -26,6 +26,7 @@ FOREIGN = ("JUPYTER_FX_HUB", "JUPYTER_FX_TOKEN", "JUPYTER_FX_TOKEN_FILE", "JUPYT
 FOREIGN += ("JUPYTERHUB_USER", "JUPYTERHUB_API_TOKEN")
 RUN = pytest.StashKey[str]()
 LEFT = pytest.StashKey[list[str]]()
+TOP = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,11 +48,19 @@ def _normal(name: str) -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def home_of_the_run() -> Iterator[Path]:
-    """Point every directory that the project keeps anything in below a temporary one with a short name."""
-    # Not tmp_path: the paths of Unix sockets may have 107 bytes, and pytest's directories are deep.
-    top = Path(tempfile.mkdtemp(prefix="fxt"))
+def home_of_the_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Point every directory that the project keeps anything in below a temporary one with a short name, and whatever
+    makes temporary files to that: browsers, managers that are killed and tests that fail leave theirs.
+    """
+    # Not tmp_path: the paths of Unix sockets may have 107 bytes, and pytest's directories are deep. Those are kept for
+    # who wants to see what a test left: where, is settled before.
+    tmp_path_factory.getbasetemp()
+    top = request.config.stash[TOP] = Path(tempfile.mkdtemp(prefix="fxt"))
+    # The ordinary users of some tests come through, to directories that are theirs.
+    top.chmod(0o711)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(top))
+        patch.setattr(tempfile, "tempdir", str(top))
         for number, name in enumerate(PLACES):
             place = top / str(number)
             place.mkdir(mode=0o700)
@@ -60,7 +69,6 @@ def home_of_the_run() -> Iterator[Path]:
         for name in FOREIGN:
             patch.delenv(name, raising=False)
         yield top
-    shutil.rmtree(top, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -123,6 +131,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             names.append(f"{process.pid} {' '.join(process.cmdline())[:160]}")
             process.kill()
     session.config.stash[LEFT] = names
+    if TOP in session.config.stash:
+        # Not before: what still ran would have made it again.
+        shutil.rmtree(session.config.stash[TOP], ignore_errors=True)
     if names and session.exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -54,9 +54,11 @@ class Cluster:
         """Images that cannot be pulled."""
         self.alone = subprocess.run([*ALONE, "true"], capture_output=True, check=False, timeout=20).returncode == 0
         self.quota = 100
+        """Pods that the namespace may have."""
         self.grace = 15.0
         """Seconds that pods have to end by themselves."""
-        """Pods that the namespace may have."""
+        self.temporary = folder
+        """Stands for the /tmp that each pod has for itself."""
         self.posted: list[dict[str, Any]] = []
         self.ending: list[threading.Thread] = []
         self.lock = threading.RLock()
@@ -145,7 +147,7 @@ class Cluster:
 
     def begin(self, container: dict[str, Any]) -> subprocess.Popen[bytes]:
         command = [*(ALONE if self.alone else ()), *container["command"]]
-        env = {"PATH": os.environ["PATH"]}
+        env = {"PATH": os.environ["PATH"], "TMPDIR": str(self.temporary)}
         for one in container["env"]:
             if "value" in one:
                 env[one["name"]] = one["value"]
