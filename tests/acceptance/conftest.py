@@ -126,13 +126,13 @@ class Sheet:
         found = self.cell(number)
         found.locator(".jp-InputArea-editor").click()
         self.page.keyboard.press("Control+Enter")
-        expect(found.locator(".jp-InputPrompt")).not_to_have_text("[ ]:", timeout=WAIT)
+        expecting(found.locator(".jp-InputPrompt")).not_to_have_text("[ ]:", timeout=WAIT)
         return found.locator(".jp-OutputArea").first
 
     def done(self, number: int) -> Any:
         """Run a cell to its end."""
         area = self.run(number)
-        expect(self.cell(number).locator(".jp-InputPrompt")).to_have_text(re.compile(r"\[\d+\]:"), timeout=WAIT)
+        expecting(self.cell(number).locator(".jp-InputPrompt")).to_have_text(re.compile(r"\[\d+\]:"), timeout=WAIT)
         return area
 
     def save(self) -> None:
@@ -147,6 +147,12 @@ class Sheet:
         self.page.evaluate("name => window.jupyterapp.commands.execute(name)", command)
 
 
+def expecting(locator: Any) -> Any:
+    from playwright.sync_api import expect as found
+
+    return found(locator)
+
+
 def restored(page: Any) -> None:
     """Wait until JupyterLab has its panels where they were, and ours can be opened."""
     page.wait_for_function(
@@ -158,12 +164,6 @@ def restored(page: Any) -> None:
         }""",
         timeout=WAIT,
     )
-
-
-def expect(locator: Any, **_: Any) -> Any:
-    from playwright.sync_api import expect as wait
-
-    return wait(locator)
 
 
 def address(process: subprocess.Popen[bytes], log: Path) -> str:
@@ -196,8 +196,16 @@ def driver() -> Iterator[Any]:
 
 
 @pytest.fixture
-def expect_in(driver: Any) -> Any:
-    """Playwright's `expect`."""
+def expect(driver: Any) -> Any:
+    """Playwright's."""
+    from playwright.sync_api import expect as found
+
+    return found
+
+
+@pytest.fixture
+def expect_in(expect: Any) -> Any:
+    """The same, by its earlier name."""
     return expect
 
 
@@ -307,6 +315,22 @@ def sheets(labextension: Lab, chromium: Any) -> Iterator[Callable[..., Sheet]]:
     if opened:
         opened[0].page.evaluate(shut)
     context.close()
+
+
+def panel_of(sheet: Any) -> Any:
+    """The panel, opened."""
+    sheet.command("jupyter-fx:open")
+    return sheet.page.locator("#jupyter-fx-panel")
+
+
+def row(panel: Any, section: str, text: str) -> Any:
+    """What a section of the panel has with this text."""
+    return panel.get_by_role("region", name=section).locator(".fx-item").filter(has_text=text)
+
+
+def press(item: Any, name: str) -> None:
+    """A button of it."""
+    item.get_by_role("button", name=name, exact=True).click()
 
 
 def wear(page: Any, theme: str) -> None:

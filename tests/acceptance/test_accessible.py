@@ -45,13 +45,6 @@ while not pathlib.Path({stop!r}).exists():
 """
 
 
-@pytest.fixture
-def expect(driver: Any) -> Any:
-    from playwright.sync_api import expect as wait
-
-    return wait
-
-
 def serious(page: Any, where: list[str]) -> list[Any]:
     """What axe finds there that keeps people out."""
     return [found for found in page.evaluate(LOOK, where) if found[0] in SERIOUS]

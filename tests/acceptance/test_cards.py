@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 WAIT = 30_000
 MIME = "application/vnd.jupyter-fx.task+json"
@@ -34,32 +31,28 @@ print("the end")
 """
 
 
-@pytest.fixture
-def expect(driver: Any) -> Any:
-    from playwright.sync_api import expect as wait
-
-    return wait
-
-
 def cards(book: Any, cell: int) -> list[Any]:
     return [out["data"][MIME] for out in book["cells"][cell]["outputs"] if MIME in out.get("data", {})]
 
 
-def test_output_is_live_and_the_card_is_one_quiet_line_in_the_end(sheets: Any, expect: Any, picture: Any) -> None:
-    sheet = sheets(COUNTING.format(count=8, pause=0.5))
+def test_output_is_live_and_the_card_is_one_quiet_line_in_the_end(
+    sheets: Any, expect: Any, picture: Any, tmp_path: Path
+) -> None:
+    stop = tmp_path / "stop"
+    sheet = sheets(UNTIL_TOLD.format(stop=str(stop)))
     sheet.done(0)
     area = sheet.run(1)
     expect(area).to_contain_text("line 1", timeout=WAIT)
     card = sheet.card(1)
     expect(card).to_have_attribute("data-state", "running", timeout=WAIT)
     expect(card.get_by_role("button", name="Cancel")).to_be_visible()
-    assert "line 7" not in area.inner_text()
     # An animation, however small, draws sixty frames a second for as long as the cell runs.
     assert sheet.page.evaluate(ANIMATED) == []
     picture(sheet.page, "card-running")
+    stop.touch()
     expect(card).to_have_attribute("data-state", "succeeded", timeout=WAIT)
     expect(card).to_have_class(re.compile("fx-quiet"))
-    expect(area).to_contain_text("line 7")
+    expect(area).to_contain_text("the end")
     assert card.bounding_box()["height"] < 40
     picture(sheet.page, "card-succeeded")
     # The renderer is ours, not the HTML beside it.
@@ -67,14 +60,13 @@ def test_output_is_live_and_the_card_is_one_quiet_line_in_the_end(sheets: Any, e
 
 
 def test_a_blocking_cell_is_cancelled_by_its_cards_button(sheets: Any, expect: Any, picture: Any) -> None:
-    sheet = sheets(COUNTING.format(count=600, pause=0.1), "'free again'")
+    # Far longer than anybody waits here: who sees its end has stopped it.
+    sheet = sheets(COUNTING.format(count=6000, pause=0.1), "'free again'")
     sheet.done(0)
     area = sheet.run(1)
     expect(area).to_contain_text("line 5", timeout=WAIT)
-    began = time.monotonic()
     sheet.card(1).get_by_role("button", name="Cancel").click()
     expect(sheet.card(1)).to_have_attribute("data-state", "cancelled", timeout=WAIT)
-    assert time.monotonic() - began < 5
     expect(area).to_contain_text("KeyboardInterrupt", timeout=WAIT)
     picture(sheet.page, "card-cancelled")
     expect(sheet.done(2)).to_contain_text("free again")
@@ -133,8 +125,9 @@ def test_after_a_kernel_restart_the_card_goes_on_and_says_how_it_ended(
     assert cards(sheet.lab.saved(sheet.name), 1)[0]["state"] == "succeeded"
 
 
-def test_two_notebooks_at_once_are_not_mixed_up(sheets: Any, expect: Any) -> None:
-    first, second = sheets(COUNTING.format(count=20, pause=0.2)), sheets(COUNTING.format(count=20, pause=0.2))
+def test_two_notebooks_at_once_are_not_mixed_up(sheets: Any, expect: Any, tmp_path: Path) -> None:
+    stop = tmp_path / "stop"
+    first, second = sheets(UNTIL_TOLD.format(stop=str(stop))), sheets(UNTIL_TOLD.format(stop=str(stop)))
     for sheet in (first, second):
         sheet.done(0)
     first.page.bring_to_front()
@@ -147,6 +140,8 @@ def test_two_notebooks_at_once_are_not_mixed_up(sheets: Any, expect: Any) -> Non
     assert len(ids) == 2
     second.card(1).get_by_role("button", name="Cancel").click()
     expect(second.card(1)).to_have_attribute("data-state", "cancelled", timeout=WAIT)
+    expect(first.card(1)).to_have_attribute("data-state", "running")
+    stop.touch()
     expect(first.card(1)).to_have_attribute("data-state", "succeeded", timeout=WAIT)
 
 
@@ -179,8 +174,8 @@ def test_a_hub_that_is_killed_comes_back_and_nothing_is_missing(
 
 
 def test_the_end_of_what_took_long_is_told_to_who_asked_for_it(sheets: Any, expect: Any) -> None:
-    long, short = COUNTING.format(count=4, pause=0.5), COUNTING.format(count=8, pause=0.1)
-    sheet = sheets("%fx notify 1.5", long, short)
+    long, short = COUNTING.format(count=7, pause=0.5), COUNTING.format(count=8, pause=0.1)
+    sheet = sheets("%fx notify 3", long, short)
     sheet.done(0)
     toasts = sheet.page.locator(".Toastify__toast")
     sheet.run(1)
@@ -188,7 +183,9 @@ def test_the_end_of_what_took_long_is_told_to_who_asked_for_it(sheets: Any, expe
     expect(sheet.card(3)).to_have_attribute("data-state", "succeeded", timeout=WAIT)
     assert toasts.count() == 0
     sheet.run(2)
-    expect(toasts.filter(has_text=re.compile(r"on local: succeeded after [23]\.\d s"))).to_have_count(1, timeout=WAIT)
+    expect(toasts.filter(has_text=re.compile(r"on local: succeeded after ([3-9]|\d\d)\.\d s"))).to_have_count(
+        1, timeout=WAIT
+    )
 
 
 def test_long_output_is_folded_searched_and_downloaded(sheets: Any, expect: Any, picture: Any) -> None:

@@ -15,27 +15,9 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.conftest import panel_of, press, row
+
 WAIT = 60_000
-
-
-@pytest.fixture
-def expect(driver: Any) -> Any:
-    from playwright.sync_api import expect as wait
-
-    return wait
-
-
-def panel_of(sheet: Any) -> Any:
-    sheet.command("jupyter-fx:open")
-    return sheet.page.locator("#jupyter-fx-panel")
-
-
-def row(panel: Any, section: str, text: str) -> Any:
-    return panel.get_by_role("region", name=section).locator(".fx-item").filter(has_text=text)
-
-
-def press(item: Any, name: str) -> None:
-    item.get_by_role("button", name=name, exact=True).click()
 
 
 def field(panel: Any, setting: str) -> Any:

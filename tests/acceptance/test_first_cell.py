@@ -5,16 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import pytest
-
 WAIT = 60_000
-
-
-@pytest.fixture
-def expect(driver: Any) -> Any:
-    from playwright.sync_api import expect as wait
-
-    return wait
 
 
 def test_from_the_launcher_to_a_finished_remote_cell_by_mouse(

@@ -64,23 +64,23 @@ def crowded(labextension: Any, chromium: Any) -> Any:
 
 
 def test_of_many_a_part_is_drawn_and_only_what_changes_is_drawn_again(
-    crowded: Any, labextension: Any, expect_in: Any
+    crowded: Any, labextension: Any, expect: Any
 ) -> None:
     page = crowded
     page.goto(f"{labextension.url}lab/workspaces/crowd?token=sesame")
     restored(page)
     page.evaluate("() => window.jupyterapp.commands.execute('jupyter-fx:open')")
     panel = page.locator("#jupyter-fx-panel")
-    expect_in(panel.locator(".fx-hub")).to_contain_text("as me", timeout=WAIT)
+    expect(panel.locator(".fx-hub")).to_contain_text("as me", timeout=WAIT)
     page.sockets[-1].send(json.dumps(state(0, TASKS)))
     rows = panel.locator(".fx-item")
-    expect_in(rows).to_have_count(2 * DRAWN, timeout=WAIT)
-    expect_in(panel.get_by_role("button", name=f"Show more ({ENDPOINTS - DRAWN})")).to_be_visible()
-    expect_in(panel.get_by_role("button", name=f"Show more ({TASKS - DRAWN:,})")).to_be_visible()
+    expect(rows).to_have_count(2 * DRAWN, timeout=WAIT)
+    expect(panel.get_by_role("button", name=f"Show more ({ENDPOINTS - DRAWN})")).to_be_visible()
+    expect(panel.get_by_role("button", name=f"Show more ({TASKS - DRAWN:,})")).to_be_visible()
     # One endpoint of 500 has work that waits; then everything is as it was, except for the time of it.
     page.evaluate(WATCH)
     changed = state(0, TASKS)
     changed["endpoints"][3]["queued"] = 5
     page.sockets[-1].send(json.dumps(changed))
-    expect_in(rows.nth(3)).to_contain_text("5", timeout=WAIT)
+    expect(rows.nth(3)).to_contain_text("5", timeout=WAIT)
     assert page.evaluate("() => [...window.__rows]") == ["cluster-3"]

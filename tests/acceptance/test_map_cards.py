@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 WAIT = 30_000
 MIME = "application/vnd.jupyter-fx.task+json"
 
@@ -19,13 +17,6 @@ def reading(n):
         raise ValueError(f"no reading of sensor {{n}}")
     return n
 going = reading.map(range(40), chunksize=2)"""
-
-
-@pytest.fixture
-def expect(driver: Any) -> Any:
-    from playwright.sync_api import expect as wait
-
-    return wait
 
 
 def saved(sheet: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import expect
+from tests.acceptance.conftest import expecting
 
 WAIT = 60_000
 MADE = """%%remote
@@ -44,7 +44,7 @@ def at_the_end_of(sheet: Any, number: int) -> None:
     cell.locator(".jp-InputArea-editor").click()
     sheet.page.keyboard.press("Control+End")
     # Before that JupyterLab takes Tab for an indentation.
-    expect(cell.locator(".jp-mod-completer-enabled")).to_have_count(1, timeout=WAIT)
+    expecting(cell.locator(".jp-mod-completer-enabled")).to_have_count(1, timeout=WAIT)
 
 
 def offered(sheet: Any) -> Any:
@@ -62,15 +62,15 @@ def offered(sheet: Any) -> Any:
 @pytest.mark.parametrize(("number", "found"), [(3, "large_telescope"), (4, "mirror_width")])
 def test_tab_completes_what_only_the_session_has(sheet: Any, number: int, found: str) -> None:
     at_the_end_of(sheet, number)
-    expect(offered(sheet)).to_contain_text(found, timeout=WAIT)
+    expecting(offered(sheet)).to_contain_text(found, timeout=WAIT)
     sheet.page.keyboard.press("Enter")
-    expect(sheet.cell(number).locator(".cm-content")).to_contain_text(found, timeout=WAIT)
+    expecting(sheet.cell(number).locator(".cm-content")).to_contain_text(found, timeout=WAIT)
 
 
 def test_shift_tab_shows_signature_and_docstring_from_the_session(sheet: Any) -> None:
     at_the_end_of(sheet, 5)
     sheet.page.keyboard.press("Shift+Tab")
     tooltip = sheet.page.locator(".jp-Tooltip")
-    expect(tooltip).to_contain_text("minutes=10", timeout=WAIT)
-    expect(tooltip).to_contain_text("Turn to a star and stay there.", timeout=WAIT)
+    expecting(tooltip).to_contain_text("minutes=10", timeout=WAIT)
+    expecting(tooltip).to_contain_text("Turn to a star and stay there.", timeout=WAIT)
     sheet.page.keyboard.press("Escape")

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 WAIT = 30_000
-COUNTING = "%%remote\nimport time\nfor n in range(8):\n    print('line', n, flush=True)\n    time.sleep(0.25)"
-
-
-@pytest.fixture
-def expect(driver: Any) -> Any:
-    from playwright.sync_api import expect as wait
-
-    return wait
+UNTIL_TOLD = """%%remote
+import pathlib, time
+begun, n = time.time(), 0
+# More than a second, for the notification.
+while time.time() < begun + 1.2 or not pathlib.Path({stop!r}).exists():
+    print('line', n, flush=True)
+    n += 1
+    time.sleep(0.1)"""
 
 
 def test_notebook_7_has_the_card_the_toolbars_item_the_panel_and_notifications(
-    sheets: Any, expect: Any, picture: Any
+    sheets: Any, expect: Any, picture: Any, tmp_path: Path
 ) -> None:
     pytest.importorskip("notebook", reason="Notebook 7 is not installed: pip install notebook")
-    sheet = sheets("%fx notify 1", COUNTING, app="notebooks")
+    stop = tmp_path / "stop"
+    sheet = sheets("%fx notify 1", UNTIL_TOLD.format(stop=str(stop)), app="notebooks")
     page = sheet.page
     item = page.locator(".fx-where")
     expect(item).to_contain_text("local", timeout=WAIT)
@@ -31,6 +33,7 @@ def test_notebook_7_has_the_card_the_toolbars_item_the_panel_and_notifications(
     expect(area).to_contain_text("line 1", timeout=WAIT)
     expect(sheet.card(2).get_by_role("button", name="Cancel")).to_be_visible()
     expect(item).to_contain_text("busy", timeout=WAIT)
+    stop.touch()
     expect(sheet.card(2)).to_have_attribute("data-state", "succeeded", timeout=WAIT)
     expect(page.locator(".Toastify__toast")).to_contain_text("on local: succeeded after", timeout=WAIT)
     expect(item).to_contain_text("warm", timeout=WAIT)

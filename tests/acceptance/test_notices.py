@@ -15,13 +15,6 @@ SETTINGS = "lab/api/settings/jupyter-fx:settings"
 
 
 @pytest.fixture
-def expect(driver: Any) -> Any:
-    from playwright.sync_api import expect as wait
-
-    return wait
-
-
-@pytest.fixture
 def set_to(labextension: Any) -> Iterator[Any]:
     """Set what the settings editor would; as it was, after the test."""
     yield lambda **values: labextension.ask(SETTINGS, {"raw": json.dumps(values)}, "PUT")

@@ -7,12 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from jupyter_fx.embedded.files import locked
+from tests.acceptance.conftest import ARTEFACTS, panel_of, press, row
 
 WAIT = 30_000
-ARTEFACTS = Path(__file__).parents[1] / "artefacts"
 UNTIL_TOLD = """%%remote --bg --name {name}
 import pathlib, time
 n = 0
@@ -21,27 +19,6 @@ while not pathlib.Path({stop!r}).exists():
     n += 1
     time.sleep(0.1)
 """
-
-
-@pytest.fixture
-def expect(driver: Any) -> Any:
-    from playwright.sync_api import expect as wait
-
-    return wait
-
-
-def panel_of(sheet: Any) -> Any:
-    """The panel, opened."""
-    sheet.command("jupyter-fx:open")
-    return sheet.page.locator("#jupyter-fx-panel")
-
-
-def row(panel: Any, section: str, text: str) -> Any:
-    return panel.get_by_role("region", name=section).locator(".fx-item").filter(has_text=text)
-
-
-def press(item: Any, name: str) -> None:
-    item.get_by_role("button", name=name, exact=True).click()
 
 
 def test_it_shows_what_there_is_and_follows_a_task(sheets: Any, expect: Any, picture: Any, tmp_path: Path) -> None:

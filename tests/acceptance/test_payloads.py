@@ -175,7 +175,7 @@ def test_there_are_enough_of_them() -> None:
     assert len(set(PAYLOADS)) >= 40
 
 
-def test_cards_show_hostile_strings_as_text(watched_hub: Any, labextension: Any, expect_in: Any) -> None:
+def test_cards_show_hostile_strings_as_text(watched_hub: Any, labextension: Any, expect: Any) -> None:
     import nbformat
 
     watched = watched_hub
@@ -193,15 +193,15 @@ def test_cards_show_hostile_strings_as_text(watched_hub: Any, labextension: Any,
     for number in range(len(PAYLOADS)):
         watched.evaluate("n => window.jupyterapp.shell.currentWidget.content.scrollToItem(n)", number)
         drawn = watched.locator(f".fx-card[data-task='{id_of(number)}']")
-        expect_in(drawn).to_be_visible(timeout=WAIT)
+        expect(drawn).to_be_visible(timeout=WAIT)
         seen.add(number)
         ask = drawn.get_by_role("button", name="Ask the hub")
         if ask.is_visible():
             ask.click()
             if number % 3 == 2:
-                expect_in(drawn).to_have_attribute("data-state", "failed", timeout=WAIT)
+                expect(drawn).to_have_attribute("data-state", "failed", timeout=WAIT)
             else:
-                expect_in(drawn.locator(".fx-rows .fx-row").first).to_be_attached(timeout=WAIT)
+                expect(drawn.locator(".fx-rows .fx-row").first).to_be_attached(timeout=WAIT)
         drawn.locator(".fx-fold > summary").click()
         details = drawn.get_by_role("button", name="Details")
         details.click()
@@ -209,30 +209,30 @@ def test_cards_show_hostile_strings_as_text(watched_hub: Any, labextension: Any,
     harmless(watched, ".fx-output")
     # They are there, as text.
     watched.evaluate("() => window.jupyterapp.shell.currentWidget.content.scrollToItem(1)")
-    expect_in(watched.locator(f".fx-card[data-task='{id_of(1)}'] .fx-why")).to_have_text(PAYLOADS[1])
+    expect(watched.locator(f".fx-card[data-task='{id_of(1)}'] .fx-why")).to_have_text(PAYLOADS[1])
 
 
-def test_the_panel_shows_hostile_strings_as_text(watched_hub: Any, labextension: Any, expect_in: Any) -> None:
+def test_the_panel_shows_hostile_strings_as_text(watched_hub: Any, labextension: Any, expect: Any) -> None:
     watched = watched_hub
     watched.goto(f"{labextension.url}lab/workspaces/hostile2?token=sesame")
     restored(watched)
     watched.evaluate("() => window.jupyterapp.commands.execute('jupyter-fx:open')")
     panel = watched.locator("#jupyter-fx-panel")
     rows = panel.get_by_role("region", name="Tasks").locator(".fx-item")
-    expect_in(rows.first).to_be_visible(timeout=WAIT)
+    expect(rows.first).to_be_visible(timeout=WAIT)
     for section in ("Endpoints", "Sessions", "Tasks"):
         panel.get_by_role("region", name=section).get_by_role("button", name="Show more").click()
-    expect_in(rows).to_have_count(len(PAYLOADS))
-    expect_in(rows.nth(1).locator(".fx-name")).to_have_text(PAYLOADS[1])
+    expect(rows).to_have_count(len(PAYLOADS))
+    expect(rows.nth(1).locator(".fx-name")).to_have_text(PAYLOADS[1])
     for number in range(0, len(PAYLOADS), 4):
         rows.nth(number).locator(".fx-row-head").click()
-        expect_in(rows.nth(number).locator(".fx-row").first).to_be_attached(timeout=WAIT)
+        expect(rows.nth(number).locator(".fx-row").first).to_be_attached(timeout=WAIT)
     harmless(watched, "#jupyter-fx-panel")
     harmless(watched, ".fx-status")
 
 
 def test_the_toolbar_its_menu_and_notifications_show_hostile_strings_as_text(
-    watched_hub: Any, labextension: Any, expect_in: Any
+    watched_hub: Any, labextension: Any, expect: Any
 ) -> None:
     page = watched_hub
     name = labextension.write(["1"])
@@ -243,7 +243,7 @@ def test_the_toolbar_its_menu_and_notifications_show_hostile_strings_as_text(
     )
     kernel = page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.id")
     item = page.locator(".fx-where")
-    expect_in(item).to_contain_text("local", timeout=WAIT)
+    expect(item).to_contain_text("local", timeout=WAIT)
     socket = page.sockets[-1]
     socket.send(json.dumps({"type": "status", "connected": True, "user": PAYLOADS[0], "problem": ""}))
     running = [task(n, text) | {"name": text} for n, text in enumerate(PAYLOADS)]
@@ -264,13 +264,13 @@ def test_the_toolbar_its_menu_and_notifications_show_hostile_strings_as_text(
             "start => document.querySelector('.fx-where').title.includes(start)", arg=f": {n} ", timeout=WAIT
         )
         if n == TOLD:
-            expect_in(toasts.filter(has_text=f"{PAYLOADS[1]} on {PAYLOADS[1][:40]}: failed")).to_have_count(1)
-            expect_in(item).to_have_attribute("title", f"The session of this notebook on local: {n} {' '.join(texts)}")
+            expect(toasts.filter(has_text=f"{PAYLOADS[1]} on {PAYLOADS[1][:40]}: failed")).to_have_count(1)
+            expect(item).to_have_attribute("title", f"The session of this notebook on local: {n} {' '.join(texts)}")
         if n % (TOLD * 6) == 0:
             item.press("Enter")
             menu = page.get_by_role("menu").filter(has_text="New Remote Session")
             label = told["endpoints"][1]["name"][:12]
-            expect_in(menu.locator(".lm-Menu-itemLabel").filter(has_text=label).first).to_be_visible()
+            expect(menu.locator(".lm-Menu-itemLabel").filter(has_text=label).first).to_be_visible()
             harmless(page, ".fx-menu")
             page.keyboard.press("Escape")
     harmless(page, ".fx-toolbar")
@@ -279,7 +279,7 @@ def test_the_toolbar_its_menu_and_notifications_show_hostile_strings_as_text(
     item.press("Enter")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    expect_in(toasts.filter(has_text="this is no endpoint").first).to_be_attached(timeout=WAIT)
+    expect(toasts.filter(has_text="this is no endpoint").first).to_be_attached(timeout=WAIT)
     page.evaluate("() => window.jupyterapp.serviceManager.sessions.shutdownAll()")
 
 
@@ -293,30 +293,30 @@ raise RuntimeError("\\n".join(TEXTS))
 
 
 def test_what_real_tasks_say_and_return_stays_text(
-    watched: Any, labextension: Any, expect_in: Any, new_sheet: Any
+    watched: Any, labextension: Any, expect: Any, new_sheet: Any
 ) -> None:
     texts = f"%%remote\nTEXTS = {PAYLOADS!r}\nclass Shown:\n    def __repr__(self): return '\\n'.join(TEXTS)\nShown()"
     name = labextension.write(["%load_ext jupyter_fx", texts, REAL.format(name=repr(PAYLOADS[1])), "%fx tasks"])
     sheet = new_sheet(labextension, watched, name).open()
     sheet.done(0)
-    expect_in(sheet.done(1)).to_contain_text(PAYLOADS[0])
+    expect(sheet.done(1)).to_contain_text(PAYLOADS[0])
     sheet.done(2)
     card = sheet.card(2)
-    expect_in(card).to_have_attribute("data-state", "failed", timeout=WAIT)
+    expect(card).to_have_attribute("data-state", "failed", timeout=WAIT)
     sheet.done(3)
     card.hover()
     card.get_by_role("button", name="Output").click()
-    expect_in(card.locator(".fx-rows")).to_contain_text(PAYLOADS[2], timeout=WAIT)
+    expect(card.locator(".fx-rows")).to_contain_text(PAYLOADS[2], timeout=WAIT)
     sheet.command("jupyter-fx:open")
     panel = watched.locator("#jupyter-fx-panel")
     task = panel.get_by_role("region", name="Tasks").locator(".fx-item").filter(has_text=PAYLOADS[1])
     task.first.locator(".fx-row-head").click()
-    expect_in(task.first.locator(".fx-rows")).to_contain_text(PAYLOADS[2], timeout=WAIT)
+    expect(task.first.locator(".fx-rows")).to_contain_text(PAYLOADS[2], timeout=WAIT)
     harmless(watched, "#jupyter-fx-panel")
     harmless(watched, ".fx-output")
     # Read again by a page that nobody told anything: what the file holds.
     sheet.save()
     sheet.reload()
-    expect_in(sheet.card(2)).to_have_attribute("data-state", "failed", timeout=WAIT)
+    expect(sheet.card(2)).to_have_attribute("data-state", "failed", timeout=WAIT)
     harmless(watched, ".fx-output")
     watched.evaluate("() => window.jupyterapp.serviceManager.sessions.shutdownAll()")

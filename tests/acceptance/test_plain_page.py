@@ -101,33 +101,33 @@ def keep(page: Any, cards: list[str], name: str) -> None:
         shown(page, cards, theme).screenshot(path=str(ARTEFACTS / f"plain-{name}-{theme}.png"))
 
 
-def test_a_card_is_read_and_opened_without_a_script(kernel: Kernel, page: Any, expect_in: Any) -> None:
+def test_a_card_is_read_and_opened_without_a_script(kernel: Kernel, page: Any, expect: Any) -> None:
     ran = kernel.run(BARS)
     running = next(cards for cards in stages(ran) if "<progress" in cards[-1])
     shown(page, running)
-    expect_in(page.get_by_role("status")).to_have_text("running")
-    expect_in(page.get_by_role("progressbar")).to_have_attribute("max", "6")
-    expect_in(page.get_by_role("group", name="remote cell").first).to_contain_text(BAD)
+    expect(page.get_by_role("status")).to_have_text("running")
+    expect(page.get_by_role("progressbar")).to_have_attribute("max", "6")
+    expect(page.get_by_role("group", name="remote cell").first).to_contain_text(BAD)
     keep(page, running, "running")
 
     (failed,) = stages(ran)[-1]
     shown(page, [failed])
-    expect_in(page.get_by_role("status")).to_have_text("failed")
+    expect(page.get_by_role("status")).to_have_text("failed")
     # What is folded opens by the mouse, and by the keyboard.
     more = page.get_by_text(f"a name {BAD}")
-    expect_in(more).to_be_hidden()
+    expect(more).to_be_hidden()
     page.locator("summary").click()
-    expect_in(more).to_be_visible()
+    expect(more).to_be_visible()
     keep(page, [failed], "failed")
     page.locator("summary").press("Enter")
-    expect_in(more).to_be_visible()
+    expect(more).to_be_visible()
 
 
-def test_maps_and_quiet_ends_are_pages_too(kernel: Kernel, page: Any, expect_in: Any) -> None:
+def test_maps_and_quiet_ends_are_pages_too(kernel: Kernel, page: Any, expect: Any) -> None:
     (mapped,), (good,) = stages(kernel.run(MAP))[-1], stages(kernel.run(GOOD))[-1]
     shown(page, [mapped, good])
     table = page.get_by_role("table").first
-    expect_in(table).to_contain_text("ZeroDivisionError: division by zero")
-    expect_in(table.get_by_text("'<b>2</b>'", exact=True)).to_be_visible()
-    expect_in(page.locator("summary").last).to_contain_text("✓ local")
+    expect(table).to_contain_text("ZeroDivisionError: division by zero")
+    expect(table.get_by_text("'<b>2</b>'", exact=True)).to_be_visible()
+    expect(page.locator("summary").last).to_contain_text("✓ local")
     keep(page, [mapped, good], "ends")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import pytest
-
 WAIT = 30_000
 # A cell that is over at once shows no card.
 SEEN = "%%remote\nimport time\ntime.sleep(1)"
@@ -19,13 +17,6 @@ PALETTE = {
     "New Remote Session": "",
     "New Notebook on an Endpoint": "",
 }
-
-
-@pytest.fixture
-def expect(driver: Any) -> Any:
-    from playwright.sync_api import expect as wait
-
-    return wait
 
 
 def item(sheet: Any) -> Any:

@@ -72,7 +72,7 @@ def german_lab(driver: Any, pack: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 def test_all_that_we_say_is_said_in_the_language_of_the_page(
-    german_lab: Any, chromium: Any, new_sheet: Any, expect_in: Any, tmp_path: Path
+    german_lab: Any, chromium: Any, new_sheet: Any, expect: Any, tmp_path: Path
 ) -> None:
     stop = tmp_path / "stop"
     name = german_lab.write(
@@ -90,16 +90,16 @@ def test_all_that_we_say_is_said_in_the_language_of_the_page(
         sheet.done(1)
         sheet.run(2)
         card = sheet.card(2)
-        expect_in(card.locator(".fx-state")).to_have_text("«running»", timeout=WAIT)
+        expect(card.locator(".fx-state")).to_have_text("«running»", timeout=WAIT)
         assert card.get_attribute("data-state") == "running"  # which style sheets read
-        expect_in(card.locator(".fx-elapsed")).to_have_text(re.compile(r"^«\d,\d s»$|^«\d+ s»$"), timeout=WAIT)
-        expect_in(sheet.card(1).locator(".fx-state")).to_have_text("«failed»")
+        expect(card.locator(".fx-elapsed")).to_have_text(re.compile(r"^«\d,\d s»$|^«\d+ s»$"), timeout=WAIT)
+        expect(sheet.card(1).locator(".fx-state")).to_have_text("«failed»")
         sheet.card(1).get_by_role("button", name="«Details»").click()
         sheet.command("jupyter-fx:open")
         tasks = page.get_by_role("region", name="«Tasks»")
-        expect_in(tasks.locator(".fx-item").first).to_contain_text("«running»", timeout=WAIT)
-        expect_in(sheet.panel.locator(".fx-where")).to_contain_text("«busy»", timeout=WAIT)
-        expect_in(page.locator(".fx-status")).to_contain_text("«Remote: ", timeout=WAIT)
+        expect(tasks.locator(".fx-item").first).to_contain_text("«running»", timeout=WAIT)
+        expect(sheet.panel.locator(".fx-where")).to_contain_text("«busy»", timeout=WAIT)
+        expect(page.locator(".fx-status")).to_contain_text("«Remote: ", timeout=WAIT)
         ARTEFACTS.mkdir(exist_ok=True)
         page.screenshot(path=str(ARTEFACTS / "translated.png"))
         texts = page.locator(SAID).evaluate_all(
@@ -110,11 +110,11 @@ def test_all_that_we_say_is_said_in_the_language_of_the_page(
         assert len(texts) > 20
         page.get_by_role("button", name="«New …»").click()
         form = page.locator("#jupyter-fx-panel .fx-field :is(label, .fx-help):visible")
-        expect_in(form.first).to_contain_text("«", timeout=WAIT)
+        expect(form.first).to_contain_text("«", timeout=WAIT)
         assert [text for text in form.all_text_contents() if text and not OURS.fullmatch(text)] == []
         page.screenshot(path=str(ARTEFACTS / "translated-form.png"))
         stop.touch()
-        expect_in(card).to_have_attribute("data-state", "succeeded", timeout=WAIT)
+        expect(card).to_have_attribute("data-state", "succeeded", timeout=WAIT)
     finally:
         stop.touch()
         page.evaluate("() => window.jupyterapp.serviceManager.sessions.shutdownAll()")
