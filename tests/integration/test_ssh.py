@@ -163,20 +163,22 @@ def test_calls_maps_and_large_values_go_through_ssh(polaris: str, far: Far) -> N
 
 
 def test_the_agent_goes_on_while_the_connection_is_gone(polaris: str, tmp_path: Path) -> None:
-    starts = tmp_path / "starts"
+    starts, go = tmp_path / "starts", tmp_path / "go"
 
     @fx.remote(endpoint=polaris)
-    def story(path: str) -> int:
+    def story(path: str, go: str) -> int:
         import os
         import time
+        from pathlib import Path
 
         with open(path, "a") as file:
             file.write(f"{os.getpid()}\n")
-        time.sleep(2.0)
+        while not Path(go).exists():
+            time.sleep(0.05)
         return os.getpid()
 
     pid = keeper_pid()
-    future = story.submit(str(starts))
+    future = story.submit(str(starts), str(go))
     end = time.monotonic() + 60
     while not starts.exists() and time.monotonic() < end:
         time.sleep(0.05)
@@ -184,6 +186,7 @@ def test_the_agent_goes_on_while_the_connection_is_gone(polaris: str, tmp_path: 
     assert cut
     for process in cut:
         process.kill()
+    go.touch()
     worker = future.result(60)
     assert starts.read_text() == f"{worker}\n"  # once
     assert keeper_pid() == pid
@@ -271,22 +274,28 @@ def test_a_host_is_no_option_of_ssh() -> None:
         argv("-oProxyCommand=x", [], "true", alone=True)
 
 
+def stopped_when_cut(home: Path) -> str:
+    """Cut the connection; why its keeper gives up."""
+    for process in ssh_of(keeper_pid()):
+        process.kill()
+    end = time.monotonic() + 60
+    while keeper_pid() and time.monotonic() < end:
+        time.sleep(0.1)
+    said = record.load_keeping(home)
+    assert said is not None
+    assert said.state == "stopped"
+    return said.why
+
+
 def test_what_only_a_person_can_cure_is_left_to_one(far: Far, polaris: str) -> None:
     home = paths.endpoint_dir(polaris)
     allowed = (far.folder / "authorized").read_text()
     (far.folder / "authorized").write_text("")
     try:
         command.end_master("far", ["-F", str(far.config)])
-        for process in ssh_of(keeper_pid()):
-            process.kill()
-        end = time.monotonic() + 60
-        while keeper_pid() and time.monotonic() < end:
-            time.sleep(0.1)
-        said = record.load_keeping(home)
-        assert said is not None
-        assert said.state == "stopped"
-        assert "Permission denied" in said.why
-        assert "jupyter fx endpoint start polaris" in said.why
+        why = stopped_when_cut(home)
+        assert "Permission denied" in why
+        assert "jupyter fx endpoint start polaris" in why
         status, told = cli("endpoint", "start", polaris)
         assert status == 1
         assert "Permission denied" in told
@@ -302,15 +311,7 @@ def test_an_endpoint_that_lost_its_credential_there_is_given_no_other(far: Far, 
     kept = identity.read_bytes()
     identity.unlink()
     try:
-        for process in ssh_of(keeper_pid()):
-            process.kill()
-        end = time.monotonic() + 60
-        while keeper_pid() and time.monotonic() < end:
-            time.sleep(0.1)
-        said = record.load_keeping(home)
-        assert said is not None
-        assert said.state == "stopped"
-        assert "lost its credential there: delete it here and add it again" in said.why
+        assert "lost its credential there: delete it here and add it again" in stopped_when_cut(home)
     finally:
         identity.write_bytes(kept)
     status, told = cli("endpoint", "start", polaris)

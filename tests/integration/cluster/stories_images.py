@@ -56,7 +56,7 @@ def look(folder: str, n: int, seconds: float) -> tuple[int, str, str]:
         file.write("x")
     time.sleep(seconds)
     print("task", n)
-    return n, open("/work/image").read().strip(), os.environ.get("A_SECRET_TOKEN", "")
+    return n, open("/opt/image/name").read().strip(), os.environ.get("A_SECRET_TOKEN", "")
 
 
 def left_over() -> list[str]:

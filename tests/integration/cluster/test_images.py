@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,12 +24,13 @@ STORIES = [
 
 @pytest.fixture(scope="module")
 def images(cluster: Cluster) -> Iterator[Path]:
-    """tree/, file.sqfs, other/ and store.tar: a bare Python each, with its own name in /work/image."""
+    """tree/, file.sqfs, other/ and store.tar: a bare Python each, with its own name in /opt/image/name."""
     for program in ("ch-run", "mksquashfs"):
         if shutil.which(program) is None:
             pytest.skip(f"there is no {program}")
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.skip("/dev/fuse cannot be opened")
+    mode = Path("/dev/fuse").stat().st_mode
     Path("/dev/fuse").chmod(0o666)
     folder = cluster.folder / "images"
     folder.mkdir()
@@ -39,7 +41,7 @@ def images(cluster: Cluster) -> Iterator[Path]:
     slow = next(root.rglob("python3.*/os.py")).with_name("slow_to_import.py")
     slow.write_text("import time; time.sleep(3)\n")
     for word in ("file", "store", "other", "tree"):
-        (root / "work" / "image").write_text(word)
+        (root / "opt" / "image" / "name").write_text(word)
         if word == "file":
             made = ["mksquashfs", root, folder / "file.sqfs", "-quiet", "-no-progress", "-all-root", "-comp", "lzo"]
         elif word == "store":
@@ -52,8 +54,11 @@ def images(cluster: Cluster) -> Iterator[Path]:
         else:
             made = ["mv", root, folder / "tree"]
         subprocess.run(made, check=True, capture_output=True)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield folder
+    finally:
+        Path("/dev/fuse").chmod(stat.S_IMODE(mode))
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.parametrize(("script", "story"), STORIES)

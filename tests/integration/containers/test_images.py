@@ -313,16 +313,13 @@ def test_what_is_wrong_with_an_image_is_one_sentence(
         subprocess.run(["podman", "import", "--quiet", "-", name], input=tar.stdout, check=True, capture_output=True)
 
     async def story(hub: Hub, agent: AgentProcess) -> None:
-        begun = time.monotonic()
         result = await run(hub, name, look)
         assert result.error is not None
         assert result.error.etype == "UsageError"
         assert said in result.error.message
         assert "\n" not in result.error.message
-        # The next one is told so at once, without another try.
-        begun = time.monotonic()
+        # The next one is told so without another try, which would be another error in the log.
         assert (await run(hub, name, look)).error == result.error
-        assert time.monotonic() - begun < 1.0
         # And the endpoint works on.
         assert value(await hub.call(int, 3)) == 3
         assert agent.log.count("ERROR") == 1

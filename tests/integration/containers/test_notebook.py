@@ -42,7 +42,9 @@ def test_a_notebook_in_images_and_what_it_is_told_when_one_is_wrong(kernel: Kern
     first, second = f"charliecloud:{images.directory}", f"bubblewrap:{images.directory}"
     said = kernel.run(f"%fx use local --image {first}")
     assert f"its session opens with the first one, in {first}" in said.stream()
-    inside = kernel.remote("import os\nfactor = 7\nprint(os.path.isdir('/work'), os.path.isdir('/boot'))\nfactor * 6")
+    inside = kernel.remote(
+        "import os\nfactor = 7\nprint(os.path.isdir('/opt/image'), os.path.isdir('/boot'))\nfactor * 6"
+    )
     assert inside.result == "42", inside.shown
     assert inside.stream() == "True False\n"
     assert kernel.value("factor") == "7"

@@ -128,11 +128,12 @@ def polaris(laptop: Laptop, account: Account) -> str:
     return "polaris"
 
 
-def who(folder: str, seconds: float) -> dict[str, object]:
-    """Leaves marks of its beginning and its end."""
+def who(folder: str, until: str = "") -> dict[str, object]:
+    """Leaves marks of its beginning and its end, which is not before there is a file of this name."""
     with open(f"{folder}/begun", "a") as file:
         file.write("x")
-    time.sleep(seconds)
+    while until and not Path(folder, until).exists():
+        time.sleep(0.05)
     with open(f"{folder}/ended", "w") as file:
         file.write("x")
     import pwd
@@ -145,7 +146,7 @@ def test_an_ordinary_user_runs_it_there_and_nobody_else_reads_it(
 ) -> None:
     folder = Path(tempfile.mkdtemp(dir=account.folder))
     folder.chmod(0o777)
-    told = laptop.client.submit_call(who, (str(folder), 0.0), endpoint=polaris).result(60)
+    told = laptop.client.submit_call(who, (str(folder),), endpoint=polaris).result(60)
     assert told["user"] == account.name
     assert told["home"] == str(account.home)
     agent = int(next(account.home.glob(".local/state/jupyter-fx/*/endpoints/polaris/lock")).read_text())
@@ -167,16 +168,17 @@ def test_a_link_that_falls_silent_is_survived(laptop: Laptop, polaris: str, acco
     folder.chmod(0o777)
     home = next(account.home.glob(".local/state/jupyter-fx/*/endpoints/polaris"))
     agent = (home / "lock").read_text()
-    future = laptop.client.submit_call(who, (str(folder), 1.5), endpoint=polaris)
+    future = laptop.client.submit_call(who, (str(folder), "go"), endpoint=polaris)
     wait((folder / "begun").exists, 30)
     laptop.net.firewall("cut", "laptop")
     try:
+        (folder / "go").touch()
         wait((folder / "ended").exists, 30)
         # The laptop's side sees that there is no answer; it has not heard of the end.
         keeping = laptop.folder / "S" / "endpoints" / "polaris" / "keeper.json"
         wait(lambda: json.loads(keeping.read_text())["state"] != "linked", 30, keeping.read_text())
         assert not future.done()
-        waiting = laptop.client.submit_call(who, (str(folder), 0.0), endpoint=polaris)
+        waiting = laptop.client.submit_call(who, (str(folder),), endpoint=polaris)
     finally:
         laptop.net.firewall("heal", "laptop")
     begun = time.monotonic()

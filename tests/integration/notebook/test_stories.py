@@ -94,7 +94,6 @@ def test_each_cell_shows_what_it_should(story: tuple[str, Any, float]) -> None:
     for cell, expected in zip(cells, STORIES[name], strict=True):
         assert re.search(expected, text_of(cell)), f"{cell.source}\n\nshowed\n{text_of(cell)}"
     print(f"{name}: {took:.1f} s")
-    assert took < SECONDS
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)

@@ -18,7 +18,7 @@ def kernel(kernels: Callable[[], Any]) -> Any:
 @pytest.mark.parametrize("line", ["", "--bg", "--stateless"])
 def test_it_is_an_object_to_go_on_with(kernel: Any, line: str) -> None:
     kernel.remote("import fractions\nfractions.Fraction(1, 3)", line)
-    kernel.run("value = _.result(20) if hasattr(_, 'result') else _")
+    kernel.run("value = _.result(60) if hasattr(_, 'result') else _")
     assert kernel.value("type(value) is fractions.Fraction, value + 1") == "(True, Fraction(4, 3))"
 
 
@@ -68,13 +68,13 @@ def test_who_attaches_gets_it_too(kernel: Any, kernels: Callable[[], Any]) -> No
 def test_a_background_cells_seed_comes_home_with_the_next_cell_that_is_waited_for(kernel: Any) -> None:
     kernel.run("random.seed(1)")
     kernel.remote("import random\nrandom.seed(5)", "--bg")
-    kernel.run("_.result(20)")
+    kernel.run("_.result(60)")
     # Nobody could say between which cells of the notebook that happened: nothing here has changed.
     assert kernel.value("random.getstate() == random.Random(1).getstate()") == "True"
     kernel.remote("'waited for'")
     assert kernel.value("random.getstate() == random.Random(5).getstate()") == "True"
     # What is set here later holds.
     kernel.remote("random.seed(7)", "--bg")
-    kernel.run("_.result(20)\nrandom.seed(8)")
+    kernel.run("_.result(60)\nrandom.seed(8)")
     assert kernel.remote("random.getstate() == random.Random(8).getstate()").result == "True"
     assert kernel.value("random.getstate() == random.Random(8).getstate()") == "True"

@@ -482,7 +482,7 @@ def test_a_task_whose_function_did_not_come_before_the_agent_ended_is_leased_aga
 
 
 SESSION = "5" * 32
-SPEC = SessionSpec(SESSION, "local", "kernel", "epoch", cwd="/work")
+SPEC = SessionSpec(SESSION, "local", "kernel", "epoch", cwd="/home/ada")
 WAITS = Demand([DemandItem("s:" + SESSION, 1, Resources(), SPEC, "me")])
 
 
@@ -501,7 +501,7 @@ def test_a_session_is_opened_when_its_demand_shows_and_its_cells_get_credit() ->
 def test_a_local_session_starts_where_its_notebook_is() -> None:
     shell = Shell(use_cwd=True)
     shell.handle(WAITS)
-    assert shell.of(OpenWorker) == [OpenWorker(SESSION, "/work", 1)]
+    assert shell.of(OpenWorker) == [OpenWorker(SESSION, "/home/ada", 1)]
 
 
 def test_too_many_sessions_wait_and_the_status_says_why() -> None:

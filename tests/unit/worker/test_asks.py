@@ -76,16 +76,15 @@ def _free_alarm_clock() -> Iterator[None]:
 @pytest.mark.usefixtures("_free_alarm_clock")
 def test_what_hangs_is_interrupted_and_the_alarm_clock_left_as_it_was() -> None:
     def hangs(_code: str, _at: int) -> Any:
-        end = time.monotonic() + 60
+        # Longer than a test may take.
+        end = time.monotonic() + 600
         while time.monotonic() < end:
             try:
                 time.sleep(20)
             except Exception:
                 continue
 
-    begun = time.monotonic()
     assert asks.answer(_session(hangs), "complete", {"code": "x.", "within": 0.1}) == {"late": True}
-    assert time.monotonic() - begun < 10
     assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
