@@ -69,11 +69,10 @@ class Fence:
     def revoke(self, name: str) -> bool:
         """See to it that a parcel never starts; False when it has."""
         try:
-            fd = os.open(self.path / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            # A link is there with what it says, or it is not there: a file may be made on a full disk and say nothing.
+            os.symlink(_REVOKED, self.path / name)
         except FileExistsError:
             return False
-        with open(fd, "wb") as file:
-            file.writelines(frames.pack({"op": _REVOKED}))
         return True
 
     def held(self, name: str) -> bool:
@@ -112,9 +111,9 @@ def left_behind(folder: Path) -> list[Started]:
         if (named := _NAME.fullmatch(path.name)) is None:
             continue  # of the file system: what is deleted while it is open keeps a name on NFS
         task_id, attempt, count = named.groups()
+        if path.is_symlink():
+            continue  # it was revoked
         log = _read(path)
-        if log and log[0][0]["op"] == _REVOKED:
-            continue
         if log:
             found.append(Started(int(attempt), list(log[0][0]["tasks"]), log))
         elif int(count) == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from jupyter_fx.endpoint.settings import load_blocks, load_settings
 from jupyter_fx.errors import FxError
 from jupyter_fx.ids import new_id
 from jupyter_fx.protocol.messages import Resources, TaskOptions
+from jupyter_fx_worker import parcels
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="endpoints for others run on Linux")
 
@@ -157,3 +159,17 @@ def test_items_that_cannot_be_fetched_are_an_error_of_their_chunk(tmp_path: Path
     assert "its result cannot be fetched" in one.ended.error.message
     assert str(tmp_path / "gone") in one.ended.error.message
     assert not list(tmp_path.iterdir())
+
+
+def test_a_parcel_is_revoked_on_a_full_disk_or_is_not(tmp_path: Path) -> None:
+    fence, name = Fence(tmp_path / "fence", "a"), name_of(new_id(), 1, 1, 1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Files can be made, and nothing can be written to them, as where the last block is used up.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        assert fence.revoke(name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    told = {"fence": str(fence.path), "name": name, "functions": {}, "tasks": [{}], "spill": str(tmp_path)}
+    assert parcels.run(told)["refused"] == "taken"
+    assert left_behind(tmp_path / "fence") == []
