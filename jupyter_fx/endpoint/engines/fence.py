@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import re
 import shutil
 from pathlib import Path
@@ -70,7 +69,7 @@ class Fence:
         """See to it that a parcel never starts; False when it has."""
         try:
             # A link is there with what it says, or it is not there: a file may be made on a full disk and say nothing.
-            os.symlink(_REVOKED, self.path / name)
+            (self.path / name).symlink_to(_REVOKED)
         except FileExistsError:
             return False
         return True

@@ -96,7 +96,15 @@ class ParslEngine:
         beside = str(Path(sys.executable).parent)
         if beside not in os.environ.get("PATH", "").split(os.pathsep):
             os.environ["PATH"] = f"{beside}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        self._dfk = DataFlowKernel(config)
+        try:
+            self._dfk = DataFlowKernel(config)
+        except BaseException:
+            # Nobody else ends those of its executors that have started, and each try would start more of them.
+            for one in config.executors:
+                _give_back_blocks(one)
+                with contextlib.suppress(Exception):  # of one that has not
+                    one.shutdown()
+            raise
         log.info("Parsl %s: %s", parsl.__version__, ", ".join(self._executors()))
 
     def _executors(self) -> dict[str, Any]:
@@ -185,6 +193,10 @@ def _abandon(executor: Any) -> None:
     """Its interchange is dead: whoever asked it would wait for ever. Its blocks are given back without it."""
     if (client := getattr(executor, "command_client", None)) is not None:
         client.ok = False
+    _give_back_blocks(executor)
+
+
+def _give_back_blocks(executor: Any) -> None:
     provider, jobs = getattr(executor, "provider", None), getattr(executor, "blocks_to_job_id", {})
     if provider is not None and jobs:
         with contextlib.suppress(Exception):  # of the scheduler's commands: the blocks end by themselves, later
