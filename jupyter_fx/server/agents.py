@@ -7,6 +7,7 @@ at the first use; where they cannot be (they need fork and fcntl), it is said so
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -42,6 +43,7 @@ class Agents:
         self._offer: Offer | None = None
         self._asked = float("-inf")
         self._refused = ""
+        self._asking = threading.Lock()
 
     def here(self) -> list[dict[str, Any]]:
         """[{name, endpoint_id, hub, running, ssh, last}]: `ssh` is the host that it runs on, "" for this one; `last` is
@@ -194,10 +196,11 @@ class Agents:
             return None
         from jupyter_fx.endpoint import scheduler
 
-        if self._clock() - self._asked >= OFFER_FOR:
-            try:
-                self._offer, self._refused = scheduler.ask_slurm(), ""
-            except FxError as error:
-                self._offer, self._refused = None, error.message
-            self._asked = self._clock()
-        return self._offer
+        with self._asking:  # a scheduler that is slow is not asked once more by each key that is pressed meanwhile
+            if self._clock() - self._asked >= OFFER_FOR:
+                try:
+                    self._offer, self._refused = scheduler.ask_slurm(), ""
+                except FxError as error:
+                    self._offer, self._refused = None, error.message
+                self._asked = self._clock()
+            return self._offer
