@@ -63,13 +63,14 @@ from jupyter_fx.endpoint.routing import Routes
 from jupyter_fx.endpoint.settings import Endpoint, config_path
 from jupyter_fx.endpoint.state import AgentState
 from jupyter_fx.endpoint.store import Store, free_space
-from jupyter_fx.endpoint.talk import Answer, Ask, Code, Halt, Place, Report
+from jupyter_fx.endpoint.talk import Answer, Ask, Code, Done, Ended, Halt, Place, Report
 from jupyter_fx.errors import FxError, RefLost, UsageError
 from jupyter_fx.ids import new_id
 from jupyter_fx.protocol.messages import (
     OLDEST_VERSION,
     VERSION,
     Demand,
+    ErrorInfo,
     Hello,
     Outputs,
     Request,
@@ -189,7 +190,7 @@ class Agent:
             Send: self._send,
             Tell: self._tell,
             Write: self._write,
-            KeepFunction: self._keep_function,
+            KeepFunction: self._files.keep_function,
             LoadFunction: self._load_function,
             Fetch: self._files.fetch,
             FindRef: self._files.find_ref,
@@ -410,15 +411,9 @@ class Agent:
             return
         self._perform(instruction.then)
 
-    def _keep_function(self, instruction: KeepFunction) -> None:
-        try:
-            self.store.put_function(instruction.digest, instruction.payload)
-        except OSError as error:
-            log.warning("a function cannot be stored: %s", error)
-
     def _load_function(self, instruction: LoadFunction) -> None:
         payload = Path(instruction.path).read_bytes()
-        self._keep_function(KeepFunction(instruction.digest, payload))
+        self._files.keep_function(KeepFunction(instruction.digest, payload))
         self.manager.receive(Code(instruction.digest, payload))
 
     def _assemble(self, instruction: Assemble) -> None:
@@ -426,7 +421,10 @@ class Agent:
         try:
             work.path, work.payload = self.store.join(work.task_id, instruction.parts), b""
         except OSError as error:
-            log.error("the payload of %s cannot be put together: %s", work.task_id, error)
+            why = f"the arguments of this task cannot be put together at its endpoint: {error}"
+            ended = Ended(work.task_id, "error", error=ErrorInfo("StorageFull", why))
+            self._loop.call_soon(self._event, Done([ended]))
+            return
         if self.nodes is not None:
             self._loop.call_soon(self._event, Assembled(work))
         else:

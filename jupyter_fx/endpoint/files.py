@@ -11,7 +11,7 @@ from typing import Any
 
 from jupyter_fx.client.blobs import Blobs
 from jupyter_fx.digest import digest
-from jupyter_fx.endpoint.events import Fetch, Fetched, FindRef, KeepRef, Remove, Upload, Uploaded
+from jupyter_fx.endpoint.events import Fetch, Fetched, FindRef, KeepFunction, KeepRef, Remove, Upload, Uploaded
 from jupyter_fx.endpoint.state import AgentState
 from jupyter_fx.endpoint.store import Store
 from jupyter_fx.errors import FxError, UsageError
@@ -47,6 +47,13 @@ class Files:
     def close(self) -> None:
         """Fetch and bring nothing more."""
         self._blobs.close()
+
+    def keep_function(self, instruction: KeepFunction) -> None:
+        """A function is here: its tasks may come again."""
+        try:
+            self._store.put_function(instruction.digest, instruction.payload)
+        except OSError as error:
+            log.warning("a function cannot be stored: %s", error)
 
     def keep_ref(self, instruction: KeepRef) -> None:
         """A result stays here."""

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_endpoint_hub import AgentProcess, Hub, args, endpoint, pack, unpack
 
 from jupyter_fx.protocol.lifecycle import TaskState
-from jupyter_fx.protocol.messages import EventKind, SessionClosed
+from jupyter_fx.protocol.messages import EventKind, Input, SessionClosed
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="endpoints for others run on Linux")
 
@@ -300,6 +300,23 @@ def test_large_arguments_and_results_travel_as_blobs() -> None:
         kept = await hub.call(double, b"ab" * 100_000, result_max=300_000)
         assert kept.ref is not None
         assert kept.blob is None
+
+    told(story)
+
+
+def test_arguments_that_cannot_be_put_together_are_an_error_that_says_so() -> None:
+    async def story(hub: Hub, agent: AgentProcess) -> None:
+        kept = await hub.call(lambda: b"ab" * 200_000, result_max=300_000)
+        assert kept.ref is not None
+        task = hub.task(hub.function(lambda x: x), args(1))
+        task.inputs.append(Input(kept.task_id, b"", None, kept.ref))
+        # Where its arguments would be written, nothing can be.
+        (agent.home / "inputs" / f"joined-{task.task_id}").mkdir()
+        (one,) = hub.lease(task)
+        error = (await hub.result(one)).error
+        assert error is not None
+        assert error.etype == "StorageFull"
+        assert "arguments of this task cannot be put together" in error.message
 
     told(story)
 
