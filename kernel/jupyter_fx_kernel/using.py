@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -111,7 +112,7 @@ def use(notebook: Notebook, words: Sequence[str]) -> None:
                 return
             raise UsageError(
                 f"session {name!r} on {endpoint} is open and runs {_within(known.resources)}; to close it, with its "
-                f"{len(known.names)} variables, and open one {_within(wanted)}: %fx use {' '.join(words)} --new"
+                f"{len(known.names)} variables, and open one {_within(wanted)}: %fx use {shlex.join(words)} --new"
             )
         notebook.close(endpoint, name)
     notebook.endpoint = endpoint

@@ -296,3 +296,9 @@ def test_a_dry_run_orders_no_node(notebook: Any, slots: int, asked: int, said: s
     notebook.remote("1", "--dry-run")
     assert len(calls) == asked
     assert f"were not checked: {said}" in notebook.out
+
+
+def test_what_it_takes_to_change_an_open_session_can_be_typed_as_it_is_said(notebook: Any) -> None:
+    notebook.remote("1")
+    with pytest.raises(UsageError, match=r"%fx use local --image 'my images/a b\.sqfs' --new$"):
+        notebook.run("%fx use local --image 'my images/a b.sqfs'")
