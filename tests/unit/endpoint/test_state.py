@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import msgspec
 import pytest
 from hypothesis import settings
@@ -20,38 +17,25 @@ from jupyter_fx.endpoint.events import (
     Fetch,
     Fetched,
     FindRef,
-    Opened,
     Record,
-    Replayed,
-    Send,
-    Tell,
     Upload,
     Uploaded,
-    Write,
-    WriteFailed,
 )
 from jupyter_fx.endpoint.placing import Placing
-from jupyter_fx.endpoint.state import AgentState
 from jupyter_fx.endpoint.talk import (
     Back,
     CancelWork,
-    CloseWorker,
     Done,
     Ended,
-    Go,
     OpenWorker,
     Place,
     Said,
-    SessionGone,
-    SessionUp,
-    Want,
 )
-from jupyter_fx.protocol.lifecycle import SessionState, TaskState
+from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import (
     AgentStatus,
     BlobRef,
     CancelTasks,
-    CloseSession,
     Credit,
     Demand,
     DemandItem,
@@ -62,107 +46,14 @@ from jupyter_fx.protocol.messages import (
     Functions,
     Input,
     Inventory,
-    LeasedTask,
     Nack,
     Outputs,
     RefInfo,
     Resources,
-    Results,
-    SessionClosed,
-    SessionEvent,
     SessionLease,
-    SessionSpec,
-    TaskOptions,
     Updates,
 )
-
-
-class Shell:
-    """Carries out instructions on lists; `full` makes the journal refuse."""
-
-    def __init__(self, records: list[Record] | None = None, **how: Any) -> None:
-        self.journal: list[Record] = list(records or [])
-        self.sent: list[Any] = []
-        self.told: list[Any] = []
-        self.others: list[Any] = []
-        self.full: Callable[[Record], bool] = lambda _record: False
-        self.number = 0
-        self.now = 100.0
-        self.state = AgentState(
-            endpoint_id="e" * 32,
-            slots=2,
-            worker_cores=1,
-            max_sessions=1,
-            wall=1000.0,
-            generation="g",
-            boot_id="b",
-            functions={"f"},
-            **how,
-        )
-        self.handle(Replayed(list(self.journal)))
-        self.handle(Opened("me"))
-
-    def handle(self, event: Any) -> None:
-        self.do(self.state.handle(event, self.now))
-        self.state.validate()
-
-    def do(self, instructions: list[Any]) -> None:
-        for one in instructions:
-            match one:
-                case Send():
-                    self.sent.append(one.message)
-                    self.number += one.keep
-                    if one.marks:
-                        self.state.sent(self.number, one.marks)
-                case Tell():
-                    self.told.append(one.message)
-                case Write():
-                    if self.full(one.record):
-                        self.handle(WriteFailed(one.record, "No space left", one.then))
-                    else:
-                        self.journal.append(one.record)
-                        self.do(one.then)
-                case _:
-                    self.others.append(one)
-
-    def pass_time(self, seconds: float) -> None:
-        self.now += seconds
-        self.do(self.state.handle_timer(self.now))
-
-    def of(self, kind: type, since: int = 0) -> list[Any]:
-        return [one for one in (self.sent + self.told + self.others)[since:] if isinstance(one, kind)]
-
-    def start(self, *task_ids: str) -> list[str]:
-        self.handle(Want(1, list(task_ids)))
-        go: Go = self.of(Go)[-1]
-        return go.tasks
-
-    def results(self) -> list[Any]:
-        return [result for message in self.of(Results) for result in message.results]
-
-
-def task(
-    n: int = 1, attempt: int = 1, fence: int = 0, session: str = "", owner: str = "me", **options: Any
-) -> LeasedTask:
-    return LeasedTask(
-        f"{n:032x}",
-        owner,
-        attempt,
-        (1, fence or n),
-        2 if session else 0,
-        "" if session else "f",
-        b"payload",
-        session,
-        TaskOptions(**options) if options else None,
-    )
-
-
-ONE = f"{1:032x}"
-TWO = f"{2:032x}"
-
-
-def ok(task_id: str = ONE, **how: Any) -> Done:
-    return Done([Ended(task_id, "ok", b"value", 1100.5, 1101.0, **how)])
+from tests.unit.endpoint.agent_shell import ONE, SESSION, SPEC, TWO, Shell, ok, task
 
 
 def test_accept_is_journaled_before_the_task_is_placed_and_start_before_it_goes() -> None:
@@ -368,7 +259,6 @@ def test_what_one_sent_is_not_handed_to_another_who_names_its_digest() -> None:
 
 
 def test_input_that_cannot_be_fetched_fails_the_task_with_the_reason() -> None:
-    from jupyter_fx.protocol.messages import ErrorInfo
 
     shell = Shell()
     shell.handle(Dispatch([task(blob=BlobRef("d" * 64, 5))]))
@@ -481,67 +371,6 @@ def test_a_task_whose_function_did_not_come_before_the_agent_ended_is_leased_aga
     assert [work.task_id for work in after.of(Place)[0].work] == [ONE]
 
 
-SESSION = "5" * 32
-SPEC = SessionSpec(SESSION, "local", "kernel", "epoch", cwd="/home/ada")
-WAITS = Demand([DemandItem("s:" + SESSION, 1, Resources(), SPEC, "me")])
-
-
-def test_a_session_is_opened_when_its_demand_shows_and_its_cells_get_credit() -> None:
-    shell = Shell()
-    shell.handle(WAITS)
-    shell.handle(WAITS)
-    assert shell.of(OpenWorker) == [OpenWorker(SESSION, "", 1)]
-    shell.handle(SessionUp(SESSION, {"pid": 1}))
-    assert [one.state for one in shell.of(SessionEvent)] == [SessionState.OPENING, SessionState.OPEN]
-    assert dict(shell.of(Credit)[-1].shapes)["s:" + SESSION] == 2
-    shell.handle(Dispatch([task(session=SESSION)]))
-    assert shell.of(Place)[0].work[0].session == SESSION
-
-
-def test_a_local_session_starts_where_its_notebook_is() -> None:
-    shell = Shell(use_cwd=True)
-    shell.handle(WAITS)
-    assert shell.of(OpenWorker) == [OpenWorker(SESSION, "/home/ada", 1)]
-
-
-def test_too_many_sessions_wait_and_the_status_says_why() -> None:
-    shell = Shell()
-    shell.handle(WAITS)
-    other = SessionSpec("6" * 32, "local", "kernel2", "epoch")
-    shell.handle(Demand([DemandItem("s:" + other.session_id, 1, Resources(), other, "me")]))
-    assert len(shell.of(OpenWorker)) == 1
-    assert "max_sessions" in shell.of(AgentStatus)[-1].info["why"]
-    shell.handle(CloseSession(SESSION, "done"))
-    shell.handle(SessionGone(SESSION, "done", False))
-    assert [one.session_id for one in shell.of(OpenWorker)] == [SESSION, other.session_id]
-
-
-def test_a_session_is_closed_on_request_and_lost_when_its_worker_dies() -> None:
-    shell = Shell()
-    shell.handle(WAITS)
-    shell.handle(SessionUp(SESSION, {}))
-    shell.handle(CloseSession(SESSION, "idle"))
-    assert shell.of(CloseWorker) == [CloseWorker(SESSION, "idle", False)]
-    shell.handle(SessionGone(SESSION, "idle", False))
-    assert not shell.of(SessionClosed)[0].lost
-    shell.handle(WAITS)
-    shell.handle(SessionGone(SESSION, "it was ended by SIGSEGV", True))
-    assert shell.of(SessionClosed)[1].lost
-    shell.handle(Dispatch([task(session=SESSION)]))
-    assert shell.of(Nack)[0].error.etype == "RefLost"
-
-
-def test_sessions_of_an_agent_that_died_are_lost() -> None:
-    before = Shell()
-    before.handle(WAITS)
-    before.handle(SessionUp(SESSION, {}))
-    before.handle(Dispatch([task(session=SESSION)]))
-    after = Shell(before.journal)
-    assert [one.lost for one in after.of(SessionClosed)] == [True]
-    assert after.results()[0].state == TaskState.CANCELLED
-    assert not after.of(Place)
-
-
 def test_the_journal_that_would_be_written_anew_says_the_same() -> None:
     shell = Shell()
     shell.handle(Dispatch([task(1), task(2), task(3)]))
@@ -648,36 +477,3 @@ def test_every_outcome_has_its_state(outcome: str) -> None:
     expected = {"ok": "SUCCEEDED", "error": "FAILED", "timeout": "FAILED", "cancelled": "CANCELLED", "lost": "LOST"}
     assert TaskState(result.state).name == expected[outcome]
     assert result.lost == (outcome == "lost")
-
-
-def in_a_session(*cells: LeasedTask) -> Shell:
-    shell = Shell()
-    shell.handle(SessionLease(SPEC, "me"))
-    shell.handle(WAITS)
-    shell.handle(SessionUp(SESSION, {"pid": 1}))
-    shell.handle(Dispatch(list(cells)))
-    return shell
-
-
-def placed(shell: Shell) -> list[str]:
-    return [work.task_id[-1] for place in shell.of(Place) for work in place.work]
-
-
-def test_a_cell_whose_bytes_are_on_their_way_is_not_overtaken_by_the_next() -> None:
-    part = BlobRef("d" * 64, 5)
-    shell = in_a_session(task(1, session=SESSION, parts=[part]), task(2, session=SESSION), task(3))
-    shell.handle(Dispatch([task(4, session=SESSION, timeout=5.0)]))
-    assert placed(shell) == ["3"]
-    shell.handle(Fetched(shell.of(Fetch)[0].key, "/file"))
-    assert placed(shell) == ["3", "1", "2", "4"]
-
-
-def test_cells_behind_one_that_ended_without_its_bytes_go_on() -> None:
-    part = BlobRef("d" * 64, 5)
-    cells = [task(1, session=SESSION, parts=[part]), task(2, session=SESSION)]
-    cancelled = in_a_session(*cells)
-    cancelled.handle(CancelTasks([(ONE, 1)]))
-    assert placed(cancelled) == ["2"]
-    failed = in_a_session(*cells)
-    failed.handle(Fetched(failed.of(Fetch)[0].key, error=ErrorInfo("StorageFull", "no room")))
-    assert placed(failed) == ["2"]
