@@ -2,139 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 import pytest
 
-from jupyter_fx.ids import new_id
-from jupyter_fx.protocol.lifecycle import EndpointState, InvalidTransition, SessionState, TaskState
+from jupyter_fx.protocol.lifecycle import InvalidTransition, TaskState
 from jupyter_fx.protocol.messages import (
     AgentStatus,
     Attach,
     Cancel,
     CancelTasks,
-    CloseSession,
     Credit,
     Demand,
     Dispatch,
     ErrorInfo,
     Event,
     Events,
-    Function,
     Functions,
-    Held,
-    Inventory,
-    Keep,
     Nack,
-    OpenSession,
-    Outcomes,
     Output,
     Outputs,
     Rejected,
     Resources,
-    Result,
     Results,
-    SessionClosed,
-    SessionEvent,
-    SessionLease,
-    SessionSpec,
     Submit,
     TaskOptions,
     TaskSpec,
-    Update,
-    Updates,
 )
 from jupyter_fx_hub.state import io
-from jupyter_fx_hub.state.machine import HubState
 from jupyter_fx_hub.state.why import why_task
 from jupyter_fx_hub.store.ops import AddEvents, FinishTask, InsertTask
-
-ONE, TWO, FN = "1" * 32, "2" * 32, "a" * 64
-LOST = ErrorInfo("WorkerLost", "SIGKILL")
-
-
-class Story:
-    """A state, a clock, and short words for what happens."""
-
-    def __init__(self, *names: str, boot: int = 1) -> None:
-        self.state = HubState(boot, offset=1_000_000.0)
-        self.now = 0.0
-        self.said: list[Any] = []
-        for endpoint_id, name in zip((ONE, TWO), names or ("one",), strict=False):
-            self.tell(io.EndpointKnown(endpoint_id, "u", name, 1.0, new=True))
-            self.up(endpoint_id)
-        self.client(Functions([Function(FN, b"f")]))
-
-    def tell(self, event: Any) -> list[Any]:
-        self.said = self.state.handle(event, self.now)
-        self.state.validate()
-        return self.said
-
-    def client(self, message: Any, owner: str = "u", *, fresh: bool = True, looked: bool = False) -> list[Any]:
-        return self.tell(io.FromClient(1, owner, message, fresh, looked))
-
-    def agent(self, message: Any, endpoint_id: str = ONE, *, looked: bool = False) -> list[Any]:
-        return self.tell(io.FromAgent(endpoint_id, message, looked))
-
-    def up(
-        self,
-        endpoint_id: str = ONE,
-        held: list[Held] | None = None,
-        *,
-        credit: int = 100,
-        sure: bool = True,
-        **more: Any,
-    ) -> None:
-        self.tell(io.AgentUp(endpoint_id, incarnation=more.pop("incarnation", "p")))
-        self.agent(Inventory(more.pop("generation", "g"), "b", sure, held or [], **more), endpoint_id)
-        inventory = self.said
-        self.agent(Credit(0, [("", credit)]), endpoint_id)
-        self.said = inventory + self.said
-
-    def submit(self, endpoint: str = "one", *, fresh: bool = True, task_id: str = "", **options: Any) -> str:
-        spec = TaskSpec(
-            task_id or new_id(),
-            0,
-            FN,
-            b"p",
-            endpoint,
-            "",
-            options.pop("watch", 0),
-            TaskOptions(**options) if options else None,
-        )
-        self.client(Submit([spec]), fresh=fresh)
-        return spec.task_id
-
-    def task(self, task_id: str) -> Any:
-        return self.state.core.tasks[task_id]
-
-    def is_(self, task_id: str) -> TaskState:
-        return self.task(task_id).state  # type: ignore[no-any-return]
-
-    def sent(self, kind: type) -> list[Any]:
-        return [i.message for i in self.said if hasattr(i, "message") and isinstance(i.message, kind)]
-
-    def ops(self, kind: type) -> list[Any]:
-        return [op for i in self.said if isinstance(i, io.Writes) for op in i.ops if isinstance(op, kind)]
-
-    def outcomes(self) -> dict[str, Any]:
-        return {o.task_id: o for m in self.sent(Outcomes) for o in m.outcomes}
-
-    def step(self, task_id: str, phase: str) -> None:
-        t = self.task(task_id)
-        self.agent(Updates([Update(task_id, t.attempt, t.fence, phase, self.now + 1e6)]), t.endpoint_id)
-
-    def result(self, task_id: str, state: int = 10, *, started: float = 2.0, **more: Any) -> Result:
-        t = self.task(task_id)
-        return Result(task_id, t.attempt, t.fence, state, b"r", times=[1.0, started, 3.0], **more)
-
-    def end(self, task_id: str, state: int = 10, **more: Any) -> None:
-        self.agent(Results([self.result(task_id, state, **more)]), self.task(task_id).endpoint_id)
-
-    def later(self, seconds: float) -> None:
-        self.now += seconds
-        self.tell(io.Tick())
+from tests.unit.hub.hub_story import FN, LOST, ONE, Story
 
 
 def test_a_call_is_written_leased_and_answered_after_its_commit() -> None:
@@ -414,108 +311,6 @@ def test_what_had_its_start_written_ahead_and_was_not_begun_is_queued_again() ->
     assert not story.is_(task).terminal
 
 
-def test_credit_counts_what_went_out_after_the_agent_spoke() -> None:
-    story = Story()
-    story.agent(Credit(0, [("", 3)]))
-    tasks = [story.submit() for _ in range(5)]
-    assert [story.is_(t) for t in tasks].count(TaskState.LEASED) == 3
-    story.agent(Credit(0, [("", 3)]))
-    assert not story.sent(Dispatch)
-    story.agent(Credit(2, [("", 2)]))
-    assert [story.is_(t) for t in tasks].count(TaskState.LEASED) == 4
-
-
-def test_silence_requeues_nothing_and_a_sure_inventory_decides() -> None:
-    story = Story()
-    leased, accepted, running, retried, kept = (story.submit(retries=1 if n == 3 else 0) for n in range(5))
-    story.step(accepted, "accepted")
-    for task in (running, retried, kept):
-        story.step(task, "started")
-    story.tell(io.AgentDown(ONE))
-    story.later(3600.0)
-    assert story.state.core.endpoints[ONE].state is EndpointState.UNREACHABLE
-    assert story.is_(leased) is TaskState.LEASED
-    assert "does not answer since" in why_task(story.state.core, story.task(running))
-    t = story.task(kept)
-    story.up(held=[Held(kept, "u", t.attempt, t.fence, "started")], credit=0)
-    assert [story.is_(x).name for x in (leased, accepted, running, retried, kept)] == [
-        "QUEUED",
-        "LOST",
-        "LOST",
-        "QUEUED",
-        "RUNNING",
-    ]
-
-
-def test_an_unsure_inventory_decides_nothing_until_it_is_settled() -> None:
-    story = Story()
-    plain, retried = story.submit(), story.submit(retries=1)
-    story.tell(io.AgentDown(ONE))
-    story.up(credit=0, sure=False, generation="h", why="torn")
-    assert story.is_(plain) is TaskState.LEASED
-    story.agent(Inventory("h", "b", False, [], settled=True))
-    assert (story.is_(plain), story.is_(retried)) == (TaskState.LOST, TaskState.QUEUED)
-    assert story.task(retried).starts == 1
-
-
-def test_an_unsure_inventory_that_turns_sure_requeues_what_never_started() -> None:
-    story = Story()
-    task = story.submit()
-    story.tell(io.AgentDown(ONE))
-    story.up(credit=0, sure=False, generation="h")
-    story.agent(Inventory("h", "b", True, []))
-    assert story.is_(task) is TaskState.QUEUED
-
-
-def test_a_sure_inventory_of_another_journal_proves_nothing_about_the_old_one() -> None:
-    story = Story()
-    task = story.submit()
-    story.tell(io.AgentDown(ONE))
-    story.up(credit=0, generation="h")
-    assert story.is_(task) is TaskState.LOST
-
-
-def test_leases_that_are_not_accepted_in_time_make_the_agent_come_again() -> None:
-    story = Story()
-    task = story.submit()
-    story.later(61.0)
-    (close,) = [i for i in story.said if isinstance(i, io.CloseAgent)]
-    assert close.retry
-    story.tell(io.AgentDown(ONE))
-    story.up(credit=0)
-    assert story.is_(task) is TaskState.QUEUED
-
-
-def test_results_of_tasks_that_nobody_submitted_stay_with_the_agent() -> None:
-    story = Story(boot=2)
-    ghost = new_id()
-    story.agent(Results([Result(ghost, 1, (1, 7), 10, b"r")]))
-    (need,) = [i for i in story.said if isinstance(i, io.Need)]
-    story.tell(io.Found())
-    story.agent(need.event.message, looked=True)
-    assert story.sent(Keep)[0].tasks == [(ghost, 1)]
-
-
-def test_a_loss_that_was_told_before_its_task_was_known_is_not_run_again() -> None:
-    story = Story(boot=2)
-    ghost = new_id()
-    lost = Results([Result(ghost, 1, (1, 7), 11, error=LOST, times=[1.0, 2.0, 3.0], lost=True)])
-    story.agent(lost, looked=True)
-    story.submit(task_id=ghost, fresh=False)
-    story.tell(io.Confirmed([ghost]))
-    assert not story.sent(Dispatch)
-    assert story.is_(ghost) is TaskState.FAILED
-
-
-def test_a_lease_that_a_dead_hub_could_not_write_down_is_taken_for_true() -> None:
-    story = Story(boot=2)
-    story.agent(Credit(0, [("", 0)]))
-    task = story.submit()
-    story.agent(Results([Result(task, 1, (1, 7), 10, b"r", times=[1.0, 2.0, 3.0])]))
-    assert story.is_(task) is TaskState.SUCCEEDED
-    assert story.task(task).fence == (1, 7)
-
-
 def test_a_deleted_endpoint_cancels_what_waits_and_loses_what_nobody_can_ask_about() -> None:
     story = Story()
     held = story.submit()
@@ -558,79 +353,6 @@ def test_attach_replays_up_to_now_and_goes_on_live() -> None:
     assert (replay.start, replay.upto) == (0, 2)
     story.step(task, "accepted")
     assert [e.n for m in story.sent(Events) for e in m.events] == [2]
-
-
-def spec(session_id: str) -> SessionSpec:
-    return SessionSpec(session_id, "one", "kernel", "1")
-
-
-def cell(story: Story, session_id: str) -> str:
-    task = new_id()
-    story.client(Submit([TaskSpec(task, 2, "", b"x = 1", session=session_id)]))
-    return task
-
-
-def test_cells_wait_for_their_session_run_in_order_and_go_with_it() -> None:
-    story, session_id = Story(), new_id()
-    story.client(OpenSession(spec(session_id)))
-    assert story.sent(SessionLease)
-    cells = [cell(story, session_id) for _ in range(4)]
-    story.later(0.2)
-    assert story.sent(Demand)[0].items[0].session == spec(session_id)
-    assert "its session is requested" in why_task(story.state.core, story.task(cells[0]))
-    story.agent(SessionEvent(session_id, SessionState.OPEN))
-    story.agent(Credit(0, [("", 9), (f"s:{session_id}", 2)]))
-    assert [t.task_id for t in story.sent(Dispatch)[0].tasks] == cells[:2]
-    story.step(cells[0], "accepted")
-    story.step(cells[0], "started")
-    story.end(cells[0], 11, lost=True, error=LOST)
-    assert story.is_(cells[0]) is TaskState.FAILED, "a cell is never run again"
-    story.agent(SessionClosed(session_id, "its worker died", lost=True))
-    assert [story.is_(t) for t in cells[2:]] == [TaskState.CANCELLED] * 2
-    assert "its worker died" in story.outcomes()[cells[3]].error.message
-    assert story.sent(CancelTasks)[0].tasks == [(cells[1], 1)]
-    late = cell(story, session_id)
-    assert "is lost (its worker died): open a new one" in story.sent(Rejected)[0].error.message
-    assert late not in story.state.core.tasks
-
-
-def test_cells_of_a_session_that_cannot_be_had_fail_with_the_reason() -> None:
-    story, session_id, first = Story(), new_id(), new_id()
-    story.client(OpenSession(spec(session_id)))
-    cells = [cell(story, session_id) for _ in range(2)]
-    story.client(Submit([TaskSpec(first, 2, "", b"", session=session_id, options=TaskOptions(inputs=[cells[1]]))]))
-    assert story.is_(first) is TaskState.WAITING
-    why = ErrorInfo("UsageError", "this endpoint has no GPUs, 3 were asked for")
-    story.agent(SessionClosed(session_id, why.message, lost=True, error=why))
-    for one in [*cells, first]:
-        assert story.is_(one) is TaskState.FAILED
-    for one in cells:
-        error = story.outcomes()[one].error
-        assert (error.etype, error.message) == ("UsageError", why.message)
-    told = story.sent(SessionEvent)[-1]
-    assert (told.state, told.error) == (SessionState.LOST, why)
-    cell(story, session_id)
-    assert story.sent(Rejected)[0].error == why
-    # Of one that was open it is no excuse.
-    other = new_id()
-    story.client(OpenSession(spec(other)))
-    story.agent(SessionEvent(other, SessionState.OPEN))
-    waits = cell(story, other)
-    story.agent(SessionClosed(other, "its worker died", lost=True, error=why))
-    assert story.is_(waits) is TaskState.CANCELLED
-
-
-def test_closing_a_session_tells_its_agent_also_when_that_comes_back_later() -> None:
-    story, session_id = Story(), new_id()
-    story.client(OpenSession(spec(session_id)))
-    story.agent(SessionEvent(session_id, SessionState.OPEN))
-    story.tell(io.AgentDown(ONE))
-    story.client(CloseSession(session_id, "kernel ended"))
-    assert not story.sent(CloseSession)
-    story.up()
-    assert story.sent(CloseSession)[0].reason == "kernel ended"
-    story.agent(SessionClosed(session_id, "done", lost=False))
-    assert story.state.core.sessions[session_id].state is SessionState.CLOSED
 
 
 def test_why_names_the_endpoint_and_the_time() -> None:

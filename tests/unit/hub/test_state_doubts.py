@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from typing import Any
 
 from jupyter_fx.ids import new_id
@@ -33,20 +30,7 @@ from jupyter_fx.protocol.messages import (
     Updates,
 )
 from jupyter_fx_hub.state import io
-
-
-def _sibling() -> Any:
-    name = "fx_hub_stories"
-    if name not in sys.modules:
-        found = importlib.util.spec_from_file_location(name, Path(__file__).with_name("test_state.py"))
-        assert found is not None and found.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(found)
-        found.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-told = _sibling()
-Story, ONE, cell, spec = told.Story, told.ONE, told.cell, told.spec
+from tests.unit.hub.hub_story import ONE, Story, cell, spec
 
 
 def opened(story: Any) -> str:
