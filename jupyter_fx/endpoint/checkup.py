@@ -18,7 +18,7 @@ from jupyter_fx import __version__
 from jupyter_fx.endpoint import launch
 from jupyter_fx.endpoint.interpreter import check_python
 from jupyter_fx.endpoint.linknote import read_link
-from jupyter_fx.endpoint.logfiles import logs_of
+from jupyter_fx.endpoint.logfiles import logs_of, tail
 from jupyter_fx.endpoint.settings import Blocks, Endpoint, config_path, load_blocks, load_settings
 from jupyter_fx.errors import FxError
 
@@ -191,11 +191,8 @@ def _nodes(home: Path) -> Iterator[Finding]:
     for file in logs_of(home):
         if file.source == "agent" or "manager" not in file.source:
             continue
-        try:
-            lines = file.path.read_text(errors="replace").splitlines()
-        except OSError:
-            continue
-        last = next((one for one in reversed(lines) if "no agent at " in one or "linked to the agent" in one), "")
+        lines = reversed(tail(file.path))
+        last = next((one for one in lines if "no agent at " in one or "linked to the agent" in one), "")
         if (found := _NO_AGENT.search(last)) is not None:
             block = file.source.partition(":")[0]
             yield "bad", f"{block}: its node does not reach the agent at {found[1]} ({found[2]})", _OPEN_PORT

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from jupyter_fx.config import nearest
 from jupyter_fx.errors import UsageError
 
-__all__ = ["PLACED", "LogFile", "logs_of", "placed_line"]
+__all__ = ["PLACED", "LogFile", "logs_of", "placed_line", "tail"]
 
 PLACED: Final = "placed.log"
 """In a block's directory: a line for each time that a node was given tasks (when, node, their ids)."""
@@ -64,6 +64,14 @@ def logs_of(home: Path, *, block: str = "", task: str = "") -> list[LogFile]:
     here = [LogFile(_name(path), path) for path in _own(home)]
     living = [one for one in blocks if one.folder.parent.name == "blocks"]
     return [file for file in (agent, *here, *(part for one in living for part in _of_block(one))) if _there(file)]
+
+
+def tail(path: Path, most: int = 1 << 16) -> list[str]:
+    """The lines in the last `most` bytes of a file; none when it cannot be read."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        file.seek(max(0, file.seek(0, 2) - most))
+        return file.read(most).decode(errors="replace").splitlines()
+    return []
 
 
 def _own(home: Path) -> list[Path]:

@@ -15,6 +15,7 @@ import msgspec
 import psutil
 
 from jupyter_fx.endpoint.bootstrap import AgentAddress, Block
+from jupyter_fx.endpoint.logfiles import tail
 from jupyter_fx.endpoint.logs import TaskLogs
 from jupyter_fx.endpoint.mailbox import Mailbox
 from jupyter_fx.endpoint.managerspec import ManagerSpec
@@ -137,7 +138,8 @@ class RemoteManager:
             return
         self._child = None
         path = self._block.folder / "manager.log"
-        why = f"its manager does not come up (exit status {status}): {_last_line(path)}; see {path}"
+        last = next((line.strip()[:300] for line in reversed(tail(path)) if line.strip()), "it said nothing")
+        why = f"its manager does not come up (exit status {status}): {last}; see {path}"
         log.error("%s", why)
         self._capacity = Capacity(self.spec.slots, False, {"slots": self.spec.slots, "why": why})
         self._send(self._capacity)
@@ -219,13 +221,6 @@ class RemoteManager:
             self._server.close()
         self._block.delete()
         self.logs.close()
-
-
-def _last_line(path: Path) -> str:
-    with contextlib.suppress(OSError, IndexError), path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 8192))
-        return file.read().decode(errors="replace").strip().splitlines()[-1][:300]
-    return "it said nothing"
 
 
 def _process(block: Block) -> psutil.Process | None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from jupyter_fx import __version__, paths
 from jupyter_fx.endpoint import identity
 from jupyter_fx.endpoint.checkup import Finding, checkup, image
+from jupyter_fx.endpoint.logfiles import tail
 from jupyter_fx.endpoint.settings import config_path, load_settings
 
 
@@ -143,3 +145,18 @@ def test_images_without_python_not_there_not_allowed(box: Path, tmp_path: Path) 
 
     assert "is not among those that this endpoint allows" in one("/other/image")[1]
     assert "there is no image '/images/none'" in one("/images/none")[1]
+
+
+def test_of_a_log_that_has_grown_the_end_alone_is_read(tmp_path: Path) -> None:
+    log = tmp_path / "manager.log"
+    with log.open("wb") as file:
+        file.truncate(64 << 20)
+        file.seek(0, 2)
+        file.write(b"\nthe one before\nthe last one\n")
+    tracemalloc.start()
+    try:
+        assert tail(log)[-2:] == ["the one before", "the last one"]
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    assert tail(tmp_path / "none") == []
