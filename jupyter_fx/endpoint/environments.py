@@ -89,7 +89,10 @@ def find(name: str, spec: ContainerSpec, env: Mapping[str, str]) -> Image:
         path = _path(image, spec.folders, env)
     except PermissionError:
         raise UsageError(f"image {image!r} cannot be read by {user_name()}: ask its owner") from None
-    kind = images.form(image, directory=path is not None and path.is_dir())
+    if path is not None and path.is_file():
+        kind = _form_of(image, path)
+    else:
+        kind = images.form(image, directory=path is not None and path.is_dir())
     if path is None and (images.is_path(image) or kind != "reference"):
         looked = [image] if images.is_path(image) else [str(Path(folder, image)) for folder in spec.folders]
         where = (
@@ -117,6 +120,13 @@ def _path(image: str, folders: list[str], env: Mapping[str, str]) -> Path | None
         image = env.get("HOME", "/") + image[1:] if image[1:2] in {"", "/"} else str(Path(image).expanduser())
     tried = [Path(image)] if image.startswith("/") else [Path(folder, image) for folder in folders]
     return next((path.resolve() for path in tried if path.exists()), None)
+
+
+def _form_of(image: str, path: Path) -> str:
+    """What a file is: what its name ends with says less than how it begins."""
+    _readable(image, path)
+    with path.open("rb") as file:
+        return images.form_of(image, file.read(images.HEAD))
 
 
 def user_name() -> str:

@@ -31,6 +31,8 @@ OPTIONS = (
     "--exclusive",
     *(f"--{w}" for w in WORDS),
 )
+_FILES = (".sqfs", ".squashfs", ".squash", ".sif", ".simg", ".img", ".tar", ".def", "Dockerfile", "Containerfile")
+"""How names of files end that are images, or are taken for images."""
 _UNITS = {"": 30, "k": 10, "m": 20, "g": 30, "t": 40}
 
 
@@ -149,6 +151,6 @@ def _within(wanted: Resources) -> str:
 
 def _absolute(image: str) -> str:
     """On this machine a path may be meant from where the notebook is."""
-    if image.startswith(("./", "../")) or (image.endswith((".sqfs", ".sif")) and Path(image).exists()):
+    if image.startswith(("./", "../")) or (image.endswith(_FILES) and Path(image).is_file()):
         return str(Path(image).resolve())
     return image

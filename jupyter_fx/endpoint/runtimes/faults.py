@@ -21,10 +21,15 @@ _WRONG_CPU: Final = re.compile(
     re.IGNORECASE,
 )
 _NO_TARGET: Final = re.compile(
-    r"can't (?:bind|mkdir|create)[^:]*: ?(\S+)|Can't (?:create|mkdir) (?:directory |file )?(\S+)"
+    r"can't (?:bind|mkdir|create)[^:]*: ?(?:destination not found: )?(\S+)|"
+    r"Can't (?:create|mkdir) (?:directory |file )?(\S+)"
 )
 _NO_SOURCE: Final = re.compile(r"(?:can't bind: source not found|Can't find source path):? ([^\s:]+)")
-_FUSE: Final = re.compile(r"fuse: (device not found|failed to open)|fusermount3?: (.*)", re.IGNORECASE)
+_FUSE: Final = re.compile(
+    r"fuse: (?:device not found|failed to open|mount failed).*|fusermount3?: .*|too many FUSE errors", re.IGNORECASE
+)
+_NO_SQUASHFS: Final = re.compile(r"does not support internal SquashFS", re.IGNORECASE)
+_DAMAGED: Final = re.compile(r"can't open SquashFS|trying to read the squashfs image", re.IGNORECASE)
 
 
 def explain(image: str, python: str, machine: str, status: int | None, said: str, *, waited: float = 0.0) -> str:
@@ -48,8 +53,16 @@ def explain(image: str, python: str, machine: str, status: int | None, said: str
             f"image {image} has no {python!r}: install Python 3.9 or newer in it, or say where it is "
             "with c.Containers.python"
         )
-    if _FUSE.search(said):
-        return f"image {image} cannot be mounted on this node: {last}"
+    unpack = f"unpack it (`unsquashfs -d DIRECTORY {image}`) and name the directory"
+    if found := _FUSE.search(said):
+        return (
+            f"image {image} cannot be mounted on this node: {found[0].strip()[:200]}; it needs FUSE, with a /dev/fuse "
+            f"that you may open: ask who runs the node, or {unpack}"
+        )
+    if _NO_SQUASHFS.search(said):
+        return f"image {image} is a SquashFS file, and the ch-run of this node was built without them: {unpack}"
+    if _DAMAGED.search(said):
+        return f"image {image} is damaged or incomplete: copy it again, or make it anew"
     if found := _NO_SOURCE.search(said):
         return f"image {image} cannot be started: this node has no {found[1]}, which is to be seen in it"
     if found := _NO_TARGET.search(said):

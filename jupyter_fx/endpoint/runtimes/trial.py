@@ -41,6 +41,8 @@ def python_of(name: str, spec: ContainerSpec) -> tuple[str, str]:
         try:
             done = subprocess.run(
                 image.runtime.command(start),
+                # Charliecloud wants to know who it is for: cron and containers do not always say.
+                env={"USER": environments.user_name(), **os.environ},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

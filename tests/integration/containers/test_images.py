@@ -20,6 +20,9 @@ import pytest
 from fake_endpoint_hub import AgentProcess, Hub, args, endpoint, unpack
 from made_images import Images
 
+from jupyter_fx.endpoint.runtimes.settings import ContainerSpec
+from jupyter_fx.endpoint.runtimes.trial import python_of
+from jupyter_fx.errors import UsageError
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import Resources, Result, SessionClosed, SessionEvent
 
@@ -265,6 +268,36 @@ def test_a_session_in_an_image_that_is_not_there_ends_with_the_sentence(images: 
         assert closed[0].error.etype == "UsageError"
 
     told(story)
+
+
+def test_a_squashfs_file_is_mounted_whatever_it_is_called_unless_it_is_damaged(images: Images, tmp_path: Path) -> None:
+    if shutil.which("ch-run") is None or not Path(images.squashfs).exists():
+        pytest.skip("ch-run and mksquashfs are not installed")
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("/dev/fuse cannot be opened by this user")
+    content = Path(images.squashfs).read_bytes()
+    (tmp_path / "torch.img").write_bytes(content)
+    assert python_of(str(tmp_path / "torch.img"), ContainerSpec())[1] == "charliecloud"
+    (tmp_path / "half.sqfs").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UsageError, match=r"half.sqfs is damaged or incomplete: copy it again"):
+        python_of(str(tmp_path / "half.sqfs"), ContainerSpec())
+
+
+def test_without_fuse_the_cure_is_a_directory(images: Images) -> None:
+    if shutil.which("ch-run") is None or not Path(images.squashfs).exists():
+        pytest.skip("ch-run and mksquashfs are not installed")
+    if os.geteuid() != 0:
+        pytest.skip("/dev/fuse is hidden by root")
+    program = (
+        "from jupyter_fx.endpoint.runtimes.settings import ContainerSpec\n"
+        "from jupyter_fx.endpoint.runtimes.trial import python_of\n"
+        f"try: python_of({images.squashfs!r}, ContainerSpec())\n"
+        "except ValueError as error: print(error)"
+    )
+    hidden = ["unshare", "-m", "sh", "-c", 'mount --bind /dev/null /dev/fuse && exec "$@"', "sh", sys.executable, "-c"]
+    ran = subprocess.run([*hidden, program], capture_output=True, text=True, timeout=120, check=False)
+    assert "cannot be mounted on this node: fuse: mount failed" in ran.stdout, ran.stdout + ran.stderr
+    assert f"`unsquashfs -d DIRECTORY {images.squashfs}`" in ran.stdout
 
 
 def broken(images: Images, tmp_path: Path, how: str) -> str:

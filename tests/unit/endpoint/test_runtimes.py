@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import PurePosixPath
+import re
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+from jupyter_fx.endpoint import environments
 from jupyter_fx.endpoint.runtimes import images
 from jupyter_fx.endpoint.runtimes.command import NAMES, RUNTIMES, Mount, Runtime, Start
 from jupyter_fx.endpoint.runtimes.faults import explain
+from jupyter_fx.endpoint.runtimes.settings import ContainerSpec
 from jupyter_fx.errors import UsageError
 
 PROGRAM = ("python3", "-s", "-c", "import sys; print('$HOME; `id`')")
@@ -187,6 +190,60 @@ def test_what_cannot_be_started_here_is_said_with_what_would_do() -> None:
         images.choose("x", "reference", "podmann", {"podman"})
 
 
+@pytest.mark.parametrize(
+    ("kind", "wanted", "present", "cure"),
+    [
+        ("sif", "", {"charliecloud"}, "install Apptainer there, or unpack it where Apptainer is"),
+        ("sif", "charliecloud", {"charliecloud"}, "takes a directory or a squashfs; install Apptainer there"),
+        ("squashfs", "podman", {"podman", "charliecloud"}, "it takes a reference; charliecloud can"),
+        ("squashfs", "", {"podman", "bubblewrap"}, "or unpack it (`unsquashfs -d DIRECTORY FILE`)"),
+        ("reference", "", {"charliecloud"}, "install Podman there, or name a directory"),
+    ],
+)
+def test_a_runtime_that_lacks_comes_with_a_cure(kind: str, wanted: str, present: set[str], cure: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(cure)):
+        images.choose("x", kind, wanted, present)
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"hsqs" + bytes(100), "squashfs"),
+        (b"#!/usr/bin/env run-singularity\n\0SIF_MAGIC\0" + bytes(100), "sif"),
+        (b"#!/usr/bin/env run-singularity\nhsqs" + bytes(100), "sif"),
+    ],
+)
+def test_an_image_is_known_by_how_it_begins_whatever_it_is_called(tmp_path: Path, head: bytes, kind: str) -> None:
+    program = {"squashfs": "ch-run", "sif": "apptainer"}[kind]
+    (tmp_path / program).touch()
+    (tmp_path / program).chmod(0o755)
+    (tmp_path / "torch.img").write_bytes(head)
+    found = environments.find("torch.img", ContainerSpec(folders=[str(tmp_path)]), {"PATH": str(tmp_path)})
+    assert (found.kind, found.place) == (kind, str(tmp_path / "torch.img"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("torch.def", b"# for the GPUs\nBootstrap: docker\nFrom: python\n", "a definition, of which an image is built"),
+        ("Dockerfile", b"\nFROM python:3.12\n", "a definition"),
+        ("torch.tar", bytes(257) + b"ustar" + bytes(200), "an archive: `podman load"),
+        ("torch.tar.gz", b"\x1f\x8b\x08", "an archive"),
+        ("torch.sqfs", b"<html>404", "no SquashFS and no SIF file, going by how it begins"),
+        ("empty.sif", b"", "damaged or incomplete"),
+    ],
+)
+def test_a_file_that_is_no_image_is_said_to_be_what_it_is(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=re.escape(said)):
+        environments.find(str(tmp_path / name), ContainerSpec(), {"PATH": "/usr/bin"})
+
+
+def test_a_url_is_no_image() -> None:
+    with pytest.raises(UsageError, match=r"'docker://python:3.12' is a URL and no image: .*docker.io/library/python"):
+        images.split("docker://python:3.12")
+
+
 def test_an_allow_list_admits_by_name_path_and_digest() -> None:
     digest = "blake3:" + "0" * 64
     assert images.permitted(["anything"], "?", [])
@@ -226,6 +283,27 @@ def test_an_allow_list_admits_by_name_path_and_digest() -> None:
         (2, '/usr/local/bin/python3: 1: Syntax error: "(" unexpected', "another kind of processor"),
         (None, "", "did not come up within 5 s and was stopped (c.Containers.start_seconds"),
         (1, "fuse: device not found, try 'modprobe fuse' first", "cannot be mounted on this node"),
+        (
+            1,
+            "fuse: failed to open /dev/fuse: Permission denied\nch-run[7]: error: too many FUSE errors; giving up",
+            "on this node: fuse: failed to open /dev/fuse: Permission denied; it needs FUSE, with a /dev/fuse that",
+        ),
+        (
+            1,
+            "fuse: mount failed: Invalid argument\nch-run[5]: error: too many FUSE errors; giving up",
+            "`unsquashfs -d DIR",
+        ),
+        (
+            1,
+            "ch-run[8]: error: this ch-run does not support internal SquashFS mounts (ch-run.c:204)",
+            "the ch-run of this node was built without them: unpack it",
+        ),
+        (
+            1,
+            "Something went wrong trying to read the squashfs image.\nch-run[7]: error: can't open SquashFS: x.sqfs",
+            "is damaged or incomplete: copy it again",
+        ),
+        (1, "ch-run[7]: error: can't bind: destination not found: /i/d/dev (ch_core.c:1)", "to mount on (/i/d/dev)"),
         (1, "bwrap: Can't mkdir /data: Read-only file system", "has no directory to mount on (/data)"),
         (1, "ch-run[9]: error: can't bind: source not found: /no (ch_core.c:104)", "this node has no /no, which is to"),
         (1, "bwrap: Can't find source path /no: No such file or directory", "this node has no /no, which is to"),
