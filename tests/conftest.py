@@ -56,8 +56,8 @@ def home_of_the_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
     # who wants to see what a test left: where, is settled before.
     tmp_path_factory.getbasetemp()
     top = request.config.stash[TOP] = Path(tempfile.mkdtemp(prefix="fxt"))
-    # The ordinary users of some tests come through, to directories that are theirs.
-    top.chmod(0o711)
+    # As /tmp is: the testbeds' database and ordinary users keep theirs in it, too.
+    top.chmod(0o1777)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(top))
         patch.setattr(tempfile, "tempdir", str(top))
