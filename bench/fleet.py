@@ -10,19 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-import uuid
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from bench import processes
-from bench.run import ROOT, environment
+from bench.run import alone
 
 SLOTS = 64
 PER_BLOCK = 512
@@ -103,20 +100,8 @@ def slots(client: Any) -> int:
 
 def one(managers: int, tasks: int) -> dict[str, Any]:
     """One fleet in a process and directories of its own."""
-    mark = uuid.uuid4().hex
-    scratch = Path(tempfile.mkdtemp(prefix="fxb"))
-    command = [sys.executable, "-m", "bench.fleet", "--one", str(managers), "--tasks", str(tasks)]
-    command += ["--scratch", str(scratch)]
-    child = subprocess.Popen(command, cwd=ROOT, env=environment(scratch, mark), stdout=subprocess.PIPE, text=True)
-    try:
-        out, _ = child.communicate(timeout=900)
-        found: dict[str, Any] = json.loads(out.splitlines()[-1])
-        return found
-    finally:
-        processes.end(set(processes.family(mark, child.pid)))
-        if child.poll() is None:
-            child.kill()
-        shutil.rmtree(scratch, ignore_errors=True)
+    found: dict[str, Any] = alone("bench.fleet", "--one", str(managers), "--tasks", str(tasks), within=900)
+    return found
 
 
 def main() -> int:

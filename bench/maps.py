@@ -8,18 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-import uuid
 from pathlib import Path
 
-from bench import processes
 from bench.peers import load
-from bench.run import ROOT, environment
+from bench.run import alone
 from bench.work import inc
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 4_000_000)
@@ -49,18 +44,7 @@ def measure(key: str, scratch: Path) -> dict[int, float]:
 
 def one(key: str) -> dict[int, float]:
     """One peer in a process and directories of its own."""
-    mark = uuid.uuid4().hex
-    scratch = Path(tempfile.mkdtemp(prefix="fxb"))
-    command = [sys.executable, "-m", "bench.maps", "--one", key, "--scratch", str(scratch)]
-    child = subprocess.Popen(command, cwd=ROOT, env=environment(scratch, mark), stdout=subprocess.PIPE, text=True)
-    try:
-        out, _ = child.communicate(timeout=180)
-        return {int(size): speed for size, speed in json.loads(out.splitlines()[-1]).items()}
-    finally:
-        processes.end(set(processes.family(mark, child.pid)))
-        if child.poll() is None:
-            child.kill()
-        shutil.rmtree(scratch, ignore_errors=True)
+    return {int(size): speed for size, speed in alone("bench.maps", "--one", key, within=180).items()}
 
 
 def main() -> int:

@@ -57,6 +57,22 @@ def one(key: str, limits: Limits) -> dict[str, Any]:
     return result | {"left_behind": left, "load_before": load}
 
 
+def alone(module: str, *words: str, within: float) -> Any:
+    """What a module of ours answers as JSON on its last line, run in a process and directories of its own."""
+    mark = uuid.uuid4().hex
+    scratch = Path(tempfile.mkdtemp(prefix="fxb"))
+    command = [sys.executable, "-m", module, *words, "--scratch", str(scratch)]
+    child = subprocess.Popen(command, cwd=ROOT, env=environment(scratch, mark), stdout=subprocess.PIPE, text=True)
+    try:
+        out, _ = child.communicate(timeout=within)
+        return json.loads(out.splitlines()[-1])
+    finally:
+        processes.end(set(processes.family(mark, child.pid)))
+        if child.poll() is None:
+            child.kill()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
 def environment(scratch: Path, mark: str) -> dict[str, str]:
     """An environment in which everything that a peer keeps lands below ``scratch``."""
     places = {
