@@ -30,6 +30,13 @@ while not pathlib.Path({stop!r}).exists():
 print("the end")
 """
 
+SETTLED = """number => {
+    const { content, context } = window.jupyterapp.shell.currentWidget;
+    const outputs = content.widgets[number].model.toJSON().outputs;
+    const cards = outputs.map(one => one.data?.['application/vnd.jupyter-fx.task+json']).filter(Boolean);
+    return cards.every(card => card.state === 'succeeded') && !context.model.dirty;
+}"""
+
 
 def cards(book: Any, cell: int) -> list[Any]:
     return [out["data"][MIME] for out in book["cells"][cell]["outputs"] if MIME in out.get("data", {})]
@@ -123,6 +130,55 @@ def test_after_a_kernel_restart_the_card_goes_on_and_says_how_it_ended(
     expect(card.locator(".fx-rows")).to_contain_text("the end", timeout=WAIT)
     sheet.save()
     assert cards(sheet.lab.saved(sheet.name), 1)[0]["state"] == "succeeded"
+
+
+def test_nobody_is_asked_to_save_what_a_card_wrote(sheets: Any, expect: Any, tmp_path: Path) -> None:
+    stops = [tmp_path / name for name in "abc"]
+    sheet = sheets(*(UNTIL_TOLD.format(stop=str(stop)).replace("%%remote", "%%remote --bg", 1) for stop in stops))
+    page = sheet.page
+
+    def begin(number: int) -> None:
+        sheet.done(number)
+        expect(sheet.card(number)).to_have_attribute("data-state", "running", timeout=WAIT)
+        sheet.save()
+
+    def settled(number: int) -> None:
+        """The open notebook has the end, and nothing to save."""
+        expect(sheet.card(number)).to_have_attribute("data-state", "succeeded", timeout=WAIT)
+        page.wait_for_function(SETTLED, arg=number, timeout=WAIT)
+
+    def in_file(number: int) -> list[str]:
+        return [card["state"] for card in cards(sheet.lab.saved(sheet.name), number)]
+
+    def kept(number: int) -> None:
+        until = time.monotonic() + WAIT / 1000
+        while in_file(number) != ["succeeded"]:
+            assert time.monotonic() < until, f"the file still says {in_file(number)}"
+            page.wait_for_timeout(100)
+
+    sheet.done(0)
+    begin(1)
+    stops[0].touch()
+    settled(1)
+    kept(1)
+    # It ends while the notebook is closed.
+    begin(2)
+    page.goto("about:blank")
+    stops[1].touch()
+    sheet.open()
+    settled(2)
+    kept(2)
+    # Who does not want JupyterLab to save by itself is not asked either, and nothing is saved.
+    begin(3)
+    sheet.command("docmanager:toggle-autosave")
+    try:
+        page.goto("about:blank")
+        stops[2].touch()
+        sheet.open()
+        settled(3)
+        assert in_file(3) == ["running"]
+    finally:
+        sheet.command("docmanager:toggle-autosave")
 
 
 def test_two_notebooks_at_once_are_not_mixed_up(sheets: Any, expect: Any, tmp_path: Path) -> None:

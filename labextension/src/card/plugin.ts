@@ -3,12 +3,14 @@
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { Tasks } from '../tasks';
 import { IFxLive, IFxNotices, IFxRequests } from '../tokens';
 import { Card } from '../types/card';
 import { noticeOf } from './announce';
+import { autosaves, Keeper } from './keep';
 import { MIME } from './read';
 import { CardRenderer } from './renderer';
 import { whereIn } from './where';
@@ -21,7 +23,7 @@ export const cards: JupyterFrontEndPlugin<void> = {
   description: 'Draws the cards of remote tasks.',
   autoStart: true,
   requires: [IRenderMimeRegistry, IFxLive, IFxRequests, IFxNotices],
-  optional: [INotebookTracker, ITranslator],
+  optional: [INotebookTracker, ITranslator, ISettingRegistry],
   activate: (
     _app: JupyterFrontEnd,
     registry: IRenderMimeRegistry,
@@ -29,13 +31,15 @@ export const cards: JupyterFrontEndPlugin<void> = {
     requests: IFxRequests,
     notices: IFxNotices,
     tracker: INotebookTracker | null,
-    translator: ITranslator | null
+    translator: ITranslator | null,
+    settings: ISettingRegistry | null
   ) => {
     const trans = (translator ?? nullTranslator).load('jupyter_fx');
     const services = {
       tasks: new Tasks(live, trans),
       requests,
       where: whereIn(tracker),
+      keep: new Keeper(tracker, autosaves(settings)),
       trans,
       announce: (card: Card) => notices.tell(noticeOf(card))
     };

@@ -17,6 +17,7 @@ import { LiveTask, Tasks } from '../tasks';
 import { IFxRequests } from '../tokens';
 import { Card } from '../types/card';
 import { Deeds } from './deeds';
+import { IKeeper } from './keep';
 import { LogPane } from './logpane';
 import { ended, MIME, readCard } from './read';
 import { CardView, ISituation } from './view';
@@ -34,6 +35,7 @@ export interface ICardServices {
   readonly tasks: Tasks;
   readonly requests: IFxRequests;
   readonly where: Where;
+  readonly keep: IKeeper;
   readonly trans: TranslationBundle;
   /** Tell whoever looks elsewhere that it has ended. */
   readonly announce: (card: Card) => void;
@@ -182,6 +184,7 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
       this._pane.update(task.lines, this._emptyWords(task));
     }
     this._writeBack(task, fed);
+    this._services.keep.saw(card.task_id, over && !this._unwritten(card), this.node);
     this._again(task);
   }
 
@@ -253,7 +256,9 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
     if (task.output && task.lines.count > 0) {
       card.tail = tail(task.lines.all.map(line => line.text));
     }
-    model.setData({ data: { ...model.data, ...bundle(card, now()) } });
+    this._services.keep.quietly(this.node, () => {
+      model.setData({ data: { ...model.data, ...bundle(card, now()) } });
+    });
   }
 
   // --- what its buttons do ---

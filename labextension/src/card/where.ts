@@ -1,6 +1,6 @@
 /** Where a card stands: whether its kernel still feeds it, and whether its notebook may be written to. */
 
-import { CodeCell } from '@jupyterlab/cells';
+import { Cell, CodeCell } from '@jupyterlab/cells';
 import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 
 export interface IPlace {
@@ -14,19 +14,24 @@ export type Where = (node: HTMLElement) => IPlace;
 
 const NOWHERE: IPlace = { fed: false, readOnly: true };
 
+/** The notebook of a node, and its cell. */
+export function placeOf(
+  tracker: INotebookTracker | null,
+  node: HTMLElement
+): { readonly panel: NotebookPanel; readonly cell: Cell | undefined } | null {
+  const panel = tracker?.find(one => one.node.contains(node));
+  return panel === undefined
+    ? null
+    : { panel, cell: panel.content.widgets.find(widget => widget.node.contains(node)) };
+}
+
 export function whereIn(tracker: INotebookTracker | null): Where {
   return node => {
-    let found: NotebookPanel | undefined;
-    tracker?.forEach(panel => {
-      if (panel.node.contains(node)) {
-        found = panel;
-      }
-    });
-    const panel = found;
-    if (panel === undefined) {
+    const place = placeOf(tracker, node);
+    if (place === null) {
       return NOWHERE;
     }
-    const cell = panel.content.widgets.find(widget => widget.node.contains(node));
+    const { panel, cell } = place;
     return { fed: cell instanceof CodeCell && isFed(cell), readOnly: panel.context.model.readOnly };
   };
 }
