@@ -228,6 +228,11 @@ class Container:
             log.error("%s: %s", self.key, why)
             self._owner.container_ended(self, why, came_up=came_up)
 
+    @property
+    def gone(self) -> bool:
+        """Whether nothing is left of it."""
+        return self._closed
+
     def stop(self) -> None:
         """End it and everything in it. Nobody is told; nothing is waited for."""
         if self._closed or self._stopping:

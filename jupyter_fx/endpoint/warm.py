@@ -57,6 +57,8 @@ class Warm:
         self._label = leftovers.label_of(spec.folder)
         self._base: Path | None = None
         self._outliving = False
+        self._leaving: list[Container] = []
+        """Stopped, and perhaps not gone yet: a runtime may take a second to clear up."""
 
     # Which.
 
@@ -170,6 +172,7 @@ class Warm:
         """Stop one; its owner lets its workers go first. Whoever comes meanwhile is to get another one."""
         self.forget(container)
         self._owner.container_stopping(container)
+        self._leaving = [one for one in self._leaving if not one.gone] + [container]
         container.stop()
 
     # Room.
@@ -226,6 +229,8 @@ class Warm:
         for container in self.all():
             self.forget(container)
             container.stop()
+            container.close()
+        for container in self._leaving:
             container.close()
         if self._outliving:
             leftovers.remove_left(None, self._label, self._spec.env)

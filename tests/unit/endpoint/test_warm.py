@@ -1,4 +1,4 @@
-"""Containers that are stopped while somebody asks for one."""
+"""Containers that are stopped, while somebody asks for one or the endpoint ends."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ class FakeContainer:
 
     def __init__(self, environment: str, key: str) -> None:
         self.environment, self.key, self.learned = environment, key, Learned([])
-        self.stopped = False
+        self.stopped = self.gone = False
 
     def start(self) -> None:
         pass
 
     def stop(self) -> None:
         self.stopped = True
+
+    def close(self) -> None:
+        self.gone = True
 
 
 def test_who_asks_while_a_container_is_being_stopped_gets_another_one(
@@ -51,3 +54,8 @@ def test_who_asks_while_a_container_is_being_stopped_gets_another_one(
     assert second is not first
     assert warm.get("image") is second
     assert not second.stopped
+    # What is still on its way out is waited for at the end.
+    assert not first.gone
+    warm.close()
+    assert first.gone
+    assert second.gone
