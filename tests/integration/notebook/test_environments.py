@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.notebook.conftest import HERE, Kernel
+from tests.integration.wheels import fruit
 
 
 @pytest.fixture
@@ -23,14 +23,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
         (top / str(number)).mkdir(mode=0o700)
         monkeypatch.setenv(name, str(top / str(number)))
     monkeypatch.delenv("JUPYTER_FX_HUB", raising=False)
-    about = "fxfruit-1.5.dist-info"
-    with zipfile.ZipFile(top / "fxfruit-1.5-py3-none-any.whl", "w") as file:
-        file.writestr("fxfruit.py", "colour = 'red'\n")
-        file.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: fxfruit\nVersion: 1.5\n")
-        file.writestr(
-            f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        file.writestr(f"{about}/RECORD", "")
+    fruit(top)
     uv = {"UV_FIND_LINKS": str(top), "UV_NO_INDEX": "1", "UV_CACHE_DIR": str(top / "cache")}
     local = top / "2" / "endpoints" / "local"
     local.mkdir(parents=True, mode=0o700)
