@@ -45,7 +45,11 @@ describe('ends of tasks', () => {
   it('are not told when they were short', () => {
     const endings = new Endings();
     const [, memory] = endings.take([task('a')], NOTHING, LONG);
-    expect(endings.take([end(task('a'), 1069)], memory, LONG)[0]).toEqual([]);
+    const [none, known] = endings.take([end(task('a'), 1069)], memory, LONG);
+    expect(none).toEqual([]);
+    expect(endings.take([end(task('a'), 1069)], known, LONG)[0]).toEqual([]);
+    // Its card may still tell: its notebook may have asked for shorter ones.
+    expect(known.told).toEqual([]);
   });
 
   it('of before the first look are no news, those of while no page looked are', () => {

@@ -55,8 +55,12 @@ export class Endings {
       if (notice !== null && notice.elapsed >= after) {
         notices.push(notice);
       }
+      const silent = notice !== null && notice.elapsed < after;
       for (const task of fresh) {
-        told.add(task.task_id);
+        // What is too short to be told from here may still be told by its card, whose notebook asked for it.
+        if (!silent) {
+          told.add(task.task_id);
+        }
         this._open.delete(task.task_id);
       }
     }
