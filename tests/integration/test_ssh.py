@@ -63,6 +63,7 @@ class Far:
         environment = {
             "HOME": self.home,
             "XDG_RUNTIME_DIR": self.folder / "none",
+            "TMPDIR": tempfile.gettempdir(),
             "JUPYTER_FX_RUNTIME_DIR": self.folder / "r",
             "JUPYTER_FX_STATE_DIR": self.folder / "s",
             "JUPYTER_FX_CONFIG_DIR": self.folder / "c",
