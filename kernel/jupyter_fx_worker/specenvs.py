@@ -1,8 +1,4 @@
-"""Environments from specifications: built by uv in a task of the endpoint, once for each digest, kept, shared.
-
-Below one directory `NAME/` is a whole virtual environment: it gets this name at one stroke, when it is built. Who
-builds it holds `NAME.lock`; who runs it holds `NAME.used`, whose time says when it was used last.
-"""
+"""Environments from specifications: built by uv in a task of the endpoint, once for each digest, and kept."""
 
 from __future__ import annotations
 
@@ -17,30 +13,24 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["DAYS", "MIB", "ROOT", "UV", "BuildError", "build", "collect", "name_of", "python_of"]
+from jupyter_fx_worker import kept
+from jupyter_fx_worker.commands import run
+from jupyter_fx_worker.kept import BuildError
+
+__all__ = ["DAYS", "MIB", "ROOT", "UV", "BuildError", "build", "name_of", "python_of"]
 
 ROOT = "JUPYTER_FX_ENVIRONMENTS"
 DAYS = "JUPYTER_FX_ENVIRONMENTS_DAYS"
 MIB = "JUPYTER_FX_ENVIRONMENTS_MIB"
 UV = "JUPYTER_FX_UV"
-_FRESH = 3600.0
-"""Seconds for which nothing is removed after its last use, whatever it takes: not every file system shows locks."""
-_LOOK = 0.25
-_NAME = re.compile(r"[0-9a-f]{40}\Z")
 _PIP = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
     "find-links": "UV_FIND_LINKS",
     "cert": "SSL_CERT_FILE",
 }
-
-
-class BuildError(RuntimeError):
-    """The environment cannot be built; one sentence says why."""
 
 
 def name_of(text: str) -> str:
@@ -51,7 +41,7 @@ def name_of(text: str) -> str:
 def python_of(root: str, name: str) -> str:
     """The Python of an environment; empty when it is not there, or what it was made from is gone."""
     python = os.path.join(root, name, "bin", "python")
-    return python if _NAME.match(name) and os.path.exists(python) else ""
+    return python if kept.NAME.match(name) and os.path.exists(python) else ""
 
 
 def build(text: str) -> dict[str, Any]:
@@ -66,11 +56,11 @@ def build(text: str) -> dict[str, Any]:
     if python_of(root, name):
         return _found(root, name, built=False)
     os.makedirs(root, mode=0o700, exist_ok=True)
-    with _turn(os.path.join(root, name + ".lock")) as alone:
+    with kept.turn(os.path.join(root, name + ".lock")) as alone:
         if python_of(root, name):
             return _found(root, name, built=False)
         try:
-            collect(root, float(os.environ.get(DAYS, "30")), int(os.environ.get(MIB, "0")))
+            kept.collect(root, float(os.environ.get(DAYS, "30")), int(os.environ.get(MIB, "0")))
             _build(root, name, text, alone=alone)
         except OSError as error:
             full = " free space there" if error.errno in {errno.ENOSPC, errno.EDQUOT} else ""
@@ -79,50 +69,10 @@ def build(text: str) -> dict[str, Any]:
 
 
 def _found(root: str, name: str, *, built: bool) -> dict[str, Any]:
-    _touch(os.path.join(root, name + ".used"))
+    kept.touch(os.path.join(root, name + ".used"))
     with contextlib.suppress(OSError, ValueError), open(os.path.join(root, name, "built.json")) as file:
         return {**json.load(file), "name": name, "built": built}
     return {"name": name, "built": built}
-
-
-def _touch(path: str) -> None:
-    with contextlib.suppress(OSError):
-        with open(path, "a"):
-            pass
-        os.utime(path)
-
-
-@contextlib.contextmanager
-def _turn(path: str) -> Iterator[bool]:
-    """One at a time: True. Where locks cannot be had, two may build the same: False, and who is first wins."""
-    import fcntl
-
-    said = False
-    while True:
-        with open(path, "a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not said:
-                    said = True
-                    _say("another task builds this environment; waiting for it\n")
-            except OSError:
-                yield False
-                return
-            else:
-                # Who removed the file meanwhile let the next one make another, and lock that.
-                if _is(file.fileno(), path):
-                    yield True
-                    return
-                continue
-        time.sleep(_LOOK)
-
-
-def _is(descriptor: int, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except OSError:
-        return False
 
 
 def _build(root: str, name: str, text: str, *, alone: bool) -> None:
@@ -135,23 +85,23 @@ def _build(root: str, name: str, text: str, *, alone: bool) -> None:
     uv, env = _uv(), _settings()
     lock = re.match(r"(\s*#[^\n]*\n|\s*\n)*\s*lock-version\s*=", text) is not None
     try:
-        _run([uv, "venv", "--quiet", "--relocatable", "--no-project", "--python", sys.executable, part], env)
+        _uv_does([uv, "venv", "--quiet", "--relocatable", "--no-project", "--python", sys.executable, part], env)
         said = os.path.join(part, "pylock.toml" if lock else "requirements.txt")
         with open(said, "w", encoding="utf-8") as file:
             file.write(text)
         python = os.path.join(part, "bin", "python")
-        _run([uv, "pip", "install", "--no-config", "--python", python, "-r", said], env)
+        _uv_does([uv, "pip", "install", "--no-config", "--python", python, "-r", said], env)
         told = {
             "python": ".".join(map(str, sys.version_info[:3])),
             "seconds": round(time.time() - begun, 1),
-            "bytes": _size(part),
+            "bytes": kept.size_of(part),
         }
         with open(os.path.join(part, "built.json"), "w") as file:
             json.dump(told, file)
         # One that cannot run any more, because its Python is gone, is replaced.
         old = os.path.join(root, name)
         if os.path.lexists(old) and not python_of(root, name):
-            _remove(old)
+            kept.remove(old)
         with contextlib.suppress(OSError):
             os.rename(part, old)
         if not python_of(root, name):
@@ -197,35 +147,10 @@ def _settings() -> dict[str, str]:
     return env
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
-
-
-def _run(command: list[str], env: dict[str, str]) -> None:
-    said: deque[str] = deque(maxlen=200)
-    process = subprocess.Popen(
-        command,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-    )
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            said.append(line)
-            _say(line)
-        status = process.wait()
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
+def _uv_does(command: list[str], env: dict[str, str]) -> None:
+    status, said = run(command, env)
     if status:
-        raise BuildError(_reason("".join(said)) or f"uv ended with status {status}")
+        raise BuildError(_reason(said) or f"uv ended with status {status}")
 
 
 def _reason(text: str) -> str:
@@ -238,67 +163,3 @@ def _reason(text: str) -> str:
     cause = cause.split("\nhint:")[0].split("\n\n")[0]
     whole = " ".join(re.sub(r"[\u2502\u2570\u2500\u25b6\u00d7]|error:|cause:|\s\^+", " ", cause).split())
     return whole[:600].rstrip(".")
-
-
-def _size(folder: str) -> int:
-    total = 0
-    for where, _folders, files in os.walk(folder):
-        for file in files:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(where, file)).st_size
-    return total
-
-
-def collect(root: str, days: float, mib: int) -> list[str]:
-    """Remove what was not used for so long, then the least recently used until the rest fits (0: no limit). Names."""
-    now = time.time()
-    there: list[tuple[float, str, int]] = []
-    for name in os.listdir(root):
-        path = os.path.join(root, name)
-        if ".gone-" in name or (".part-" in name and now - _touched(path, now) > 86400):
-            shutil.rmtree(path, ignore_errors=True)
-        elif _NAME.match(name):
-            used = _touched(path + ".used", _touched(path, now))
-            size = 0
-            with contextlib.suppress(OSError, ValueError, KeyError), open(os.path.join(path, "built.json")) as file:
-                size = int(json.load(file)["bytes"])
-            there.append((used, name, size))
-    total = sum(size for _used, _name, size in there)
-    gone: list[str] = []
-    for used, name, size in sorted(there):
-        old = days > 0 and now - used > days * 86400
-        if now - used > _FRESH and (old or (mib and total > mib << 20)) and _unused(os.path.join(root, name)):
-            total -= size
-            gone.append(name)
-    return gone
-
-
-def _touched(path: str, otherwise: float) -> float:
-    try:
-        return os.lstat(path).st_mtime
-    except OSError:  # others build and remove, too
-        return otherwise
-
-
-def _unused(path: str) -> bool:
-    """Remove an environment that nobody runs or builds."""
-    import fcntl
-
-    try:
-        with open(path + ".lock", "a") as lock, open(path + ".used", "a") as used:
-            for file in (lock, used):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove(path)
-            for end in (".used", ".lock"):
-                with contextlib.suppress(OSError):
-                    os.unlink(path + end)
-    except OSError:
-        return False
-    return True
-
-
-def _remove(path: str) -> None:
-    """It is gone at one stroke, whatever becomes of us."""
-    away = f"{path}.gone-{os.getpid()}"
-    os.rename(path, away)
-    shutil.rmtree(away, ignore_errors=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from jupyter_fx_worker import specenvs
+from jupyter_fx_worker import kept, specenvs
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="endpoints for others run on Linux")
 
@@ -164,11 +164,11 @@ def test_what_nobody_uses_goes_by_age_then_by_size_never_what_is_used(tmp_path: 
         old(tmp_path, name, days, 600 << 10)
     with (tmp_path / f"{names[35]}.used").open() as file:
         fcntl.flock(file, fcntl.LOCK_SH)
-        assert specenvs.collect(str(tmp_path), 30, 0) == [names[40]]
-        assert specenvs.collect(str(tmp_path), 0, 2) == [names[5]]
-        assert specenvs.collect(str(tmp_path), 0, 1) == [names[3]]
+        assert kept.collect(str(tmp_path), 30, 0) == [names[40]]
+        assert kept.collect(str(tmp_path), 0, 2) == [names[5]]
+        assert kept.collect(str(tmp_path), 0, 1) == [names[3]]
         # The last one was used just now, the other is in use.
-        assert specenvs.collect(str(tmp_path), 0.001, 1) == []
+        assert kept.collect(str(tmp_path), 0.001, 1) == []
     assert sorted(one.name for one in tmp_path.iterdir() if one.is_dir()) == sorted([names[35], names[0]])
 
 
@@ -242,6 +242,6 @@ def test_who_builds_one_keeps_its_lock(tmp_path: Path) -> None:
     old(tmp_path, name, 40)
     with (tmp_path / f"{name}.lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert specenvs.collect(str(tmp_path), 30, 0) == []
-    assert specenvs.collect(str(tmp_path), 30, 0) == [name]
+        assert kept.collect(str(tmp_path), 30, 0) == []
+    assert kept.collect(str(tmp_path), 30, 0) == [name]
     assert not list(tmp_path.iterdir())
