@@ -15,7 +15,7 @@ from jupyter_fx import __version__
 from jupyter_fx.config import check_options, nearest
 from jupyter_fx.errors import ConfigError, FxError, UsageError
 
-__all__ = ["ClientCommand", "Command", "name_of_task", "nearest", "run", "table"]
+__all__ = ["ClientCommand", "Command", "nearest", "run", "table"]
 
 
 class Command(Application):
@@ -100,19 +100,6 @@ class ClientCommand(Command):
 def json_flag(cls: str) -> dict[str, Any]:
     """The flag --json for the command class named `cls`."""
     return {"json": ({cls: {"as_json": True}}, "Print JSON instead of a table.")}
-
-
-def name_of_task(client: Any, info: dict[str, Any], known: dict[str, str]) -> str:
-    """A task's name for people: its own, else its function's. `known` remembers {digest: name} between calls."""
-    digest = info.get("function") or ""
-    if info.get("name") or not digest:
-        return str(info.get("name") or "")
-    if digest not in known:
-        try:
-            known[digest] = str(client.request("functions.get", {"digest": digest}).get("name", ""))
-        except UsageError:
-            known[digest] = ""
-    return known[digest]
 
 
 def table(rows: Sequence[Sequence[Any]], heads: Sequence[str]) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 
 from traitlets import Bool, Int
 
-from jupyter_fx.cli.base import Command, name_of_task, table
+from jupyter_fx.cli.base import Command, table
+from jupyter_fx.client.titles import name_of_task
 from jupyter_fx.errors import UsageError
 
 __all__ = ["DemoApp"]

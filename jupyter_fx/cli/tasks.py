@@ -8,8 +8,9 @@ from typing import Any
 
 from traitlets import Bool, CaselessStrEnum, Int, Unicode
 
-from jupyter_fx.cli.base import ClientCommand, json_flag, name_of_task, nearest, table
+from jupyter_fx.cli.base import ClientCommand, json_flag, nearest, table
 from jupyter_fx.client import logs
+from jupyter_fx.client.titles import name_of_task
 from jupyter_fx.errors import UsageError
 from jupyter_fx.ids import short_id
 from jupyter_fx.protocol.lifecycle import TaskState

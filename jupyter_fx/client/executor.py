@@ -37,6 +37,8 @@ class Executor(concurrent.futures.Executor):
     `map` as in Python 3.14.
     """
 
+    _fx_handle_ = True
+
     def __init__(
         self,
         endpoint: str | None = None,

@@ -51,6 +51,8 @@ class HubClient:
     may start it again. Raises HubUnavailable or AuthError when the hub does not welcome us within `timeout` seconds.
     """
 
+    _fx_handle_ = True
+
     def __init__(
         self,
         address: str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import reprlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
@@ -14,7 +15,7 @@ from jupyter_fx.client import interrupts, watchers
 from jupyter_fx.client.futures import TaskFuture, draw_for_notebooks
 from jupyter_fx.client.options import with_options
 from jupyter_fx.client.tally import Tally
-from jupyter_fx.client.watchers import Counts, Failure
+from jupyter_fx.client.watchers import MISSING, Counts, Failure
 from jupyter_fx.errors import UsageError
 from jupyter_fx.ids import new_id
 from jupyter_fx.protocol.limits import INLINE_MAX, MAP_ITEMS_MAX
@@ -84,11 +85,13 @@ class MapResult:
     """The results of `f.map(xs)`. Iterate it (in order, or as they finish), `list()` it, `cancel()` it, look at
     `progress`.
 
-    Iterating raises the error of the first item that failed, with a note that names the others; `results(errors=True)`
-    yields exceptions in their places instead; `errors` is {index: exception} of what is here. Items are read as they
-    are needed. Iterating again gives the results again. Who is interrupted while waiting for them cancels what has not
-    finished, unless `on_interrupt` is `leave`.
+    Iterating raises the error of the first item that failed, with a note that names it and the others;
+    `results(errors=True)` yields exceptions in their places instead; `errors` is {index: exception} of what is here.
+    Items are read as they are needed. Iterating again gives the results again. Who is interrupted while waiting for
+    them cancels what has not finished, unless `on_interrupt` is `leave`.
     """
+
+    _fx_handle_ = True
 
     def __init__(
         self,
@@ -159,18 +162,18 @@ class MapResult:
         return itertools.chain.from_iterable(self._parts(errors))
 
     def _parts(self, errors: bool) -> Iterator[Iterable[Any]]:
-        for _start, values in self._chunks():
-            yield self._told(values, errors) if values.failed else values
+        for start, values in self._chunks():
+            yield self._told(start, values, errors) if values.failed else values
 
-    def _told(self, values: payload.Items, errors: bool) -> Iterator[Any]:
-        for value in values:
+    def _told(self, start: int, values: payload.Items, errors: bool) -> Iterator[Any]:
+        for at, value in enumerate(values):
             if type(value) is not payload.ItemError:
                 yield value
             elif errors:
                 yield value.error
             else:
                 self._show()
-                raise draw_for_notebooks(self._noted(value.error))
+                raise draw_for_notebooks(self._noted(value.error, start, at))
 
     def wait(self) -> MapResult:
         """Wait until every item has its outcome; itself."""
@@ -378,14 +381,28 @@ class MapResult:
                 _remember(self._digest, self._pace)
             self._change.notify_all()
 
-    def _noted(self, error: BaseException) -> BaseException:
-        others = len(self._failures)
-        if others > 1 and not getattr(error, "_fx_noted", False):
+    def _noted(self, error: BaseException, start: int, at: int) -> BaseException:
+        """`error`, which says of which item it is, and what there is beside it."""
+        if isinstance(error, CancelledError):
+            return error
+        if notes := getattr(error, "__notes__", None):
+            # Of an earlier look, when less was known.
+            error.__notes__ = [note for note in notes if not note.startswith(_ITEM)]
+        item, failed = self._tally.item(start, at, star=self._star), len(self._failures)
+        told = f"{_ITEM}{start + at}" + (f", {_REPR.repr(item)}" if item is not MISSING else "")
+        if failed > 1:
             known = ", ".join(map(str, sorted(self._failures)[:20]))
-            error.add_note(
-                f"{others} of the {self._finished} items finished so far failed: {known}{' …' if others > 20 else ''}"
-            )
+            more = " …" if failed > 20 else ""
+            told += f"; {failed} of the {self._finished} items finished so far failed: {known}{more}"
+        error.add_note(f"{told}; `.results(errors=True)` of the map gives errors in their places")
         return error
+
+
+_ITEM = "map item "
+"""How the note begins that says of which item an error is."""
+_REPR = reprlib.Repr()
+_REPR.maxlist = _REPR.maxtuple = _REPR.maxset = _REPR.maxdict = 8
+_REPR.maxstring = _REPR.maxother = 80
 
 
 def _remember(digest: str, pace: Pace) -> None:

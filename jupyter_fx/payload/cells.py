@@ -100,6 +100,8 @@ class Pickled(NamedTuple):
     """Names of the modules that whoever opens it imports."""
     later: frozenset[str] = frozenset()
     """Those that functions in it import when they run."""
+    inputs: tuple[str, ...] = ()
+    """The tasks whose results it stands for, futures and refs inside of it."""
 
     @property
     def size(self) -> int:
@@ -116,7 +118,7 @@ def pickled(value: Any, namespace: dict[str, Any], found: list[types.FunctionTyp
     with inputs.collecting() as wanted:
         done = _pickled(value, namespace, found)
     # A placeholder is the same for every Ref: the pickle alone would not tell one from another.
-    return done._replace(data=done.data + " ".join(wanted).encode()) if wanted else done
+    return done._replace(data=done.data + " ".join(wanted).encode(), inputs=tuple(wanted)) if wanted else done
 
 
 def _pickled(

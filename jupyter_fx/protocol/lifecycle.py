@@ -40,7 +40,13 @@ __all__ = [
 
 
 class State(enum.IntEnum):
-    """Base of the state enums; the numbers are what travels and what is stored."""
+    """Base of the state enums; the numbers are what travels and what is stored, the names are what people read."""
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
 
 
 class TaskState(State):

@@ -11,6 +11,7 @@ from typing import Any
 from jupyter_fx import payload
 from jupyter_fx.client import TaskFuture
 from jupyter_fx.client.listeners import Listener
+from jupyter_fx.client.titles import name_of_task
 from jupyter_fx.ids import short_id
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import CancelMode, Watch
@@ -44,7 +45,7 @@ class AttachedMap:
     """The tasks of a map as the hub has them. `result()` gives the values in order, as far as they were submitted."""
 
     def __init__(self, notebook: Notebook, info: Mapping[str, Any]) -> None:
-        self.group, self.name = str(info["group"]), str(info.get("name") or "map")
+        self.group, self.name = str(info["group"]), name_of_task(notebook.client, info, {}) or "map"
         self._notebook = notebook
         self._futures: dict[str, TaskFuture] = {}
         self._infos: dict[str, dict[str, Any]] = {}

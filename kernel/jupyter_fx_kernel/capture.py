@@ -68,6 +68,9 @@ class Capture:
     needs: dict[str, str] = field(default_factory=dict)
     """Installed packages that have to be there before anything can run: top-level name -> what needs it."""
 
+    inputs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The tasks whose results the cell waits for, by the name that holds their futures."""
+
     @property
     def size(self) -> int:
         """Bytes that travel."""
@@ -244,6 +247,12 @@ class _Taking:
                 return []
             raise refusal from None
         size = pickled.size
+        if self.soft and pickled.inputs:
+            # The cell would wait for those tasks, and fail with them.
+            done.items.append(
+                Item(name, kind, size, "skipped", "not named by the code, and holds a future: -i sends it")
+            )
+            return []
         done.wanted |= pickled.modules | pickled.later
         pickles[name] = digest = _digest(pickled, done.look)
         if not self.forced and ledger.has(name, digest, value):
@@ -254,6 +263,8 @@ class _Taking:
             for module in sorted(pickled.modules):
                 _need(done, module, name)
             _send(done, name, value, size, digest, kind)
+            if pickled.inputs:
+                done.inputs[name] = pickled.inputs
         return functions
 
 

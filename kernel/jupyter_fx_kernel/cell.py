@@ -13,7 +13,7 @@ from typing import Any
 
 from jupyter_fx import payload
 from jupyter_fx.digest import digest
-from jupyter_fx.errors import FxError, InfrastructureError, PayloadError, RemoteError, UsageError
+from jupyter_fx.errors import DependencyFailed, FxError, InfrastructureError, PayloadError, RemoteError, UsageError
 from jupyter_fx.ids import new_id, short_id
 from jupyter_fx.payload.cells import CLOSED, CellHome, Pickled, bind, decode_cell, encode_cell, pickled, value_in
 from jupyter_fx.protocol.lifecycle import TaskState
@@ -56,6 +56,7 @@ class RemoteCell:
         self.filename = f"<fx-cell:{digest(source.encode())[:12]}-{self.count}>"
         self.place = notebook.endpoint_of(options.endpoint)
         self.stores: frozenset[str] = frozenset()
+        self._managed: frozenset[str] = frozenset()
         self._value_only = value_only
         self.fetches = False
         """Whether it runs nothing and only brings its outputs here."""
@@ -80,7 +81,7 @@ class RemoteCell:
         except SyntaxError as error:
             name = f"In[{self.count}]"
             raise tracebacks.syntax_error(error, before, name, self.source) from None
-        self.stores = found.stores
+        self.stores, self._managed = found.stores, found.managed
         return found
 
     def _check_expression(self) -> None:
@@ -265,6 +266,8 @@ class RemoteCell:
             and type(error).__name__ == "WorkerLost"
         ):
             self._session.lost = reason or "its worker died"
+        if isinstance(error, DependencyFailed) and (names := sorted(self._capture.inputs)):
+            error = failures.of_input(error, names)
         failures.detailed(self.notebook, self.place, home, follower.card)
         stopped = state is TaskState.CANCELLED or isinstance(error, KeyboardInterrupt)
         if stopped and not (self._session is not None and self._session.gone):
@@ -385,6 +388,8 @@ class RemoteCell:
         if name != VALUE:
             if why.startswith(LARGER):
                 said = f"({_in_units(why)}); {name}.get() brings it here"
+            elif name in self._managed:
+                return  # a file that was closed, say: who uses it all the same is told by the name itself
             else:
                 told = why if why.startswith(CLOSED) else f"it cannot be pickled ({why})"
                 said = f"because {told}: use it in remote cells"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jupyter_fx import errors
-from jupyter_fx.errors import InfrastructureError, PayloadError, RemoteError
+from jupyter_fx.errors import FxError, InfrastructureError, PayloadError, RemoteError
 from jupyter_fx.ids import short_id
 from jupyter_fx.payload.cells import CellHome
 from jupyter_fx_kernel import dryrun, standins, tracebacks
@@ -20,7 +20,7 @@ from jupyter_fx_kernel.details import details_of, folded
 from jupyter_fx_kernel.screens import is_rich, message_of
 from jupyter_fx_kernel.session import Notebook
 
-__all__ = ["as_said", "detailed", "draw_calls", "of_other_versions", "shown"]
+__all__ = ["as_said", "detailed", "draw_calls", "of_input", "of_other_versions", "shown"]
 
 log = logging.getLogger(__name__)
 
@@ -223,6 +223,13 @@ def of_other_versions(error: BaseException, values: Mapping[str, Any]) -> BaseEx
     if names:
         error.message = message.replace("what was made with", f"what was sent ({', '.join(names)}) and made with", 1)
         error.args = (error.message,)
+    return error
+
+
+def of_input(error: FxError, names: Sequence[str]) -> FxError:
+    """`error`, which says that an input failed, with the notebook's names that can hold that future."""
+    error.message = f"{error.message}; the cell takes futures along in {', '.join(names)}, and needs their results"
+    error.args = (error.message,)
     return error
 
 

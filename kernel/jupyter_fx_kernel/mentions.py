@@ -38,7 +38,8 @@ _OPTION = re.compile(r"^\s*-{1,2}[A-Za-z][\w-]*(?:[= ]?\d+)?\s*")
 class Mentions:
     """What a cell mentions: its code reads `hard` names, its text holds `soft` ones, it may assign `stores`.
 
-    `imports` are the dotted names that it imports, `certain` those of them that it imports in any case.
+    `imports` are the dotted names that it imports, `certain` those of them that it imports in any case. `managed` are
+    bound by `with … as NAME`: what they stand for has mostly been closed when the cell ends.
     """
 
     hard: frozenset[str] = frozenset()
@@ -46,6 +47,7 @@ class Mentions:
     stores: frozenset[str] = frozenset()
     imports: frozenset[str] = frozenset()
     certain: frozenset[str] = frozenset()
+    managed: frozenset[str] = frozenset()
 
 
 def mentions(source: str, transform: Transform = str) -> Mentions:
@@ -66,7 +68,16 @@ def mentions(source: str, transform: Transform = str) -> Mentions:
             statement for statement in tree.body if isinstance(statement, ast.Import | ast.ImportFrom)
         ]
         certain = frozenset(imported_by(ast.Module(plain, [])))
-    return Mentions(frozenset(hard), frozenset(soft - hard), frozenset(writes), imports, certain)
+    return Mentions(frozenset(hard), frozenset(soft - hard), frozenset(writes), imports, certain, _managed(tree))
+
+
+def _managed(tree: ast.Module) -> frozenset[str]:
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.With | ast.AsyncWith):
+            for item in node.items:
+                _bound(item.optional_vars, found)
+    return frozenset(found)
 
 
 def code_names(code: types.CodeType) -> tuple[set[str], set[str]]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jupyter_fx.client import logs as client_logs
+from jupyter_fx.client.titles import name_of_task
 from jupyter_fx.errors import UsageError
 from jupyter_fx.ids import short_id
 from jupyter_fx.protocol.lifecycle import TaskState
@@ -22,6 +23,11 @@ __all__ = ["WORDS", "cancel", "debug", "logs", "tasks"]
 
 WORDS = (*STATES, "--mine", "--limit")
 """What may follow `%fx tasks`."""
+_BAD = {
+    "cancelled": {TaskState.CANCELLED},
+    "failed": {state for state in TaskState if state.terminal} - {TaskState.SUCCEEDED, TaskState.CANCELLED},
+}
+"""How a task that did not succeed is counted among those of its map; what comes first decides how the map is called."""
 _ASKED_MAX = 200
 _WHY = 60
 _NAME = 32
@@ -66,17 +72,21 @@ def _filters(asked: argparse.Namespace) -> tuple[str, int]:
 def _as_rows(notebook: Notebook, infos: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """One row a task; the tasks of a map are one row together."""
     rows: list[tuple[str, ...]] = []
+    known: dict[str, str] = {}
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for info in infos:
         if info.get("group"):
             groups.setdefault(info["group"], []).append(info)
     for info in infos:
         group = groups.get(info.get("group") or "")
+        if group is not None and group[0] is not info:
+            continue
+        named = {**info, "name": name_of_task(notebook.client, info, known)}
         if group is None:
-            rows.append(_row(notebook, info))
-        elif group[0] is info:
+            rows.append(_row(notebook, named))
+        else:
             whole = notebook.client.request("tasks.list", {"group": info["group"], "limit": 1000})["tasks"]
-            rows.append(_map_row(info, whole or group))
+            rows.append(_map_row(named, whole or group))
     return rows
 
 
@@ -97,14 +107,20 @@ def _row(notebook: Notebook, info: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _map_row(info: Mapping[str, Any], group: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    states = [str(one["state"]) for one in group]
-    live = [state for state in states if not TaskState[state].terminal]
-    bad = sum(1 for state in states if state not in {"SUCCEEDED", *live})
-    state = "running" if live else ("failed" if bad else "succeeded")
+    states = [TaskState[one["state"]] for one in group]
+    live = sum(not state.terminal for state in states)
+    counts = {word: sum(state in meant for state in states) for word, meant in _BAD.items()}
+    # An item whose call raised does not fail the task that it travelled in.
+    raised = sum(int(one.get("failed") or 0) for one in group)
+    state = "running" if live else next((word for word, found in counts.items() if found), "succeeded")
+    if state == "succeeded" and raised:
+        state = "failed"
+    told = [f"{len(states) - live} of {len(states)} tasks done"]
+    told += [f"{found} {word}" for word, found in counts.items() if found]
     items = sum(int(one.get("items") or 0) for one in group)
-    told = f"{len(states) - len(live)} of {len(states)} tasks done, {items} items" + (f", {bad} failed" if bad else "")
+    told.append(f"{items} items" + (f", {raised} of them failed" if raised else ""))
     name = _cut(str(info.get("name") or ""), _NAME)
-    return short_id(info["task_id"]), state, ago(group[-1]), "", "map", name, told
+    return short_id(info["task_id"]), state, ago(group[-1]), "", "map", name, ", ".join(told)
 
 
 def _why(info: Mapping[str, Any]) -> str:

@@ -129,9 +129,15 @@ def test_the_tasks_of_a_map_are_one_row_one_card_and_one_cancel(kernel: Any) -> 
     rows = [row for row in kernel.run("%fx tasks 100").stream().splitlines() if "sweep" in row]
     assert len(rows) == 1
     assert "10 of 10 tasks done, 30 items" in rows[0]
+    sour = next(row for row in kernel.run("%fx tasks 100").stream().splitlines() if "sour" in row).split(maxsplit=2)
+    assert sour[1] == "failed"
+    assert "2 of 2 tasks done, 4 items, 2 of them failed" in sour[2]
     kernel.run("m = f.using(name='endless').map(range(3000), chunksize=20)")
     assert "tasks of the map" in kernel.run("%fx cancel endless").stream()
     assert "cancelled" in kernel.run("%fx attach endless").shown
+    assert " cancelled " in next(row for row in kernel.run("%fx tasks 1").stream().splitlines() if "endless" in row)
+    kernel.run("def called(x):\n    return x\nlist(fx.remote(called).map([1]))")
+    assert "called" in kernel.run("%fx tasks 1").stream()
 
 
 def test_a_restarted_kernel_finds_its_task_running_and_its_names(kernels: Callable[..., Any]) -> None:

@@ -216,3 +216,27 @@ def test_a_command_writes_all_that_it_says_to_the_cells_output_as_it_does_here(k
     assert there.stream() == kernel.run(line).stream().replace("\r\n", "\n")
     assert "No such file" in there.stream()
     assert there.stream("stderr") == ""
+
+
+def test_a_cell_takes_no_futures_along_that_it_does_not_name(kernel: Any) -> None:
+    kernel.run(
+        "import jupyter_fx as fx\ngrid = [{'n': 1}, {'n': -1}]\n@fx.remote\ndef root(point):\n"
+        "    if point['n'] < 0:\n        raise ValueError('negative')\n    return point['n']\n"
+        "mapped = root.map(grid, card=False).wait()\nfutures = [root.submit(point) for point in grid]\n"
+        "done = fx.wait(futures, card=False)"
+    )
+    ran = kernel.remote("[root(point) for point in grid[:1]]")
+    assert ran.result == "[1]", ran.traceback
+    # What it names it waits for, and whose failure it was is said by its name.
+    ran = kernel.remote("futures")
+    assert ran.error["ename"] == "DependencyFailed"
+    assert "the cell takes futures along in futures" in ran.traceback
+    assert kernel.run("print(futures[0].state)").stream() == "succeeded\n"
+
+
+def test_what_a_with_statement_closed_is_no_news(kernel: Any) -> None:
+    ran = kernel.remote("with open('closed.txt', 'w') as file:\n    file.write('a')\nkept = open('closed.txt', 'a')")
+    assert "kept stays on local because it cannot be pickled" in ran.shown
+    assert "file stays" not in ran.shown
+    assert "use it in a %%remote cell" in kernel.run("file.name").traceback
+    assert kernel.remote("file.closed").result == "True"

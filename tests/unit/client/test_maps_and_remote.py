@@ -89,7 +89,11 @@ def test_failures_of_a_map_are_listed(client: HubClient) -> None:
     assert isinstance(shown[3], ZeroDivisionError)
     with pytest.raises(ZeroDivisionError) as caught:
         list(result)
-    assert any("2 of the 4 items" in note for note in caught.value.__notes__)
+    (told,) = [note for note in caught.value.__notes__ if note.startswith("map item ")]
+    assert told.startswith("map item 1, 0; 2 of the 4 items finished so far failed: 1, 3; `.results(errors=True)`")
+    with pytest.raises(ZeroDivisionError) as again:
+        list(result)
+    assert again.value.__notes__.count(told) == 1
 
 
 def test_unordered_results_come_as_they_are_finished(client: HubClient) -> None:
