@@ -20,7 +20,7 @@ from jupyter_fx.client.sessions import SessionHandle
 from jupyter_fx.client.story import Story
 from jupyter_fx.errors import HubUnavailable, UsageError
 from jupyter_fx.ids import is_id, new_id
-from jupyter_fx.protocol.limits import INLINE_MAX, MAP_ITEMS_MAX
+from jupyter_fx.protocol.limits import BLOB_MAX, INLINE_MAX, MAP_ITEMS_MAX
 from jupyter_fx.protocol.messages import (
     Attach,
     BlobRef,
@@ -212,6 +212,10 @@ class HubClient:
             pieces = [envelope] if isinstance(envelope, (bytes, bytearray, memoryview)) else list(envelope)
             encoded = payload.Encoded(pieces, sum(memoryview(piece).nbytes for piece in pieces), [])
         session_id = session.session_id if isinstance(session, SessionHandle) else session
+        options = options or TaskOptions()
+        if not options.result_max:
+            # What comes home was chosen name by name, or asked for: a ref to all of it together is of no use.
+            options = with_options(options, result_max=BLOB_MAX)
         prepared = self.prepare(
             None,
             encoded,

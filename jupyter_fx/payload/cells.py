@@ -16,7 +16,7 @@ from jupyter_fx.payload.replay import value_of
 from jupyter_fx.payload.sizes import too_big
 from jupyter_fx.payload.values import Encoded, apart
 from jupyter_fx.protocol.lifecycle import TaskState
-from jupyter_fx.protocol.limits import BLOB_MAX, HOME_LIMIT, PAYLOAD_MAX
+from jupyter_fx.protocol.limits import BLOB_MAX, HOME_LIMIT, PAYLOAD_MAX, WANTED_MAX
 from jupyter_fx.protocol.messages import Outcome
 from jupyter_fx_worker import aliases, ambient, binding, envelope, names, shown, usermodules
 
@@ -165,6 +165,7 @@ def encode_cell(
     except envelope.TooBig:
         raise too_big("what this cell takes along", dict(values)) from None
     header = {"source": source, "filename": filename, "count": count, "want": list(want), "home_limit": home_limit}
+    header |= {"want_limit": WANTED_MAX} if want else {}
     header |= {"silent": silent, "bind": [], "made": envelope.versions(), **({"code": True} if code else {})}
     header |= {"refs": len(wanted)} if wanted else {}
     header |= {"needs": dict(needs)} if needs else {}

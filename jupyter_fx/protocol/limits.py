@@ -22,6 +22,7 @@ __all__ = [
     "STREAM_TAIL",
     "TASKS_PER_FRAME",
     "UNACKED_MAX",
+    "WANTED_MAX",
 ]
 
 KIB: Final = 1024
@@ -43,6 +44,8 @@ PAYLOAD_MAX: Final = 4 * BLOB_MAX
 """Bytes of one payload with its parts."""
 RESULT_HOME_MAX: Final = 64 * MIB
 """Bytes of a result that comes home by itself; a larger one stays at its endpoint as a result ref."""
+WANTED_MAX: Final = BLOB_MAX - 64 * MIB
+"""Bytes of all that a cell is asked to bring home: what else it assigned is in the same blob."""
 HOME_LIMIT: Final = 1 * MIB
 """Bytes of one assigned name of a cell that comes home by itself."""
 TASKS_PER_FRAME: Final = 4096

@@ -17,7 +17,7 @@ from jupyter_fx.errors import DependencyFailed, FxError, InfrastructureError, Pa
 from jupyter_fx.ids import new_id, short_id
 from jupyter_fx.payload.cells import CLOSED, CellHome, Pickled, bind, decode_cell, encode_cell, pickled, value_in
 from jupyter_fx.protocol.lifecycle import TaskState
-from jupyter_fx.protocol.limits import HOME_LIMIT
+from jupyter_fx.protocol.limits import HOME_LIMIT, WANTED_MAX
 from jupyter_fx.protocol.messages import CancelMode, Outcome, Resources, TaskOptions
 from jupyter_fx_kernel import failures, tracebacks
 from jupyter_fx_kernel.capture import Capture, Ledger, capture, digest_of, nearest_names
@@ -338,7 +338,7 @@ class RemoteCell:
                 session.names.discard(name)
                 session.assigned(name)
                 session.ledger.forget([name])
-            if name in self.stores or name in self._capture.digests:
+            if name in self.stores or any(item.name == name for item in self._capture.items):
                 user_ns.pop(name, None)
         if home.problem and not home.stay:
             card.notices.append(home.problem)
@@ -386,7 +386,9 @@ class RemoteCell:
         )
         self.shell.user_ns[name] = RemoteValue(place, described, why)
         if name != VALUE:
-            if why.startswith(LARGER):
+            if why.startswith(LARGER) and name in self.options.outputs:
+                said = f"({_in_units(why)}, the most that comes home at a time): bring parts of it, `%remote {name}[…]`"
+            elif why.startswith(LARGER):
                 said = f"({_in_units(why)}); {name}.get() brings it here"
             elif name in self._managed:
                 return  # a file that was closed, say: who uses it all the same is told by the name itself
@@ -420,6 +422,11 @@ def fetch(notebook: Notebook, session: Session, name: str) -> Any:
     cell.fetches = True
     user_ns = notebook.shell.user_ns
     kept = user_ns.get(name)
+    if isinstance(kept, RemoteValue) and kept.nbytes > WANTED_MAX:
+        raise UsageError(
+            f"{name} has {size_text(kept.nbytes)}, and at most {size_text(WANTED_MAX)} come home at a time: "
+            f"make it smaller there, or bring parts of it, `%remote {name}[…]`"
+        )
     try:
         cell.run()
         value = user_ns[name]
@@ -427,7 +434,7 @@ def fetch(notebook: Notebook, session: Session, name: str) -> Any:
         if kept is not None:
             user_ns[name] = kept
     if isinstance(value, RemoteValue):
-        raise UsageError(f"{name} cannot come home: {value._why}")  # noqa: SLF001
+        raise UsageError(f"{name} cannot come home: {_in_units(value._why)}")  # noqa: SLF001
     return value
 
 

@@ -224,7 +224,12 @@ class Session:
             return "error", (), {"nofn": True, "missing": missing}
         worker.interrupts.install()
         with envelope.sharing(ns):
-            before = names.Snapshot(ns, header["source"], int(header.get("home_limit") or _HOME_LIMIT), engine.hidden)
+            limits = (
+                int(header.get("home_limit") or _HOME_LIMIT),
+                engine.hidden,
+                int(header.get("want_limit") or 1 << 30),
+            )
+            before = names.Snapshot(ns, header["source"], *limits)
         errors.values_wanted = bool(header.get("reprs"))
         error = self._execute(engine, header)
         calls.leave_if_forked(worker.pid, 0 if error is None else 1)

@@ -188,9 +188,12 @@ class Home:
 class Snapshot:
     """A namespace as it was before a cell."""
 
-    def __init__(self, ns: dict[str, Any], source: str, limit: int, hidden: frozenset[str] = frozenset()) -> None:
-        """`limit` is the number of bytes up to which a name comes home."""
+    def __init__(
+        self, ns: dict[str, Any], source: str, limit: int, hidden: frozenset[str] = frozenset(), most: int = 1 << 30
+    ) -> None:
+        """`limit` is the number of bytes up to which a name comes home, `most` that of all that is asked for."""
         self._limit = limit
+        self._most = most
         self._hidden = hidden
         self._before = dict(ns)
         self._whole = True
@@ -236,7 +239,10 @@ class Snapshot:
                 if self._imported(name, value):
                     home.modules[name] = value.__name__
             elif name in want or (not self._skip(name, value) and self._changed(name, value)):
-                self._add(home, name, value, None if name in want else self._limit, same_python)
+                if name in want:
+                    self._most -= self._add(home, name, value, max(1, self._most), same_python)
+                else:
+                    self._add(home, name, value, self._limit, same_python)
         self._add_aliases(home, ns)
         for name in want:
             if name not in ns and not hasattr(builtins, name):
@@ -286,30 +292,33 @@ class Snapshot:
         digest = self._digests.get(name)
         return digest is not None and digest != self._digest(value)
 
-    def _add(self, home: Home, name: str, value: Any, limit: int | None, same_python: bool) -> None:
+    def _add(self, home: Home, name: str, value: Any, limit: int, same_python: bool) -> int:
+        """Let `name` come home if it can; returns the bytes that it takes there."""
         if isinstance(value, types.FunctionType) and value.__globals__.get("__name__") == "__main__":
             value = binding.unbound(value)
             home.bind.append(name)
         try:
-            if limit is not None and estimate(value) > limit:
+            if estimate(value) > limit:
                 raise envelope.TooBig(f"larger than {limit} bytes")
             if isinstance(value, _SCALARS):
                 home.values[name] = value
-                return
+                return 0
             if self._before.get(name) is value:
                 home.same.append(name)
-            _data, _buffers, code = envelope.pickled(value, limit)
+            data, buffers, code = envelope.pickled(value, limit)
             if code == envelope.BOUND and not same_python:
                 raise TypeError("it holds code without a source, which another version of Python cannot run")
             home.values[name] = value
+            return len(data) + sum(memoryview(buffer).nbytes for buffer in buffers)
         except envelope.TooBig:
             home.stay[name] = self._described(name, value)
             home.why[name] = f"larger than {limit} bytes"
         except Exception as error:
             home.stay[name] = self._described(name, value)
             home.why[name] = f"{type(error).__name__}: {error}"[:500]
-        if name not in home.values and name in home.bind:
+        if name in home.bind:
             home.bind.remove(name)
+        return 0
 
     def _described(self, name: str, value: Any) -> dict[str, Any]:
         """Of a value that stays: `same` says that the name stood for this very object before the cell."""

@@ -29,6 +29,20 @@ def test_a_handle_says_what_it_is_and_what_to_do_instead(big: Any) -> None:
     assert big.value("len(big.get())") == "3000000"
 
 
+def test_what_is_asked_for_comes_home_whatever_its_size_up_to_a_limit_that_is_said(big: Any) -> None:
+    big.remote("import numpy as np\nwide = np.ones((9, 1 << 20))\nbeside = 1")
+    assert big.value("wide.get().shape, beside") == "((9, 1048576), 1)"
+    ran = big.remote("wide += 1\nbeside = 2", "-o wide")
+    assert big.value("float(wide[0, 0]), beside") == "(2.0, 2)"
+    # Never written to, so it takes no memory.
+    ran = big.remote("huge = np.zeros(150_000_000)\nbeside = 3", "-o huge")
+    assert "huge stays on local (larger than 960.0 MiB, the most that comes home at a time)" in ran.shown
+    assert big.value("beside") == "3"
+    assert "huge has 1.1 GiB, and at most 960.0 MiB come home at a time" in big.run("huge.get()").traceback
+    assert big.remote("del huge").error == {}
+    assert "NameError" in big.run("huge").traceback
+
+
 def test_it_is_an_argument_of_any_call_there_without_moving(big: Any) -> None:
     before = big.run("%fx tasks 50").stream().count("keep big")
     big.run("import jupyter_fx as fx\n@fx.remote\ndef size(x, n=0):\n    return len(x) + n")
