@@ -106,7 +106,7 @@ class Agent:
         self._give_up_blocks = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = float("inf")
+        self._timer_at = self._timer_fires = float("inf")
         self._used = time.monotonic()
         cores = host_cores()
         slots = settings.workers or cores
@@ -344,8 +344,13 @@ class Agent:
     def _arm(self, due: float) -> None:
         # A timer that fires too early looks again: it is cheaper than moving it for every task.
         self._timer_at = due
-        if due == float("inf") or self._timer is not None:
+        if due == float("inf"):
             return
+        if self._timer is not None:
+            if self._timer_fires <= due:
+                return
+            self._timer.cancel()
+        self._timer_fires = due
         self._timer = self._loop.call_later(max(0.0, due - time.monotonic()), self._timer_fired)
 
     def _timer_fired(self) -> None:

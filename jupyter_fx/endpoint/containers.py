@@ -87,7 +87,9 @@ class Container:
         """Of these, how many run something or belong to a session."""
         self.starting = 0
         """Of these, how many are not up yet: somebody waits for them."""
-        self.idle_since = loop.time()
+        self.idle_since = self._begun = loop.time()
+        self.seconds = 0.0
+        """That it took to come up; 0.0: it has not."""
         self.preload = preload
         self.learned = Learned(spec.learn)
         self._spec = spec
@@ -203,6 +205,7 @@ class Container:
         if not info.get("forkable", True):
             log.warning("%s: workers are started plainly, not forked: %s", self.key, info.get("why"))
         self.idle_since = self._loop.time()
+        self.seconds = self.idle_since - self._begun
         self.become(ContainerState.WARM)
         self._owner.container_ready(self)
         if self.learned.modules and self._zygote is not None:

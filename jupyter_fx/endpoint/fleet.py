@@ -2,8 +2,12 @@
 
 A manager has room for as much as its cores, memory and GPUs hold; of tasks that are known to be short it takes more
 than that, so that its workers never wait for the agent. What finds no room waits here, shape by shape, in the order of
-its coming; nothing of one shape stands in another's way. Whether a manager is suitable is a matter of what is free
-there and of how long its block lasts; among those that are, the one with most free slots gets it.
+its coming; nothing of one shape stands in another's way, and shapes take turns. Whether a manager is suitable is a
+matter of what is free there and of how long its block lasts; which of those that are gets it, `routing` says.
+
+A slot is given first to a shape whose environment is warm there, or that runs nowhere; what is left over goes to
+shapes for which one more container pays (`routing.pays`). Else the first shape in the line would start its containers
+on all nodes, then the next one would, and so on, with every slot waiting for each of these starts.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from typing import Any, Final
 from jupyter_fx.endpoint.entry import ACCEPTED, Entry
 from jupyter_fx.endpoint.events import Tell
 from jupyter_fx.endpoint.need import Need
-from jupyter_fx.endpoint.routing import SHARED, Routes
+from jupyter_fx.endpoint.routing import SHARED, Routes, pays
 from jupyter_fx.endpoint.talk import Place, Work
 
 __all__ = ["DEEP", "Fleet", "ManagerView"]
@@ -28,6 +32,9 @@ _SOON: Final = 1.0
 _SHORT: Final = 0.01
 _ROW: Final = 31
 """Short tasks that go to one manager in a row, after the first."""
+
+
+_Item = tuple[Entry, Work, Need]
 
 
 class ManagerView:
@@ -44,6 +51,7 @@ class ManagerView:
         "linked",
         "memory",
         "ready",
+        "running",
         "sessions",
         "slots",
         "tasks",
@@ -69,6 +77,8 @@ class ManagerView:
         self.tasks: dict[str, Need] = {}
         self.sessions: dict[str, Need] = {}
         self.used = self.used_memory = self.used_gpus = 0
+        self.running: dict[str, int] = {}
+        """Slots that its tasks have, by their shape."""
         self.whole = ""
         """The task or session that has the node for itself."""
 
@@ -108,8 +118,8 @@ class ManagerView:
         if need.whole:
             self.whole = key
 
-    def remove(self, key: str, *, session: bool) -> None:
-        """This is not there any more."""
+    def remove(self, key: str, *, session: bool) -> int:
+        """This is not there any more; the slots that it had."""
         need = (self.sessions if session else self.tasks).pop(key, None)
         if need is not None:
             self.used -= need.width
@@ -117,6 +127,30 @@ class ManagerView:
             self.used_gpus -= need.gpus
             if self.whole == key:
                 self.whole = ""
+        return need.width if need is not None else 0
+
+
+class _Line:
+    """What waits of one shape, while it is given out."""
+
+    __slots__ = ("behind", "depth", "environment", "last", "mean", "more", "queue", "shape", "too_long")
+
+    def __init__(self, shape: str, queue: deque[_Item], mean: float) -> None:
+        self.shape = shape
+        self.queue = queue
+        self.environment = queue[0][1].environment
+        self.mean = mean
+        self.depth = 1 if not mean or mean >= _SOON else DEEP if mean < _SHORT else _AHEAD
+        self.last, self.more = "", 0
+        """The manager of the last one, and how many more may go there without asking again."""
+        self.behind: list[_Item] = []
+        """What was passed over: no block lasts so long."""
+        self.too_long = 0.0
+
+    def rewind(self) -> None:
+        """Everything is to be looked at once more."""
+        self.queue.extendleft(reversed(self.behind))
+        self.behind, self.too_long, self.more = [], 0.0, 0
 
 
 class Fleet:
@@ -127,8 +161,14 @@ class Fleet:
     def __init__(self, routes: Routes | None = None) -> None:
         self.now = 0.0
         self.managers: dict[str, ManagerView] = {}
-        self._waiting: dict[str, deque[tuple[Entry, Work, Need]]] = {}
+        self._waiting: dict[str, deque[_Item]] = {}
         self._routes = routes or Routes()
+        self._running: dict[str, int] = {}
+        """Slots that the tasks of a shape have, at all managers."""
+        self._began: dict[str, float] = {}
+        """Since when it has any."""
+        self._held: dict[str, float] = {}
+        """Until when a shape that waits may be held back by what one more container would cost."""
         self._serving: dict[str, int] = {}
         """Those that take work, with their slots."""
         self._largest = 0
@@ -164,7 +204,13 @@ class Fleet:
         if view is not None:
             view.slots, view.memory, view.gpus, view.ready, view.info = slots, memory, gpus, ready, info
             # What is on its way counts as warm: a second start elsewhere would come no sooner.
-            there = {str(one.get("environment")) for one in info.get("containers", ())} - {"host"}
+            there = set()
+            for one in info.get("containers", ()):
+                environment = str(one.get("environment"))
+                if environment != "host":
+                    there.add(environment)
+                    if seconds := one.get("seconds"):
+                        self._routes.started(environment, float(seconds))
             self._routes.put(manager, view.slots - view.used, dict.fromkeys(there, SHARED))
             self._count(manager)
 
@@ -174,6 +220,8 @@ class Fleet:
         if view is not None:
             self._routes.drop(manager)
             self._count(manager)
+            for shape, width in list(view.running.items()):
+                self._ran(view, shape, width)
         return view
 
     def drain(self, block: str, *, on: bool = True) -> list[str]:
@@ -226,60 +274,106 @@ class Fleet:
 
     # Work.
 
-    def queue(self, items: Iterable[tuple[Entry, Work, Need]]) -> None:
+    def queue(self, items: Iterable[_Item]) -> None:
         """These want to run."""
         for item in items:
             self._waiting.setdefault(item[0].shape, deque()).append(item)
             self.changed = True
 
-    def assign(self, mean_of: Callable[[str], float]) -> list[Any]:
-        """Give what waits to whoever has room. `mean_of(shape)`: seconds that a task takes, 0.0 when not known."""
+    def assign(self, mean_of: Callable[[str], float], demand_of: Callable[[str], int] = lambda _shape: 0) -> list[Any]:
+        """Give what waits to whoever has room. `mean_of(shape)`: seconds that a task takes, 0.0 when not known;
+        `demand_of(shape)`: how many more are to come.
+        """
         self.changed = False
         placed: dict[str, list[Work]] = {}
-        for shape, queue in list(self._waiting.items()):
-            mean = mean_of(shape)
-            depth = 1 if not mean or mean >= _SOON else DEEP if mean < _SHORT else _AHEAD
-            kept: deque[tuple[Entry, Work, Need]] = deque()
-            too_long = 0.0
-            last, more = "", 0
-            while queue:
-                entry, work, need = item = queue.popleft()
-                if not _waits(entry):
-                    continue
-                if too_long and work.timeout >= too_long:
-                    manager = ""
-                elif more and self.suits(last, need, depth, work.timeout):
-                    manager, more = last, more - 1
-                else:
-                    manager = last = self.pick(need, depth, work.timeout, work.environment)
-                    more = self._in_a_row(manager) if depth > 1 else 0
-                if manager:
-                    need = self.as_given(manager, need)
-                    work.cores = need.width
-                    self.took(manager, entry, need)
-                    if work.environment:
-                        self._routes.begins(manager, work.environment)
-                    placed.setdefault(manager, []).append(work)
-                    continue
-                kept.append(item)
-                if not work.timeout:
-                    break
-                # No block lasts so long: those behind it that take less time need not wait for another block.
-                too_long = work.timeout
-            kept.extend(queue)
-            if kept:
-                self._waiting[shape] = kept
-            else:
-                del self._waiting[shape]
+        lines = [_Line(shape, queue, mean_of(shape)) for shape, queue in self._waiting.items()]
+        turns = deque(lines)
+        while turns:
+            line = turns.popleft()
+            if self._serve(line, placed, start=not self._running.get(line.shape)):
+                turns.append(line)
+        for line in lines:
+            line.rewind()
+        turns.extend(line for line in lines if line.queue and line.environment and self._routes.even)
+        while turns:
+            line = turns.popleft()
+            if self._serve(line, placed, start=self._may_start(line, demand_of)):
+                turns.append(line)
+        for line in lines:
+            line.rewind()
+            if not line.queue:
+                del self._waiting[line.shape]
+                self._held.pop(line.shape, None)
         return [Tell(Place(work), manager) for manager, work in placed.items()]
+
+    def _serve(self, line: _Line, placed: dict[str, list[Work]], *, start: bool) -> bool:
+        """Give out one task, or a row of short ones; whether the next may be tried. `start`: also where a container
+        has to be started for it.
+        """
+        queue = line.queue
+        while queue:
+            entry, work, need = item = queue.popleft()
+            if not _waits(entry):
+                continue
+            if line.too_long and work.timeout >= line.too_long:
+                manager = ""
+            elif line.more and self.suits(line.last, need, line.depth, work.timeout):
+                manager, line.more = line.last, line.more - 1
+            else:
+                manager = line.last = self.pick(need, line.depth, work.timeout, line.environment, start=start)
+                line.more = self._in_a_row(manager) if line.depth > 1 else 0
+            if manager:
+                need = self.as_given(manager, need)
+                work.cores = need.width
+                self.took(manager, entry, need)
+                if line.environment:
+                    self._routes.begins(manager, line.environment)
+                placed.setdefault(manager, []).append(work)
+                if line.more:
+                    continue
+                # Who was served stands behind the others, the next time too.
+                self._waiting[line.shape] = self._waiting.pop(line.shape)
+                if not start:
+                    self._held.pop(line.shape, None)
+                return True
+            if not work.timeout:
+                queue.appendleft(item)
+                return False
+            # No block lasts so long: those behind it that take less time need not wait for another block.
+            line.behind.append(item)
+            line.too_long = work.timeout
+        return False
+
+    def _may_start(self, line: _Line, demand_of: Callable[[str], int]) -> bool:
+        """Whether what is left of it is worth one more container."""
+        shape = line.shape
+        running, start = self._running.get(shape, 0), self._routes.start_of(line.environment)
+        if not running or not start or not line.queue:
+            return True
+        began = self._began[shape]
+        if line.mean:
+            until = self._held.setdefault(shape, self.now + start)
+        else:
+            # One start, and as long again for the first of them to tell how long they take.
+            until = self._held[shape] = began + 2 * start
+        waiting = (len(line.queue) + demand_of(shape)) * line.queue[0][2].width * line.mean
+        return pays(waiting, running, start, age=self.now - began, left=until - self.now)
+
+    @property
+    def due(self) -> float:
+        """When `assign` should be called even if nothing changes; infinity when it need not."""
+        return min((until for until in self._held.values() if until > self.now), default=float("inf"))
 
     def as_given(self, manager: str, need: Need) -> Need:
         """What is wanted, at this manager: who wants the whole node gets all its slots."""
         return need._replace(width=self.managers[manager].slots) if need.whole else need
 
-    def pick(self, need: Need, depth: int, seconds: float, environment: str = "") -> str:
-        """Where it may run for so many seconds; empty when nowhere now. Who has the environment warm comes first."""
-        for manager in self._routes.ranked(environment, need.width - (depth - 1) * self._largest):
+    def pick(self, need: Need, depth: int, seconds: float, environment: str = "", *, start: bool = True) -> str:
+        """Where it may run for so many seconds; empty when nowhere now. Who has the environment warm comes first;
+        without `start` nobody else comes.
+        """
+        among = self._routes.ranked if start else self._routes.unstarted
+        for manager in among(environment, need.width - (depth - 1) * self._largest):
             if self.suits(manager, need, depth, seconds):
                 return manager
         return ""
@@ -303,16 +397,28 @@ class Fleet:
         entry.manager, entry.placed = manager, True
         view = self.managers.get(manager)
         if view is not None:
+            before = view.remove(entry.task.task_id, session=False)
             view.add(entry.task.task_id, need, session=False)
+            for counts in (view.running, self._running):
+                _add(counts, entry.shape, need.width - before)
+            self._began.setdefault(entry.shape, self.now)
             self._sort(manager)
 
     def released(self, entry: Entry) -> None:
         """A task is at no manager any more. (One that waits for one is passed over when its turn comes.)"""
         view = self.managers.get(entry.manager)
         if view is not None:
-            view.remove(entry.task.task_id, session=False)
+            width = view.remove(entry.task.task_id, session=False)
+            self._ran(view, entry.shape, width)
             self._sort(entry.manager)
             self.changed = True
+
+    def _ran(self, view: ManagerView, shape: str, width: int) -> None:
+        """So many slots have its tasks no more."""
+        for counts in (view.running, self._running):
+            _add(counts, shape, -width)
+        if shape not in self._running:
+            self._began.pop(shape, None)
 
     # Sessions.
 
@@ -344,3 +450,10 @@ class Fleet:
 def _waits(entry: Entry) -> bool:
     """Whether it still wants to run: it may have been cancelled, or found at a manager, since it was queued."""
     return entry.phase == ACCEPTED and entry.placed and not entry.manager
+
+
+def _add(counts: dict[str, int], shape: str, width: int) -> None:
+    if left := counts.get(shape, 0) + width:
+        counts[shape] = left
+    else:
+        counts.pop(shape, None)

@@ -54,11 +54,26 @@ class Many:
         if fleet.changed:
             if fleet.ready:
                 out += held.sessions.retry()
-            out += fleet.assign(held.books.mean)
+            out += fleet.assign(held.books.mean, self._demanded)
             if not held.draining:
                 held.books.resize(fleet.slots)
                 held.books.ready = fleet.ready
         return out
+
+    def next_timer(self) -> float:
+        """When `handle_timer` wants to be called; infinity when not."""
+        return self._fleet.due
+
+    def handle_timer(self, now: float) -> list[Any]:
+        """What was held back is not, if its time is over."""
+        if now < self._fleet.due:
+            return []
+        self.begin(now)
+        self._fleet.changed = True
+        return self.settle()
+
+    def _demanded(self, shape: str) -> int:
+        return self._demand[shape][0] if shape in self._demand else 0
 
     # Managers.
 

@@ -3,8 +3,8 @@
 * `random`: any manager with a free slot; the next draw of the numbers that its user gives.
 * `roundrobin`: the next one in turn.
 * `binpack`: the one with the fewest free slots, so that others become empty and can be given back.
-* `warm`: one where the environment is warm and idle, the most free slots first; else one that has room for one more
-  container, the most free slots first: starting is cheapest where nothing has to go for it.
+* `warm`: one where the environment is warm and idle, the most free slots first; else, if that is worth it (`pays`), one
+  that has room for one more container, the most free slots first: starting is cheapest where nothing has to go for it.
 
 Managers stand in buckets by what they have free, for each environment that is warm anywhere and for all; which buckets
 hold anybody is a bit of one number. So a choice costs the same whether there are ten managers or thousands. A bucket
@@ -15,15 +15,31 @@ mostly given back before.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from math import inf
 from typing import Final
 
-__all__ = ["POLICIES", "SHARED", "Routes"]
+__all__ = ["POLICIES", "SHARED", "Routes", "pays"]
 
 POLICIES: Final = ("warm", "binpack", "roundrobin", "random")
 SHARED: Final = -1
 """Of a warm environment: as many of its tasks can begin at once as slots are free (workers are forked)."""
 _BIAS: Final = 1 << 13
 """Free slots may be negative: short tasks queue at their manager. Below this they are no longer told apart."""
+
+
+def pays(waiting: float, running: int, start: float, *, age: float = 0.0, left: float = inf) -> bool:
+    """Whether one more container of an environment is worth its start: the tasks that wait would take longer than the
+    start does where others of them run. As long as nobody knows how long they take, it is worth it at first, but not
+    when those that have been given out will soon tell.
+
+    `waiting`: seconds of work that wait, 0: not known; `running`: slots that have such tasks, since `age` seconds;
+    `start`: seconds that a container takes to start, 0: not known, and then nothing is held back; `left`: seconds for
+    which it may still be held back. If that begins with `start`, who waits in vain loses no more than a start, whatever
+    was believed of the tasks.
+    """
+    if not running or not start or left <= 0:
+        return True
+    return waiting / running > start if waiting else age < start / 2
 
 
 class _Buckets:
@@ -119,6 +135,8 @@ class Routes:
         self._ring: list[str] = []
         self._places: dict[str, int] = {}
         self._next = 0
+        self._starts: dict[str, float] = {}
+        self._start = 0.0
 
     def __contains__(self, manager: str) -> bool:
         return manager in self._places
@@ -181,8 +199,20 @@ class Routes:
 
     def begins(self, manager: str, environment: str) -> None:
         """A task of this environment was given to it: it is warm there now, or will be."""
-        if environment not in self._shared[manager] and environment not in self._counted[manager]:
+        if environment in self._counted[manager]:
+            self.warm(manager, environment, self._warm[environment].at[manager] - 1)
+        elif environment not in self._shared[manager]:
             self.warm(manager, environment, SHARED)
+
+    def started(self, environment: str, seconds: float) -> None:
+        """A container of it took so long to start."""
+        self._starts[environment] = self._start = seconds
+
+    def start_of(self, environment: str) -> float:
+        """Seconds that a container of it takes to start, as the last one did; of none was any seen: as the last one of
+        any environment did. 0.0: not known.
+        """
+        return self._starts.get(environment, self._start)
 
     def drop(self, manager: str) -> None:
         """It is gone."""
@@ -217,28 +247,38 @@ class Routes:
     def ranked(self, environment: str, least: int = 1) -> Iterator[str]:
         """All managers that have `least` slots free, the best first: for tasks that not every manager suits."""
         if self.policy == "warm":
-            yield from self._by_warmth(environment, least)
+            seen: set[str] = set()
+            for manager in self._by_warmth(environment, least):
+                seen.add(manager)
+                yield manager
+            for others in (self._roomy, self._all):
+                for _, manager in others.falling(least):
+                    if manager not in seen:
+                        seen.add(manager)
+                        yield manager
         elif self.policy == "binpack":
             for _, manager in self._all.rising(least):
                 yield manager
         else:
             yield from self._in_turn(least)
 
+    def unstarted(self, environment: str, least: int = 1) -> Iterator[str]:
+        """Those of `ranked` where nothing has to be started for it first; all of them where that is of no concern."""
+        if self.policy == "warm" and environment:
+            return self._by_warmth(environment, least)
+        return self.ranked(environment, least)
+
     def _by_warmth(self, environment: str, least: int) -> Iterator[str]:
+        if (buckets := self._warm.get(environment)) is None:
+            return
         seen: set[str] = set()
-        if (buckets := self._warm.get(environment)) is not None:
-            for number, manager in buckets.falling(least):
-                free = self._all.at[manager]
-                if free < number:
-                    buckets.move(manager, free)
-                if free >= least and manager not in seen:
-                    seen.add(manager)
-                    yield manager
-        for others in (self._roomy, self._all):
-            for _, manager in others.falling(least):
-                if manager not in seen:
-                    seen.add(manager)
-                    yield manager
+        for number, manager in buckets.falling(least):
+            free = self._all.at[manager]
+            if free < number:
+                buckets.move(manager, free)
+            if free >= least and manager not in seen:
+                seen.add(manager)
+                yield manager
 
     def _in_turn(self, least: int) -> Iterator[str]:
         count = len(self._ring)

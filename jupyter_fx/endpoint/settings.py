@@ -71,8 +71,8 @@ class Endpoint(Configurable):
     routing = Enum(
         list(POLICIES),
         "warm",
-        help="Which manager gets a task, where there are several. warm: one that has its image warm, else the one with "
-        "most free slots; binpack: the fullest that has room; roundrobin; random.",
+        help="Which manager gets a task, where there are several. warm: one that has its image warm, another one when "
+        "what waits takes longer than a container's start; binpack: the fullest that has room; roundrobin; random.",
     ).tag(config=True)
     preload = List(Unicode(), help="Modules that every worker has imported already, say ['numpy', 'scipy'].").tag(
         config=True

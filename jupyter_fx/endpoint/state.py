@@ -218,11 +218,13 @@ class AgentState:
 
     def next_timer(self) -> float:
         """When `handle_timer` wants to be called; infinity when not."""
-        return self._held.steps.due
+        due = self._held.steps.due
+        return due if self._many is None else min(due, self._many.next_timer())
 
     def handle_timer(self, now: float) -> list[Any]:
-        """Tell the steps that no result has made needless."""
-        return self._held.steps.tell_due(now)
+        """Tell the steps that no result has made needless, give out what was held back."""
+        out = self._held.steps.tell_due(now)
+        return out if self._many is None else out + self._many.handle_timer(now)
 
     def sent(self, number: int, marks: list[str]) -> None:
         """The link has numbered a message: its ack ends these tasks, unless a later one tells of them, too."""

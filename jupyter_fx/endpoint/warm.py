@@ -214,6 +214,7 @@ class Warm:
                 "busy": one.busy,
                 "digest": one.digest,
                 "python": one.info.get("python"),
+                "seconds": round(one.seconds, 3),
             }
             for one in self._all.values()
         ]
