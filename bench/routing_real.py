@@ -1,8 +1,9 @@
 """The routing experiment of the funcX paper with true containers, smaller: `make bench BENCH=routing_real`.
 
-2 nodes (managers that are processes here) of 2 workers, 4 images of Charliecloud, 200 tasks in random order that are
-all there at the start; nothing is warm then. A real hub, agent and managers. Each policy in turn; with room for all
-images on a node, and with room for two (`--most`). A container is known by its zygote, the parent of its workers.
+2 nodes (managers that are processes here) of 8 workers, 4 images of Charliecloud, 200 tasks in random order that are
+all there at the start (of long ones fewer: `--bound`); nothing is warm then. A real hub, agent and managers. Each
+policy in turn; with room for all images on a node, or for fewer (`--most`). A container is known by its zygote, the
+parent of its workers. Tasks sleep, so that they cost a small machine little.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import time
 from pathlib import Path
 
 POLICIES = ("warm", "binpack", "roundrobin", "random")
-NODES, WORKERS, IMAGES, TASKS = 2, 2, 4, 200
+NODES, WORKERS, IMAGES, TASKS = 2, 8, 4, 200
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -70,9 +71,11 @@ def _once(policy: str, most: int, seconds: float, tasks: int, images: list[str])
 def main() -> None:
     """A table: each policy, each room, each length."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--most", default="16,2", help="containers that a node may keep")
-    parser.add_argument("--lengths", default="0,0.1", help="seconds of a task")
+    parser.add_argument("--most", default="16", help="containers that a node may keep")
+    parser.add_argument("--lengths", default="0,0.1,1,5,20", help="seconds of a task")
     parser.add_argument("--tasks", type=int, default=TASKS)
+    parser.add_argument("--bound", type=float, default=60.0, help="seconds of work that a worker gets at most")
+    parser.add_argument("--docs", action="store_true", help="write docs/figures/routing-real.svg")
     parser.add_argument("--once", default="", help="one run, as data: policy,most,seconds,image,image…")
     asked = parser.parse_args()
     if asked.once:
@@ -88,19 +91,56 @@ def main() -> None:
         for number in range(IMAGES):
             subprocess.run(["cp", "-al", f"{folder}/rootfs", f"{folder}/image{number}"], check=True)
             images.append(f"charliecloud:{folder}/image{number}")
-        print("| room on a node | policy | " + " | ".join(f"{one:g} s" for one in lengths) + " |")
+        counts = [min(asked.tasks, int(asked.bound * NODES * WORKERS / one) if one else asked.tasks) for one in lengths]
+        heads = [f"{count} of {one:g} s" for one, count in zip(lengths, counts, strict=True)]
+        print("| room on a node | policy | " + " | ".join(heads) + " |")
         print("|---|---|" + "---:|" * len(lengths))
+        found: dict[tuple[str, str], list[float]] = {}
         for most in asked.most.split(","):
             for policy in POLICIES:
                 cells = []
-                for seconds in lengths:
+                for seconds, count in zip(lengths, counts, strict=True):
                     once = ",".join([policy, most, str(seconds), *images])
-                    command = [sys.executable, "-m", "bench.routing_real", "--tasks", str(asked.tasks), "--once", once]
+                    command = [sys.executable, "-m", "bench.routing_real", "--tasks", str(count), "--once", once]
                     ran = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
                     took, starts = json.loads(ran.stdout.splitlines()[-1])
                     cells.append(f"{took:.1f} s, {starts}")
-                print(f"| {most} | {policy} | " + " | ".join(cells) + " |", flush=True)
-        print(f"\nload average {os.getloadavg()[0]:.1f}")
+                    # As if tasks could be cut to fit all workers to the end.
+                    found.setdefault((most, policy), []).append(took - count * seconds / NODES / WORKERS)
+                loads = " ".join(f"{one:.1f}" for one in os.getloadavg())
+                print(f"| {most} | {policy} | " + " | ".join(cells) + f" | <!-- load average {loads} -->", flush=True)
+        if asked.docs:
+            most = asked.most.split(",")[0]
+            drawn = {policy: found[most, policy] for policy in POLICIES}
+            (ROOT / "docs" / "figures" / "routing-real.svg").write_text(_plot(heads, drawn))
+
+
+def _plot(heads: list[str], found: dict[str, list[float]]) -> str:
+    """Bars, by length of the tasks and policy: the seconds that were not the tasks' own."""
+    colours = dict(zip(POLICIES, ("#2a6", "#37b", "#c83", "#999"), strict=True))
+    most = max(max(one) for one in found.values())
+    height = 60 + (18 * len(found) + 12) * len(heads)
+    title = "Seconds until the last task is done, less those that its workers slept (true containers)"
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="640" height="{height}"',
+        'font-family="sans-serif" font-size="12">',
+        f"<title>{title}</title>",
+        f'<rect width="640" height="{height}" fill="#fff"/>',
+        f'<text x="10" y="16">{title}</text>',
+    ]
+    for number, (policy, colour) in enumerate(colours.items()):
+        out.append(f'<rect x="{120 + 110 * number}" y="26" width="12" height="12" fill="{colour}"/>')
+        out.append(f'<text x="{137 + 110 * number}" y="36">{policy}</text>')
+    y = 52
+    for column, head in enumerate(heads):
+        out.append(f'<text x="110" y="{y + 9 * len(found) + 4}" text-anchor="end">{head}</text>')
+        for policy, seconds in found.items():
+            width = 420 * max(0.0, seconds[column]) / most
+            out.append(f'<rect x="120" y="{y}" width="{width:.1f}" height="14" fill="{colours[policy]}"/>')
+            out.append(f'<text x="{126 + width:.1f}" y="{y + 11}">{seconds[column]:.1f}</text>')
+            y += 18
+        y += 12
+    return "\n".join([*out, "</svg>", ""])
 
 
 if __name__ == "__main__":

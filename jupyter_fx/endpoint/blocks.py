@@ -3,7 +3,8 @@
 A block's record is saved, by name, *before* its job is submitted, and again with the job's id after it. Names are never
 used twice, so an agent that was killed in between asks the scheduler for that name: what is found is adopted, what is
 not found after a while was never submitted. (Should it turn up later all the same: its job finds no directory of its
-block and ends.) So no block is leaked and none is doubled.
+block and ends.) So no block is leaked and none is doubled. Where a job's nodes are asked for one by one, what is found
+may be a part of it: that is adopted, and the rest asked for again until it is whole.
 
 What the scheduler says of a job is believed when it says that it waits or runs. That it has ended is believed when it
 says so, or when two looks in succession did not list it. `now` is monotonic seconds; records have seconds since the
@@ -24,6 +25,7 @@ __all__ = [
     "BlockBook",
     "BlockRecord",
     "Cancel",
+    "Complete",
     "Drain",
     "Ended",
     "JobInfo",
@@ -66,11 +68,14 @@ class BlockRecord(msgspec.Struct):
     """Why it takes no more work; empty while it does."""
     allocation: str = ""
     """What its job is asked for with (`protocol.allocation`); empty: the endpoint's own settings."""
+    cut: bool = False
+    """Its submission was cut off: some of its nodes are still to be asked for."""
 
 
 class JobInfo(NamedTuple):
     """What a scheduler says of a job. `state`: pending, running, ended or failed; `left`: seconds that it may still
-    run, -1.0: not known; `start`: when it is expected to start (words), empty when nobody knows.
+    run, -1.0: not known; `start`: when it is expected to start (words), empty when nobody knows; `nodes`: how many it
+    has, where they are asked for one by one, else -1.
     """
 
     job: str
@@ -79,6 +84,7 @@ class JobInfo(NamedTuple):
     reason: str = ""
     left: float = -1.0
     start: str = ""
+    nodes: int = -1
 
 
 class Save(NamedTuple):
@@ -89,6 +95,12 @@ class Save(NamedTuple):
 
 class Submit(NamedTuple):
     """Submit its job; answer with `submitted` or `refused`."""
+
+    record: BlockRecord
+
+
+class Complete(NamedTuple):
+    """Ask for the nodes that its job lacks; answer with `completed`."""
 
     record: BlockRecord
 
@@ -114,8 +126,8 @@ class Ended(NamedTuple):
 
 class _Block:
     __slots__ = (
-        *("asked_end", "complaint", "drain_at", "idle_since", "managers", "misses", "record", "seen", "since"),
-        "told_drain",
+        *("asked_end", "complaint", "drain_at", "idle_since", "lacks", "managers", "misses", "record", "seen", "since"),
+        *("told_drain", "try_at"),
     )
 
     def __init__(self, record: BlockRecord, now: float) -> None:
@@ -131,6 +143,10 @@ class _Block:
         self.complaint = ""
         self.told_drain = False
         self.drain_at = float("inf")
+        self.lacks = ""
+        """Why it does not have all its nodes, though they were asked for."""
+        self.try_at = 0.0
+        """When to ask for them again; infinity while they are being asked for."""
 
     @property
     def state(self) -> BlockState:
@@ -256,7 +272,7 @@ class BlockBook:
             elif (info := jobs.get(record.job)) is not None:
                 block.misses = 0
                 block.seen = True
-                out += self._heard(block, info, now)
+                out += [*self._heard(block, info, now), *self._lacking(block, info, now)]
             elif now - block.since > PATIENCE or block.seen:
                 block.misses += 1
                 if block.misses >= 2:
@@ -270,10 +286,30 @@ class BlockBook:
             (info for info in jobs.values() if name in info.name and info.state in {"pending", "running"}), None
         )
         if found is not None:
+            block.record.cut = not block.seen and 0 <= found.nodes < block.record.nodes
             return [*self.submitted(block.record.block_id, found.job, now), *self._heard(block, found, now)]
         if block.seen or now - block.since < FIND_FOR:
             return []
         return self._over(block, BlockState.FAILED, "the agent died before the job was submitted", now)
+
+    def _lacking(self, block: _Block, info: JobInfo, now: float) -> list[Any]:
+        """The rest of a job whose submission was cut off."""
+        record = block.record
+        if not record.cut or record.leaving or record.block_id not in self._blocks:
+            return []
+        if info.nodes >= record.nodes:
+            record.cut, block.lacks = False, ""
+            return [Save(record)]
+        if now < block.try_at:
+            return []
+        block.try_at = float("inf")
+        return [Complete(record)]
+
+    def completed(self, block_id: str, why: str, now: float) -> None:
+        """The nodes that it lacked were asked for, or `why` they are not to be had; the next look tells."""
+        if (block := self._blocks.get(block_id)) is not None:
+            block.try_at = now + BACKOFF
+            block.lacks = f"{self.label} refuses the rest of its {block.record.nodes} nodes: {why}" if why else ""
 
     def submitting(self, block_id: str) -> None:
         """Its submission is under way in this agent: it is not looked for."""
@@ -460,9 +496,9 @@ class BlockBook:
         if tries is not None:
             pause = max(0.0, tries.try_at - now)
             return f"{tries.failed}; next try in {pause:.0f} s" if pause else tries.failed
-        unfit = [block.record.reason for block in blocks if block.state is BlockState.RUNNING and block.record.reason]
-        if unfit:
-            return unfit[0]
+        known = [block.lacks or block.record.reason for block in blocks if block.state is BlockState.RUNNING]
+        if any(known):
+            return next(filter(None, known))
         if any(block.state is BlockState.SUBMITTING for block in blocks):
             return f"a job is being submitted to {self.label}"
         return ""
@@ -479,7 +515,7 @@ class BlockBook:
                     "state": block.state.name.lower(),
                     "nodes": record.nodes,
                     "managers": len(block.managers),
-                    "reason": record.leaving or record.reason,
+                    "reason": record.leaving or block.lacks or record.reason,
                     **({"allocation": record.allocation} if record.allocation else {}),
                     # A time, not what is left: that would be news every second.
                     "ends": round((now + self._wall + left) / 60) * 60 if left != float("inf") else None,

@@ -21,7 +21,7 @@ from typing import Any, Final
 import msgspec
 
 from jupyter_fx.endpoint.allocations import Allocations
-from jupyter_fx.endpoint.blocks import BlockBook, BlockRecord, Cancel, Drain, Ended, JobInfo, Save, Submit
+from jupyter_fx.endpoint.blocks import BlockBook, BlockRecord, Cancel, Complete, Drain, Ended, JobInfo, Save, Submit
 from jupyter_fx.endpoint.bootstrap import Block
 from jupyter_fx.endpoint.managerspec import ManagerSpec
 from jupyter_fx.endpoint.providers import JobSpec, Provider, ProviderError
@@ -202,6 +202,8 @@ class Provisioner:
                     self.carry_out(self.book.refused(one.record.block_id, why, time.monotonic(), asked=False))
                 else:
                     self._submit(one.record)
+            elif isinstance(one, Complete):
+                self._complete(one.record)
             elif isinstance(one, Cancel):
                 self._cancel(one.record)
             elif isinstance(one, Drain):
@@ -235,13 +237,32 @@ class Provisioner:
         return f"nothing can be written to {self._folder} ({error.strerror or error}): free space, or your quota, there"
 
     def _submit(self, record: BlockRecord) -> None:
-        block = Block(self._folder / record.block_id)
         self.book.submitting(record.block_id)
-        python = self._settings.python or sys.executable
-        command = shlex.join([python, "-m", "jupyter_fx.endpoint.node", str(block.folder)])
-        spec = JobSpec(record.name, command, block.folder, record.allocation)
+        spec = self._job(record)
         log.info("asking %s for a block (%s)", self._provider.label, record.name)
         self._run(lambda: self._provider.submit(spec), lambda done: self._submitted(record, done))
+
+    def _job(self, record: BlockRecord) -> JobSpec:
+        folder = Block(self._folder / record.block_id).folder
+        python = self._settings.python or sys.executable
+        command = shlex.join([python, "-m", "jupyter_fx.endpoint.node", str(folder)])
+        return JobSpec(record.name, command, folder, record.allocation, record.cut)
+
+    def _complete(self, record: BlockRecord) -> None:
+        """An agent that was killed had asked for some of its nodes only."""
+
+        def told(done: str | Exception) -> None:
+            if isinstance(done, Exception):
+                log.warning("%s refuses the rest of block %s: %s", self._provider.label, record.name, done)
+            self.book.completed(record.block_id, str(done) if isinstance(done, Exception) else "", time.monotonic())
+            self._tell()
+
+        log.info("asking %s for the rest of a block (%s)", self._provider.label, record.name)
+        spec = self._job(record)
+        if why := self._make(record):
+            self.book.completed(record.block_id, why, time.monotonic())
+        else:
+            self._run(lambda: self._provider.submit(spec), told)
 
     def _submitted(self, record: BlockRecord, done: str | Exception) -> None:
         now = time.monotonic()

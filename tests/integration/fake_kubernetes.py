@@ -60,6 +60,11 @@ class Cluster:
         self.temporary = folder
         """Stands for the /tmp that each pod has for itself."""
         self.posted: list[dict[str, Any]] = []
+        self.held = 0
+        """The POST that is held, counted from 1, before anything comes of it (`late`: or after); 0: none is."""
+        self.late = False
+        self.holding, self.release = threading.Event(), threading.Event()
+        self.posts = 0
         self.ending: list[threading.Thread] = []
         self.lock = threading.RLock()
         handler = type("Handler", (_Handler,), {"cluster": self})
@@ -87,6 +92,7 @@ class Cluster:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.release.set()
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
@@ -96,6 +102,18 @@ class Cluster:
             ending = list(self.ending)
         for one in ending:
             one.join()
+
+    def hold(self, number: int, *, late: bool) -> None:
+        """Hold the POST of this number, counted from now, until `release` is set; `holding` tells that it came."""
+        self.posts, self.held, self.late = 0, number, late
+        self.holding.clear()
+        self.release.clear()
+
+    def wait(self, *, late: bool) -> None:
+        """Of a POST: as long as it is held."""
+        if self.posts == self.held and self.late is late and not self.release.is_set():
+            self.holding.set()
+            self.release.wait(60.0)
 
     # Pods.
 
@@ -205,13 +223,22 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if post := self.command == "POST":
+            self.cluster.posts += 1
+            self.cluster.wait(late=False)
         try:
             with self.cluster.lock:
                 code, said = self._found(url.path, query, json.loads(body) if body else None)
         except Refused as error:
             code, reason, message = error.args
             said = {"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message}
+        if post:
+            self.cluster.wait(late=True)
         data = json.dumps(said).encode()
+        with contextlib.suppress(OSError):  # who asked may be gone
+            self._say(code, data)
+
+    def _say(self, code: int, data: bytes) -> None:
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))

@@ -152,6 +152,94 @@ def test_the_contract_of_a_batch_system(cluster: Cluster) -> None:
     asyncio.run(tell())
 
 
+# An agent that is killed while it asks for a block of several pods.
+
+NODES = 3
+
+
+async def cut_off(cluster: Cluster, hub: Hub, agent: AgentProcess, number: int, *, late: bool) -> None:
+    """Kill the agent when it asks for the pod of this number; another one makes the block whole."""
+
+    async def until(true: Callable[[], Any], seconds: float = 60.0) -> None:
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, (list(cluster.pods), hub.statuses[-1].info if hub.statuses else {})
+            await asyncio.sleep(0.05)
+
+    def record() -> dict[str, Any]:
+        (path,) = agent.home.glob("blocks/*/block.json")
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+
+    cluster.hold(number, late=late)
+    hub.send(Demand([DemandItem("", 1, Resources())]))
+    await until(cluster.holding.is_set)
+    await agent.kill()
+    name = record()["name"]
+    assert record()["job"] == ""
+    assert sorted(cluster.pods) == [f"{name}-{n}" for n in range(number if late else number - 1)]
+    cluster.held = 0
+    if not late and number % 2:
+        # What was under way when the agent died may also come to something only afterwards.
+        cluster.release.set()
+    await agent.start(KUBECONFIG=str(cluster.kubeconfig))
+    await until(lambda: len(cluster.pods) == NODES)
+    cluster.release.set()
+    assert sorted(cluster.pods) == [f"{name}-{n}" for n in range(NODES)]
+    await until(lambda: record()["job"] == name and not record()["cut"])
+    assert len(cluster.posted) == NODES, "none is asked for twice"
+
+
+@pytest.mark.parametrize(
+    ("number", "late"), [(1, True), (2, False), (2, True), (3, False), (3, True)],
+    ids=["one made", "second asked for", "second made", "third asked for", "all made"],
+)  # fmt: skip
+def test_a_block_whose_agent_was_killed_between_two_pods_is_made_whole(
+    number: int, late: bool, cluster: Cluster
+) -> None:
+    cluster.short = "no node has room"
+
+    async def tell() -> None:
+        config = CONFIG + f"c.Blocks.nodes = {NODES}\nc.Blocks.max_blocks = 1\n"
+        async with endpoint(config=config, KUBECONFIG=str(cluster.kubeconfig)) as (hub, agent):
+            await cut_off(cluster, hub, agent, number, late=late)
+            if (number, late) == (2, True):
+                cluster.short = ""
+                end = time.monotonic() + 60.0
+                while hub.statuses[-1].info.get("managers") != NODES:
+                    assert time.monotonic() < end, hub.statuses[-1].info
+                    await asyncio.sleep(0.1)
+            (agent.home / "stop-for-good").touch()
+            await agent.stop()
+
+    asyncio.run(tell())
+    wait_for(lambda: not cluster.pods)
+
+
+def test_the_rest_of_a_block_that_is_refused_leaves_alone_what_runs(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.grace = 0.1
+    provider = made(tmp_path, nodes=NODES)
+    whole = spec(tmp_path)
+    cluster.quota = 1
+    with pytest.raises(ProviderError):
+        provider.submit(whole)
+    wait_for(lambda: not cluster.pods)
+    made(tmp_path, nodes=1).submit(whole)
+    assert provider.jobs()["fx1"].nodes == 1
+    cluster.quota = 2
+    with pytest.raises(ProviderError, match=r'pods "fx1-2" is forbidden: exceeded quota'):
+        provider.submit(whole._replace(begun=True))
+    assert sorted(cluster.pods) == ["fx1-0", "fx1-1"]
+    cluster.quota = 3
+    provider.submit(whole._replace(begun=True))
+    assert provider.jobs()["fx1"].nodes == NODES
+    with cluster.lock:
+        cluster.delete("fx1-0")
+    assert provider.jobs()["fx1"].nodes == NODES - 1
+    provider.cancel(["fx1"])
+    wait_for(lambda: not cluster.pods)
+
+
 # What is asked for.
 
 

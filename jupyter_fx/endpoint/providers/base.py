@@ -34,6 +34,8 @@ class JobSpec(NamedTuple):
     folder: Path
     allocation: str = ""
     """What was chosen about how it is asked for (`protocol.allocation`)."""
+    begun: bool = False
+    """A part of it is there: only the rest is to be asked for. (Of jobs whose `JobInfo.nodes` say so.)"""
 
 
 class Provider(Protocol):

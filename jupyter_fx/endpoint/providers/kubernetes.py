@@ -178,15 +178,20 @@ class KubernetesProvider:
         return NodeSize(wanted.cores_per_node or 1, 1, int(wanted.memory_per_node * 2**30), wanted.gpus_per_node)
 
     def submit(self, spec: JobSpec) -> str:
-        """All of its pods, or none."""
+        """All of its pods, or none; of one that was begun, those that are not there, as far as they can be had."""
         wanted, owner = self.settings_of(spec.allocation), self._owner()
         made: list[dict[str, Any]] = []
+        there = {pod["metadata"]["name"] for pod in self._pods()[0].get(spec.name, ())} if spec.begun else set()
         try:
             for number in range(wanted.nodes):
                 pod = pods.manifest(wanted, spec.name, number, spec.command, spec.folder, owner)
-                made.append(pod)
-                self._ask_for(pod)
+                if pod["metadata"]["name"] not in there:
+                    made.append(pod)
+                    self._ask_for(pod)
         except ProviderError:
+            if spec.begun:
+                # Those that are there may be at work; what is still missing is asked for again.
+                raise
             # The last one may be there all the same: an answer can be lost.
             with contextlib.suppress(ProviderError):
                 self._delete(made)
@@ -213,7 +218,9 @@ class KubernetesProvider:
         now = _time(when)
         found = {}
         for name, those in by_job.items():
-            found[name] = info = job_of(name, those, now, self._blocks)
+            # One that is being deleted is as good as gone, but its name is not free yet.
+            nodes = sum("deletionTimestamp" not in pod["metadata"] for pod in those)
+            found[name] = info = job_of(name, those, now, self._blocks)._replace(nodes=nodes)
             if info.state in {"ended", "failed"}:
                 with contextlib.suppress(ProviderError):
                     self._delete(those)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jupyter_fx.endpoint.blocks import BlockBook, BlockRecord, Cancel, Drain, Ended, JobInfo, Save, Submit
+from jupyter_fx.endpoint.blocks import BlockBook, BlockRecord, Cancel, Complete, Drain, Ended, JobInfo, Save, Submit
 from jupyter_fx.protocol.lifecycle import BlockState
 
 
@@ -45,6 +45,56 @@ def test_an_unfinished_submission_is_looked_for_by_its_name_and_adopted() -> Non
     out = one.looked({"9": JobInfo("9", "parsl.fx1.1795", "pending", "Priority")}, 5.0)
     assert out[0].record.job == "9"
     assert one.why(5.0) == "Slurm job 9 pending (Priority)"
+
+
+def part_of_a_job(nodes: int, state: str = "running") -> dict[str, JobInfo]:
+    return {"fx1": JobInfo("fx1", "fx1", state, nodes=nodes)}
+
+
+def test_the_rest_of_a_job_that_was_asked_for_in_part_is_asked_for_until_it_is_there() -> None:
+    one = book()
+    one.restore([BlockRecord("b1", "fx1", nodes=3, state=BlockState.SUBMITTING)], 0.0)
+    out = one.looked(part_of_a_job(1), 1.0)
+    assert [type(out[0]), out[0].record.cut, out[0].record.job] == [Save, True, "fx1"]
+    (rest,) = [each for each in one.looked(part_of_a_job(1), 2.0) if isinstance(each, Complete)]
+    assert not [each for each in one.looked(part_of_a_job(1), 3.0) if isinstance(each, Complete)], "it is under way"
+    one.came("b1", "m1", 3.0)
+    one.completed("b1", "quota", 4.0)
+    assert one.describe(4.0)[0]["reason"] == "Slurm refuses the rest of its 3 nodes: quota" == one.why(4.0)
+    assert one.looked(part_of_a_job(1), 5.0) == []
+    assert one.looked(part_of_a_job(2), 9.0) == [rest]
+    one.completed("b1", "", 10.0)
+    (saved,) = one.looked(part_of_a_job(3), 11.0)
+    assert (saved.record.cut, one.describe(11.0)[0]["reason"]) == (False, "")
+    assert one.looked(part_of_a_job(2), 30.0) == [], "what is lost later is no part of a submission"
+
+
+def test_an_agent_that_is_killed_again_goes_on_making_the_block_whole() -> None:
+    one = book()
+    one.restore([BlockRecord("b1", "fx1", nodes=2, state=BlockState.RUNNING, job="fx1", began=1.0, cut=True)], 0.0)
+    assert names(one.looked(part_of_a_job(1), 1.0)) == ["Complete"]
+
+
+@pytest.mark.parametrize("state", ["ended", "failed"])
+def test_a_part_of_a_job_that_is_over_is_not_made_whole(state: str) -> None:
+    one = book()
+    one.restore([BlockRecord("b1", "fx1", nodes=2, state=BlockState.PENDING, job="fx1", cut=True)], 0.0)
+    assert names(one.looked(part_of_a_job(1, state), 1.0)) == ["Save", "Ended"]
+
+
+def test_a_part_of_a_job_that_nobody_needs_any_more_is_not_made_whole() -> None:
+    one = book()
+    one.restore([BlockRecord("b1", "fx1", nodes=2, state=BlockState.PENDING, job="fx1", cut=True)], 0.0)
+    one.leave("b1", "nothing needs it", 1.0)
+    assert not [each for each in one.looked(part_of_a_job(1, "pending"), 2.0) if isinstance(each, Complete)]
+
+
+def test_a_job_whose_nodes_come_together_is_whole() -> None:
+    one = book()
+    one.restore([BlockRecord("b1", "fx1", nodes=2, state=BlockState.SUBMITTING)], 0.0)
+    one.looked({"9": JobInfo("9", "fx1", "running")}, 1.0)
+    assert not one.records()[0].cut
+    assert one.looked({"9": JobInfo("9", "fx1", "running")}, 2.0) == []
 
 
 def test_an_unfinished_submission_that_nobody_knows_of_is_given_up() -> None:
