@@ -13,11 +13,13 @@ from jupyter_fx_kernel.screens import streams_of
 __all__ = ["Outputs", "show_as_there"]
 
 
-_FASTEST, _STEADY, _SLOWEST = 0.1, 0.25, 2.0
+_FASTEST, _STEADY, _SLOWEST = 0.1, 0.25, 3.0
 """Seconds between two pieces of text: at first, after `_QUICK` of them, and when a cell has written much."""
-_QUICK = 20
-_PER_SECOND = 40_000
+_QUICK = 10
+_PER_SECOND = 20_000
 """Characters of a cell's text for which it waits a second longer."""
+_FEW, _SOON = 2000, 1.0
+"""Characters that somebody may read as they come: they wait no longer than that, however much there is before them."""
 _ENOUGH = 128 * 1024
 """Characters that are written although it is not time yet."""
 
@@ -80,7 +82,8 @@ class Outputs:
         A front end draws a cell's whole text anew for each piece: the more there is, the fewer and larger pieces.
         """
         least = _FASTEST if self._flushes < _QUICK else _STEADY
-        return min(_SLOWEST, max(least, self._written / _PER_SECOND))
+        most = _SOON if self._held_back <= _FEW else _SLOWEST
+        return min(most, max(least, self._written / _PER_SECOND))
 
     def _write(self) -> None:
         if not self._texts:

@@ -149,6 +149,8 @@ class Follower:
                     self._drained += 1
                     return self._queue.get_nowait()
             self._flush()
+            # With the text, so that the front end draws both at once.
+            self._refresh()
         left = QUIET_FOR - (time.monotonic() - self._began)
         wait = left + 0.01 if left > 0 and not self.view.shown else _TICK
         try:
@@ -178,6 +180,8 @@ class Follower:
         card.elapsed = now - self._began
         said = (card.state, card.why, card.note, card.interrupts, [(b["id"], b["done"]) for b in card.bars.values()])
         busy = _BUSY if card.elapsed < _LONG else _STEADY
+        if said == self._said and self.view.shown and self.outputs.unflushed:
+            return  # it goes with the text, which goes soon
         every = busy if said != self._said else max(_TICK, min(_SLOW_TICK, card.elapsed / 8))
         if not self.view.shown or now - self._refreshed >= every:
             self._said, self._refreshed = said, now

@@ -4,7 +4,7 @@ import { noticeOf } from '../src/card/announce';
 import { english as trans } from '../src/english';
 import { ended, readCard, stateOf } from '../src/card/read';
 import { grouped, Pace } from '../src/card/mapping';
-import { informed, newer, told } from '../src/card/reduce';
+import { informed, newer, timeless, told } from '../src/card/reduce';
 import { line, mapWords, stateWords } from '../src/card/words';
 import { bundle, escaped, size, tail, TAIL_MAX } from '../src/card/write';
 import { line as announcement } from '../src/notices/words';
@@ -129,6 +129,12 @@ describe('what is told of a task', () => {
     expect(waits.why).toBe('pending (Priority)');
     const silent = informed(base, { ...info, state: 'RUNNING', shown: 'UNREACHABLE' }, 3);
     expect(stateWords(silent, trans)).toBe('unreachable');
+  });
+
+  it('is the same again when only time has passed', () => {
+    const later = { ...base, as_of: base.as_of + 1, elapsed: base.elapsed + 1, event: 7 };
+    expect(timeless(later)).toEqual(timeless(base));
+    expect(timeless({ ...later, note: 'x' })).not.toEqual(timeless(base));
   });
 
   it('takes the end over the newer snapshot', () => {

@@ -126,3 +126,8 @@ export function newer(mine: Card, theirs: Card): Card {
   const found = theirs.as_of >= mine.as_of || ended(theirs.state) ? theirs : mine;
   return { ...found, event: Math.max(mine.event ?? 0, theirs.event ?? 0) };
 }
+
+/** What a card says beside the time: drawing it costs the page a frame, so the same is not drawn again. */
+export function timeless(card: Card): Card {
+  return { ...card, as_of: 0, elapsed: 0, event: 0 };
+}

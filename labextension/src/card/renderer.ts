@@ -20,6 +20,7 @@ import { Deeds } from './deeds';
 import { IKeeper } from './keep';
 import { LogPane } from './logpane';
 import { ended, MIME, readCard } from './read';
+import { timeless } from './reduce';
 import { CardView, ISituation } from './view';
 import { Where } from './where';
 import { bundle, tail } from './write';
@@ -29,6 +30,8 @@ const KERNEL_WRITES = 5000;
 /** Milliseconds between two drawings of what goes on: more often nobody can read it. A kernel tells a little less often. */
 const PACE = 200;
 const now = (): number => Date.now() / 1000;
+const said = ({ card, heard, missing, complete }: LiveTask): string =>
+  JSON.stringify([timeless(card), heard, missing, complete]);
 const isTask = (card: Card): boolean => card.kind === 'cell' || card.kind === 'call';
 
 export interface ICardServices {
@@ -56,6 +59,7 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
   private _timer = 0;
   private _drawnAt = 0;
   private _drawnState = '';
+  private _drawn = '';
   /** Seconds by which the kernel's clock may differ from ours: elapsed time goes on from what it said. */
   private _base: { elapsed: number; at: number } = { elapsed: 0, at: 0 };
 
@@ -137,8 +141,12 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
     return this._asked || this._model?.trusted === true;
   }
 
-  /** Draw what has changed: a new state at once, anything else when it is time. */
+  /** Draw what has changed: a new state at once, anything else when it is time. Time itself passes with its clock. */
   private _soon(): void {
+    const task = this._task;
+    if (task !== null && !task.output && this._timer !== 0 && said(task) === this._drawn) {
+      return;
+    }
     const wait = this._drawnAt + PACE - performance.now();
     if (wait <= 0 || this._task?.card.state !== this._drawnState) {
       this._refresh();
@@ -156,6 +164,7 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
     const card = task.card;
     this._drawnAt = performance.now();
     this._drawnState = card.state;
+    this._drawn = said(task);
     const over = ended(card.state);
     const fed = this._fed;
     const single = isTask(card);
@@ -228,6 +237,7 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
   /** Look again in a second while it goes on: time passes, and the kernel may stop feeding it. */
   private _again(task: LiveTask): void {
     window.clearTimeout(this._timer);
+    this._timer = 0;
     const unwritten = this._endedAt > 0 && this._unwritten(task.card);
     if (!ended(task.card.state) || unwritten) {
       this._timer = window.setTimeout(() => this._refresh(), 1000);

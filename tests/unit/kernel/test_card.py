@@ -453,12 +453,15 @@ def test_the_more_a_cell_has_written_the_larger_its_pieces() -> None:
         outputs = Outputs(object())
         paces = []
         for number in range(40):
-            paces.append(outputs.pace)
             outputs.put(text(number, "x" * 4000))
+            paces.append(outputs.pace)
             outputs.flush()
+        outputs.put(text(40, "a line that is waited for\n"))
+        assert outputs.pace == 1.0
+        outputs.flush()
     assert paces[0] == 0.1
     assert paces == sorted(paces)
-    assert max(paces) == 2.0
+    assert max(paces) == 3.0
 
 
 def test_what_floods_in_is_not_kept_in_memory() -> None:
@@ -492,3 +495,37 @@ def test_text_whose_line_never_ends_is_seen_all_the_same(monkeypatch: pytest.Mon
             follower._show(word)
         seen = max(seen, len(screen.getvalue()))
         assert number - seen < 6
+
+
+def test_a_card_of_which_only_the_time_is_new_is_drawn_with_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each drawing costs the front end a frame: text and card come together, and nothing waits for ever."""
+    now: list[float] = [100.0]
+    told: list[tuple[str, float]] = []
+
+    class Told(io.StringIO):
+        def write(self, text: str) -> int:
+            told.append(("text", now[0]))
+            return super().write(text)
+
+    class Shell:
+        display_pub = type("Publisher", (), {"publish": staticmethod(lambda *_a, **_k: told.append(("card", now[0])))})
+
+    monkeypatch.setattr(running.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(running, "_DRAIN", 0)
+    monkeypatch.setattr("sys.stdout", Told())
+    card = full()
+    card.state, card.submitted = "running", running.time.time()
+    follower = running.Follower(Shell(), card, rich=True)
+    now[0] += 1
+    follower._refresh()
+    assert [what for what, _ in told] == ["card"]
+    for number in range(400):
+        now[0] += 0.05
+        follower.put(text(number, "a line\n"))
+        word = follower._next()
+        if word is not None:
+            follower._show(word)
+        follower._refresh()
+    cards = [when for what, when in told if what == "card"][1:]
+    assert len(cards) >= 5
+    assert {when for what, when in told if what == "text"} >= set(cards)
