@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from jupyter_fx.digest import digest
+from jupyter_fx.endpoint.fusemounts import unmount_below
 from jupyter_fx.endpoint.runtimes.command import RUNTIMES, Runtime
 from jupyter_fx.errors import UsageError
 from jupyter_fx.paths import private_dir
@@ -54,6 +55,7 @@ def clear_node(folder: Path, scratch: str, env: dict[str, str]) -> None:
     if scratch:
         with contextlib.suppress(UsageError, OSError):
             base = base_of(str(folder), scratch, on_node=True)
+            unmount_below(base)
             shutil.rmtree(base, ignore_errors=True)
             base.parent.rmdir()
             base.parent.parent.rmdir()

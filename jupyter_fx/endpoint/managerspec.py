@@ -30,6 +30,8 @@ class ManagerSpec(msgspec.Struct, kw_only=True):
     containers: ContainerSpec = ContainerSpec()
     environments: tuple[float, int] = (30.0, 0)
     """Days and MiB for which those that were built from specifications are kept."""
+    squashfs: str = "auto"
+    """Whether they are kept as one file each: `auto`, `always`, `never`."""
     preload: list[str] = []
     learn: list[str] = []
     """Packages that are imported in advance once tasks of several workers have imported them."""
@@ -77,6 +79,7 @@ def spec_of(home: Path, settings: Endpoint, *, slots: int, worker_cores: int, um
         given_env=given,
         containers=settings.containers.spec(),
         environments=(settings.environment_days, settings.environment_mb),
+        squashfs=settings.environment_squashfs,
         preload=list(settings.preload),
         learn=list(settings.learn),
         max_processes=settings.max_processes,

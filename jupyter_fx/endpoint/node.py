@@ -185,8 +185,9 @@ class Keeper:
 
     def _clear(self, scratch: Path, spec: dict[str, Any]) -> None:
         """End what is left of its containers, in the stores of their runtimes as well."""
-        from jupyter_fx.endpoint import leftovers
+        from jupyter_fx.endpoint import fusemounts, leftovers
 
+        fusemounts.unmount_below(scratch)
         elsewhere = spec.get("containers", {}).get("scratch", "")
         if elsewhere or (scratch / leftovers.MARKER).exists():
             leftovers.clear_node(scratch, elsewhere, {**os.environ, **spec.get("env", {})})

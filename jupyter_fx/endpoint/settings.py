@@ -62,6 +62,13 @@ class Endpoint(Configurable):
     environment_mb = Int(
         20480, min=0, help="MiB that such environments may take; the least recently used go first. 0: no limit."
     ).tag(config=True)
+    environment_squashfs = Enum(
+        ["auto", "always", "never"],
+        "auto",
+        help="Whether such an environment is kept as one SquashFS file, which nodes mount, and not as thousands of "
+        "files. auto: on nodes of blocks, where the node that builds has mksquashfs and squashfuse; always: wherever "
+        "mksquashfs is. A node that cannot mount it unpacks it for itself.",
+    ).tag(config=True)
     max_sessions = Int(16, min=0, help="Sessions that may be open at once; they are beyond the pool.").tag(config=True)
     python = Unicode(
         "",

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from jupyter_fx_worker import specenvs
+from jupyter_fx_worker import specenvs, specpack
 
 if TYPE_CHECKING:
     from jupyter_fx.endpoint.managerspec import ManagerSpec
@@ -38,6 +38,13 @@ def folder(spec: ManagerSpec) -> Path:
 def builder(spec: ManagerSpec) -> dict[str, str]:
     """What workers of the endpoint's own Python are told, so that they can build."""
     days, mib = spec.environments
-    told = {specenvs.ROOT: str(folder(spec)), specenvs.DAYS: str(days), specenvs.MIB: str(mib)}
+    # One machine's own disk gains nothing from a file: it is for what many nodes see.
+    mode = "never" if spec.squashfs == "auto" and not spec.host else spec.squashfs
+    told = {
+        specenvs.ROOT: str(folder(spec)),
+        specenvs.DAYS: str(days),
+        specenvs.MIB: str(mib),
+        specpack.MODE: mode,
+    }
     uv = Path(sys.executable).parent / "uv"
     return {**told, specenvs.UV: str(uv)} if uv.exists() else told

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from jupyter_fx.endpoint import environments, leftovers, reap, specs
+from jupyter_fx.endpoint import environments, fusemounts, leftovers, reap, specs
 from jupyter_fx.endpoint.built import Built
 from jupyter_fx.endpoint.containers import Boxed, Container, ContainerOwner, Host
 from jupyter_fx.endpoint.learned import Learned
@@ -113,12 +113,12 @@ class Warm:
             return Host("", "zygote", spec, self._owner, self._loop, list(spec.preload))
         self._count += 1
         self._make_room()
-        if specs.is_spec(environment):
-            return Built(environment, f"{environment}#{self._count}", spec, self._owner, self._loop, [])
         if self._looking is None:
             self._looking = self._loop.call_later(LOOK_EVERY, self._look)
         key = f"{environment}#{self._count}"
         folder = self._folder() / str(self._count)
+        if specs.is_spec(environment):
+            return Built(environment, key, spec, self._owner, self._loop, [], folder=folder)
         wanted = environments.preload_of(environment, spec.containers)
         return Boxed(environment, key, spec, self._owner, self._loop, wanted, folder=folder, label=self._label)
 
@@ -132,9 +132,10 @@ class Warm:
     def clear(self) -> int:
         """End what an earlier manager of this directory left behind; how many."""
         spec = self._spec
-        shutil.rmtree(
-            leftovers.base_of(spec.folder, spec.containers.scratch, on_node=bool(spec.host)), ignore_errors=True
-        )
+        base = leftovers.base_of(spec.folder, spec.containers.scratch, on_node=bool(spec.host))
+        fusemounts.unmount_below(base)
+        fusemounts.unmount_dead()
+        shutil.rmtree(base, ignore_errors=True)
         marker = Path(self._spec.folder) / leftovers.MARKER
         if not marker.exists():
             return 0

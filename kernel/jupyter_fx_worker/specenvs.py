@@ -1,4 +1,7 @@
-"""Environments from specifications: built by uv in a task of the endpoint, once for each digest, and kept."""
+"""Environments from specifications: built by uv in a task of the endpoint, once for each digest, and kept.
+
+What is kept is a whole virtual environment, or has it packed in one file (`specpack`).
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ import sys
 import time
 from typing import Any
 
-from jupyter_fx_worker import kept
-from jupyter_fx_worker.commands import run
+from jupyter_fx_worker import kept, specpack
+from jupyter_fx_worker.commands import run, say
 from jupyter_fx_worker.kept import BuildError
 
-__all__ = ["DAYS", "MIB", "ROOT", "UV", "BuildError", "build", "name_of", "python_of"]
+__all__ = ["DAYS", "MIB", "ROOT", "UV", "BuildError", "build", "is_there", "name_of", "python_of"]
 
 ROOT = "JUPYTER_FX_ENVIRONMENTS"
 DAYS = "JUPYTER_FX_ENVIRONMENTS_DAYS"
@@ -39,9 +42,14 @@ def name_of(text: str) -> str:
 
 
 def python_of(root: str, name: str) -> str:
-    """The Python of an environment; empty when it is not there, or what it was made from is gone."""
+    """The Python of an environment that is a directory; empty when it is none, or what it was made from is gone."""
     python = os.path.join(root, name, "bin", "python")
     return python if kept.NAME.match(name) and os.path.exists(python) else ""
+
+
+def is_there(root: str, name: str) -> bool:
+    """Whether an environment can be run: as a directory, or from its file."""
+    return kept.NAME.match(name) is not None and bool(python_of(root, name) or specpack.packed_of(root, name))
 
 
 def build(text: str) -> dict[str, Any]:
@@ -53,11 +61,11 @@ def build(text: str) -> dict[str, Any]:
     if not root:
         raise BuildError("environments are built at endpoints, in their own Python: this is no worker of one")
     name = name_of(text)
-    if python_of(root, name):
+    if is_there(root, name):
         return _found(root, name, built=False)
     os.makedirs(root, mode=0o700, exist_ok=True)
     with kept.turn(os.path.join(root, name + ".lock")) as alone:
-        if python_of(root, name):
+        if is_there(root, name):
             return _found(root, name, built=False)
         try:
             kept.collect(root, float(os.environ.get(DAYS, "30")), int(os.environ.get(MIB, "0")))
@@ -78,6 +86,7 @@ def _found(root: str, name: str, *, built: bool) -> dict[str, Any]:
 def _build(root: str, name: str, text: str, *, alone: bool) -> None:
     begun = time.time()
     part = os.path.join(root, f"{name}.part-{os.getpid()}-{os.uname().nodename[:40]}")
+    packed = part + "-packed"
     # Under the lock what others began is nobody's.
     for one in os.listdir(root):
         if alone and one.startswith(f"{name}.part-"):
@@ -90,24 +99,43 @@ def _build(root: str, name: str, text: str, *, alone: bool) -> None:
         with open(said, "w", encoding="utf-8") as file:
             file.write(text)
         python = os.path.join(part, "bin", "python")
-        _uv_does([uv, "pip", "install", "--no-config", "--python", python, "-r", said], env)
+        as_directory = specpack.why_not()
+        # Nobody can add to what is packed: without its byte code each process would compile its imports anew.
+        more = ["--compile-bytecode"] if as_directory is None else []
+        _uv_does([uv, "pip", "install", "--no-config", *more, "--python", python, "-r", said], env)
+        made, size = (part, kept.size_of(part)) if as_directory is not None else _packed(part, packed)
+        if as_directory:
+            say(f"kept as a directory: {as_directory}\n")
         told = {
             "python": ".".join(map(str, sys.version_info[:3])),
             "seconds": round(time.time() - begun, 1),
-            "bytes": kept.size_of(part),
+            "bytes": size,
         }
-        with open(os.path.join(part, "built.json"), "w") as file:
+        with open(os.path.join(made, "built.json"), "w") as file:
             json.dump(told, file)
         # One that cannot run any more, because its Python is gone, is replaced.
         old = os.path.join(root, name)
-        if os.path.lexists(old) and not python_of(root, name):
+        if os.path.lexists(old) and not is_there(root, name):
             kept.remove(old)
         with contextlib.suppress(OSError):
-            os.rename(part, old)
-        if not python_of(root, name):
+            os.rename(made, old)
+        if not is_there(root, name):
             raise BuildError(f"{old} could not be put into its place")
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        for one in (part, packed):
+            shutil.rmtree(one, ignore_errors=True)
+
+
+def _packed(part: str, packed: str) -> tuple[str, int]:
+    """What is to be kept of a whole environment, and its size: packed, if that can be done."""
+    whole = kept.size_of(part)
+    try:
+        size = specpack.pack(part, packed)
+    except OSError as error:
+        say(f"kept as a directory: {error}\n")
+        return part, whole
+    say(f"packed into one file: {size / 2**20:.1f} MiB instead of {whole / 2**20:.1f}\n")
+    return packed, size
 
 
 def _uv() -> str:
