@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable
 from typing import Any, Final
 
-from jupyter_fx.errors import AuthError, FxError, RemoteProtocolError, UsageError
+from jupyter_fx.errors import AuthError, FxError, InfrastructureError, RemoteProtocolError, UsageError
 from jupyter_fx.protocol.messages import VERSION, Event, Hello, Request, Welcome
 from jupyter_fx.transport import Channel, Served
 from jupyter_fx_hub.auth import SCOPES, Identity, authenticate, hash_secret
@@ -95,12 +95,21 @@ class ClientLink(_Link):
         self.local = "uid" in served.peer
         self.silent = False
         """Whether it ended because nothing was heard: its process may live."""
-        self.outbox = Outbox(served)
+        self.outbox = Outbox(served, self._full)
 
     def send(self, message: Any) -> None:
         """Send a passing message."""
         if not self.gone:
             self.outbox.send(message)
+
+    def _full(self) -> None:
+        if not self.gone:
+            log.warning("a client of %s does not read what it is sent: its link is ended", self.user)
+            self.break_off(InfrastructureError("more is waiting for this client than the fx hub keeps: ask again"))
+
+    async def caught_up(self) -> None:
+        """Return when it has read what it was sent."""
+        await self.outbox.caught_up()
 
     def begin_replay(self, task_id: str) -> bool:
         """Hold back live events of this task."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 from jupyter_fx.errors import FxError
@@ -17,14 +18,22 @@ __all__ = ["Outbox"]
 
 PARKED_MAX: Final = 8 * 1024 * 1024
 """Bytes of text that wait for a client that does not read; of more, the oldest is dropped."""
+WAITING_MAX: Final = 128 * 1024 * 1024
+"""Bytes of everything, what a replay holds back too, that wait for such a client. What is no text is never dropped: of
+more the link ends, and the client asks again from where it knows it.
+"""
 _TEXT: Final = (EventKind.STDOUT, EventKind.STDERR)
 
 
 class Outbox:
     """The sending half of a client link. Everything but text of running tasks arrives, or the link ends."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: Served, on_full: Callable[[], None]) -> None:
+        """`on_full` is called, once and not at once, when more waits than may: the link is to end."""
         self._served = served
+        self._on_full = on_full
+        self._full = False
+        self._waiting = 0
         self._replaying: dict[str, list[Event | Outcome]] = {}
         self._parked: deque[Event | Outcome] = deque()
         self._parked_text = 0
@@ -34,6 +43,8 @@ class Outbox:
 
     def send(self, message: Any) -> None:
         """Send what the state said."""
+        if self._full:
+            return
         kind = type(message)
         if kind is Events:
             self._put(message.events, message)
@@ -52,6 +63,7 @@ class Outbox:
     def end_replay(self, task_id: str, events: list[Event], outcome: Outcome | None) -> None:
         """Send the replayed events (the rest of them), then what was held back of it, then the outcome."""
         held = self._replaying.pop(task_id, [])
+        self._waiting -= sum(map(_size, held))
         last = events[-1].n if events else -1
         rest: list[Event | Outcome] = [*events, *(e for e in held if isinstance(e, Event) and e.n > last)]
         ends = [e for e in held if isinstance(e, Outcome)]
@@ -63,6 +75,11 @@ class Outbox:
         """Send replayed events of a task whose replay goes on."""
         self._items(list(events))
 
+    async def caught_up(self) -> None:
+        """Return when nothing waits for the client any more: who replays much goes on then."""
+        while self._waker is not None:
+            await asyncio.wait([self._waker])
+
     def _put(self, items: list[Any], message: Any) -> None:
         if self._replaying:
             free = []
@@ -72,6 +89,7 @@ class Outbox:
                     free.append(item)
                 else:
                     held.append(item)
+                    self._waits(item)
             if len(free) < len(items):
                 self._items(free)
                 return
@@ -101,12 +119,20 @@ class Outbox:
     def _park(self, items: list[Any]) -> None:
         for item in items:
             self._parked.append(item)
+            self._waits(item)
             if isinstance(item, Event) and item.kind in _TEXT:
                 self._parked_text += len(item.data)
         if self._parked_text > PARKED_MAX:
             self._drop_oldest()
         if self._waker is None:
             self._waker = asyncio.get_running_loop().create_task(self._wake())
+
+    def _waits(self, item: Event | Outcome) -> None:
+        self._waiting += _size(item)
+        if self._waiting > WAITING_MAX and not self._full:
+            self._full = True
+            # Whoever sends is in the middle of something.
+            asyncio.get_running_loop().call_soon(self._on_full)
 
     def _drop_oldest(self) -> None:
         """Make half the room free; one NOTE per task says how much went, in the place of the last piece."""
@@ -116,6 +142,7 @@ class Outbox:
             item = self._parked.popleft()
             if self._parked_text > PARKED_MAX // 2 and isinstance(item, Event) and item.kind in _TEXT:
                 self._parked_text -= len(item.data)
+                self._waiting -= _size(item)
                 lines = item.data.count(b"\n") or 1
                 self.lines_dropped += lines
                 self._dropped[item.task_id] = total = self._dropped.get(item.task_id, 0) + lines
@@ -123,6 +150,7 @@ class Outbox:
                 if note is None:
                     notes[item.task_id] = note = Event(item.task_id, item.n, EventKind.NOTE, item.t, "")
                     kept.append(note)
+                    self._waiting += _size(note)
                 note.n, note.data = item.n, f"[{total} lines dropped]"
             else:
                 kept.append(item)
@@ -139,6 +167,7 @@ class Outbox:
                     item = self._parked.popleft()
                     batch.append(item)
                     size += _size(item)
+                    self._waiting -= _size(item)
                     if isinstance(item, Event) and item.kind in _TEXT:
                         self._parked_text -= len(item.data)
                 parked, self._parked = self._parked, deque()
@@ -150,6 +179,7 @@ class Outbox:
 
     def close(self) -> None:
         """The link is gone."""
+        self._full = True
         self._parked.clear()
         self._replaying.clear()
         if self._waker is not None:

@@ -53,6 +53,9 @@ class ClientPort(Port, Protocol):
     def replay(self, task_id: str, events: list[Event], outcome: Any, *, last: bool) -> None:
         """Send replayed events; `last` ends the replay."""
 
+    async def caught_up(self) -> None:
+        """Return when it has read what it was sent."""
+
 
 class AgentPort(Port, Protocol):
     """An agent's link."""

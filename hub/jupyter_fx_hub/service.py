@@ -401,8 +401,16 @@ class Service:
             self._spawn(self._tell_story(instruction, port))
 
     async def _tell_story(self, what: Replay, port: ClientPort) -> None:
-        await self.flushed()
-        await stories.tell(self.store, what, port)
+        try:
+            await self.flushed()
+            await stories.tell(self.store, what, port)
+        except Exception as error:  # whatever the store raises: who waits for the story must hear of it
+            log.exception("the story of task %s cannot be read", what.task_id)
+            if not port.gone:
+                said = getattr(error, "message", "") or str(error) or type(error).__name__
+                port.break_off(
+                    InfrastructureError(f"the fx hub cannot read what task {what.task_id[-8:]} told: {said}")
+                )
 
     # --- time ---
 

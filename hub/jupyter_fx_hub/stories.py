@@ -45,6 +45,8 @@ async def tell(store: Store, what: Replay, port: ClientPort) -> None:
         if start is not None:
             port.replay(task_id, events, None, last=False)
             events = []
+            # No more is read than is taken: a story may be larger than memory.
+            await port.caught_up()
     outcome = await store.read("outcome", what.owner, task_id) if what.upto < 0 else None
     port.replay(task_id, events, outcome, last=True)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from jupyter_fx.protocol.messages import Event, EventKind, Events, Outcome, Outcomes
+from jupyter_fx_hub import outbox
 from jupyter_fx_hub.outbox import PARKED_MAX, Outbox
 
 
@@ -26,6 +29,14 @@ class SlowReader:
             await self.reads.wait()
 
 
+def never() -> None:
+    raise AssertionError("the link was ended")
+
+
+def figure(n: int, size: int, task: str = "t") -> Event:
+    return Event(task, n, EventKind.DISPLAY, 0.0, b"x" * size)
+
+
 def text(n: int, size: int = 10, task: str = "t") -> Event:
     return Event(task, n, EventKind.STDOUT, 0.0, b"x" * (size - 1) + b"\n")
 
@@ -33,7 +44,7 @@ def text(n: int, size: int = 10, task: str = "t") -> Event:
 def test_a_replay_comes_before_what_happens_meanwhile_and_the_outcome_last() -> None:
     async def story() -> None:
         reader = SlowReader()
-        box = Outbox(reader)  # type: ignore[arg-type]
+        box = Outbox(reader, never)  # type: ignore[arg-type]
         assert box.begin_replay("t")
         assert not box.begin_replay("t")
         box.send(Events([text(2), text(3), text(7, task="other")]))
@@ -48,7 +59,7 @@ def test_a_replay_comes_before_what_happens_meanwhile_and_the_outcome_last() -> 
 def test_a_slow_reader_loses_the_oldest_text_and_is_told_how_much_but_no_outcome() -> None:
     async def story() -> None:
         reader = SlowReader()
-        box = Outbox(reader)  # type: ignore[arg-type]
+        box = Outbox(reader, never)  # type: ignore[arg-type]
         reader.congested = True
         piece = 64 * 1024
         count = PARKED_MAX // piece + 20
@@ -69,5 +80,85 @@ def test_a_slow_reader_loses_the_oldest_text_and_is_told_how_much_but_no_outcome
         numbers = [e.n for e in reader.got[:-1]]
         assert numbers == sorted(numbers)
         box.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("replaying", [False, True])
+def test_a_reader_that_never_reads_figures_holds_no_more_than_it_may_and_is_sent_away(
+    monkeypatch: pytest.MonkeyPatch, replaying: bool
+) -> None:
+    monkeypatch.setattr(outbox, "WAITING_MAX", 1 << 20)
+
+    async def story() -> None:
+        reader = SlowReader()
+        away: list[bool] = []
+        box = Outbox(reader, lambda: away.append(True))  # type: ignore[arg-type]
+        reader.congested = True
+        if replaying:
+            assert box.begin_replay("t")
+        for n in range(15):
+            box.send(Events([figure(n, 64 * 1024)]))
+        await asyncio.sleep(0)
+        assert not away
+        for n in range(15, 100):
+            box.send(Events([figure(n, 64 * 1024)]))
+        # Not while somebody is sending.
+        assert not away
+        await asyncio.sleep(0)
+        assert away == [True]
+        held = [*box._parked, *box._replaying.get("t", [])]
+        assert len(held) == 16
+        box.close()
+
+    asyncio.run(story())
+
+
+def test_who_reads_late_is_counted_no_more_for_what_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "WAITING_MAX", 1 << 20)
+
+    async def story() -> None:
+        reader = SlowReader()
+        box = Outbox(reader, never)  # type: ignore[arg-type]
+        for turn in range(10):
+            reader.congested = True
+            reader.reads.clear()
+            assert box.begin_replay("u")
+            for n in range(6):
+                box.send(Events([figure(6 * turn + n, 64 * 1024), text(n, 1000), figure(n, 64 * 1024, "u")]))
+            box.end_replay("u", [], None)
+            box.send(Outcomes([Outcome("t", 10, b"r")]))
+            reader.congested = False
+            reader.reads.set()
+            await box.caught_up()
+            assert not box._waiting
+        assert len(reader.got) == 10 * 19
+
+    asyncio.run(story())
+
+
+def test_a_story_that_is_replayed_waits_for_its_reader() -> None:
+    async def story() -> None:
+        reader = SlowReader()
+        box = Outbox(reader, never)  # type: ignore[arg-type]
+        await box.caught_up()
+        reader.congested = True
+        box.events([figure(0, 1000)])
+        waiting = asyncio.ensure_future(box.caught_up())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        reader.congested = False
+        reader.reads.set()
+        await asyncio.wait_for(waiting, 60)
+        assert reader.got == [figure(0, 1000)]
+        # Nobody waits for one that is gone.
+        reader.congested = True
+        reader.reads.clear()
+        box.events([figure(1, 1000)])
+        waiting = asyncio.ensure_future(box.caught_up())
+        await asyncio.sleep(0)
+        box.close()
+        await asyncio.wait_for(waiting, 60)
 
     asyncio.run(story())

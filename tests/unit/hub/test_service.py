@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from jupyter_fx.errors import FxError
+from jupyter_fx.errors import FxError, HubUnavailable
 from jupyter_fx.protocol.messages import Results
 from jupyter_fx.transport import SystemClock
 from jupyter_fx_hub import service as shell
 from jupyter_fx_hub.service import Service
-from jupyter_fx_hub.state.io import Found, FromAgent, Need
+from jupyter_fx_hub.state.io import Found, FromAgent, Need, Replay
 
 
 class Port:
@@ -123,5 +123,27 @@ def test_an_agent_that_went_during_the_look_is_not_told_that_its_message_was_tak
         port.gone = True
         await asyncio.gather(*service._work)
         assert port.acked == []
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("watch", [0, 2])
+def test_a_story_that_cannot_be_read_ends_the_link_so_that_it_is_asked_for_again(watch: int) -> None:
+    async def read(*_: Any) -> Any:
+        raise HubUnavailable("the store is damaged")
+
+    async def story() -> None:
+        service, port = served()
+        service.store.read = read  # type: ignore[method-assign]
+        begun: list[str] = []
+        port.begin_replay = lambda task: not begun.append(task)  # type: ignore[attr-defined, func-returns-value]
+        service.clients[1] = port  # type: ignore[assignment]
+        service._replay(Replay(1, "ann", "t" * 32, 0, -1, watch))
+        while service._work:
+            await asyncio.sleep(0)
+        assert begun
+        assert port.broken
+        assert "cannot read what task tttttttt told: the store is damaged" in str(port.why)
+        assert not isinstance(port.why, HubUnavailable)
 
     asyncio.run(story())
