@@ -6,6 +6,7 @@ Each belongs to a caller; other users' ids answer exactly like missing ones.
 from __future__ import annotations
 
 import codecs
+import heapq
 import inspect
 from collections.abc import Callable
 from typing import Any, Final
@@ -44,6 +45,8 @@ _INT_MAX: Final = 2**62
 _PIECE: Final = 256 * 1024
 DETAILS_MAX: Final = 200
 """Tasks of one page whose submissions are read."""
+RUNNING_MAX: Final = 10_000
+"""Ids of running tasks on one page: a third of a frame."""
 _REF: Final = Arg(str, "id of a reference", needed=True)
 
 
@@ -132,12 +135,18 @@ class Operations(SessionOperations, GroupOperations):
         spec: bytes | None = await self.service.store.read("task_spec", caller.user, row.task_id)
         return spec
 
-    @operation("tasks.running", "read")
+    @operation("tasks.running", "read", after=Arg(str, "cursor: `next` of the page before"))
     def tasks_running(self, caller: Caller, args: dict[str, Any]) -> Any:
-        """Ids of the caller's tasks that run now."""
-        endpoints = self._core.owned.get(caller.user, [])
-        running = [t.task_id for e in endpoints for t in e.leases.values() if t.state is TaskState.RUNNING]
-        return {"tasks": running}
+        """Ids of the caller's tasks that run now, in their order, a page at a time."""
+        endpoints, after = self._core.owned.get(caller.user, []), args.get("after") or ""
+        running = (
+            t.task_id
+            for e in endpoints
+            for t in e.leases.values()
+            if t.state is TaskState.RUNNING and t.task_id > after
+        )
+        page = heapq.nsmallest(RUNNING_MAX + 1, running)
+        return {"tasks": page[:RUNNING_MAX], "next": page[RUNNING_MAX - 1] if len(page) > RUNNING_MAX else ""}
 
     @operation("tasks.get", "read", "GET /api/v1/tasks/{task_id}", task_id=_TASK)
     async def tasks_get(self, caller: Caller, args: dict[str, Any]) -> Any:

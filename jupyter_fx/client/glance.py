@@ -9,7 +9,7 @@ import concurrent.futures
 import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from jupyter_fx.errors import FxError
 
@@ -23,6 +23,8 @@ FRESH: Final = 0.05
 _SHARE: Final = 10.0
 """It is good for as many times the seconds that it took, so that asking takes a tenth of the time at most."""
 _STALE: Final = 5.0
+_PAGES: Final = 100
+"""A million of tasks: more run nowhere at once."""
 _WITHIN: Final = 2.0
 """Seconds to wait for an answer: who asks whether something runs does not ask for the hub to be started."""
 
@@ -47,11 +49,19 @@ class Glance:
         if begun < self._until:
             return  # somebody else has asked meanwhile
 
-        async def ask() -> Any:
-            return await core.peer.request("tasks.running", {}, _WITHIN)
+        async def ask() -> frozenset[str]:
+            running: list[str] = []
+            after = ""
+            for _ in range(_PAGES):
+                page = await core.peer.request("tasks.running", {"after": after} if after else {}, _WITHIN)
+                running += page["tasks"]
+                after = page.get("next", "")
+                if not after:
+                    break
+            return frozenset(running)
 
         # No hub, one that is older, or a client that is being closed: what was known stays known.
         with contextlib.suppress(FxError, RuntimeError, concurrent.futures.CancelledError):
-            self._running = frozenset(core.call(ask())["tasks"])
+            self._running = core.call(ask())
         now = time.monotonic()
         self._until = now + min(_STALE, max(FRESH, _SHARE * (now - begun)))

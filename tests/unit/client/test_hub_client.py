@@ -243,6 +243,19 @@ def test_whether_an_unwatched_task_runs_is_asked_for_all_at_once(client: HubClie
     assert not futures[3].running()
 
 
+def test_which_tasks_run_is_read_to_the_last_page(client: HubClient, hub: FakeHub) -> None:
+    hub.held = True
+    futures = [client.submit(square, n) for n in range(3)]
+    client.drain(5)
+    pages = {
+        None: {"tasks": ["0" * 32], "next": "0" * 32},
+        "0" * 32: {"tasks": [futures[1].task_id], "next": "1" * 32},
+        "1" * 32: {"tasks": [futures[2].task_id], "next": ""},
+    }
+    hub.answers["tasks.running"] = lambda args: pages[args.get("after")]
+    assert [n for n, future in enumerate(futures) if future.running()] == [1, 2]
+
+
 def test_whether_it_runs_is_not_known_of_an_older_hub_nor_asked_on_the_clients_thread(
     client: HubClient, hub: FakeHub
 ) -> None:
