@@ -7,11 +7,12 @@ from typing import Any
 from jupyter_fx.endpoint import batches, outcome
 from jupyter_fx.endpoint import journal_kinds as kinds
 from jupyter_fx.endpoint.entry import FINISHED, Entry
-from jupyter_fx.endpoint.events import Acked, KeepRef, Record, Remove, Upload, Uploaded, Write
+from jupyter_fx.endpoint.events import Acked, KeepRef, Record, RefKept, Remove, Upload, Uploaded, Write
 from jupyter_fx.endpoint.holding import Holding
 from jupyter_fx.endpoint.talk import Done, Ended
+from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.limits import RESULT_HOME_MAX
-from jupyter_fx.protocol.messages import Keep, RefInfo
+from jupyter_fx.protocol.messages import ErrorInfo, Keep, RefInfo
 
 __all__ = ["Endings"]
 
@@ -62,15 +63,28 @@ class Endings:
         entry.upload, entry.upload_size = ended.path, ended.size
         return [Write(Record(kinds.RESULT, [(result, ended.path)]), [Upload(entry.task.task_id, ended.path)])]
 
-    def _keep_ref(self, entry: Entry, path: str, size: int) -> list[Any]:
-        result = entry.result
-        assert result is not None
-        ref_id = entry.task.task_id
-        result.ref = RefInfo(
-            ref_id, self._held.endpoint_id, size, {"size": size, "task_id": ref_id}, entry.task.session
-        )
+    @staticmethod
+    def _keep_ref(entry: Entry, path: str, size: int) -> list[Any]:
+        entry.upload, entry.upload_size = path, size
+        return [KeepRef(entry.task.task_id, path)]
+
+    def ref_kept(self, event: RefKept, _now: float) -> list[Any]:
+        """A result stays here, or is nowhere: then the task has failed, whatever it did."""
+        entry = self._held.tasks.get(event.key)
+        result = entry.result if entry is not None else None
+        if entry is None or result is None or not entry.upload:
+            return []
+        path, size, ref_id = entry.upload, entry.upload_size, entry.task.task_id
         entry.upload = ""
-        return [KeepRef(ref_id, path), *self.send([entry])]
+        if event.error is None:
+            told = {"size": size, "task_id": ref_id}
+            result.ref = RefInfo(ref_id, self._held.endpoint_id, size, told, entry.task.session)
+            return self.send([entry])
+        if result.state == TaskState.SUCCEEDED:
+            result.state = int(TaskState.FAILED)
+            why = f"the task ended, but its result of {size:,} bytes cannot be kept at the endpoint"
+            result.error = ErrorInfo(event.error.etype, f"{why}: {event.error.message}; run it again")
+        return [*self.send([entry]), Remove(path)]
 
     def uploaded(self, event: Uploaded, _now: float) -> list[Any]:
         """A large result is at the hub, or cannot go there."""

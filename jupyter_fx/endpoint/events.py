@@ -33,6 +33,7 @@ __all__ = [
     "Patience",
     "Provisioned",
     "Record",
+    "RefKept",
     "Remove",
     "Replayed",
     "RoundTrip",
@@ -70,6 +71,13 @@ class Uploaded(msgspec.Struct, frozen=True):
 
     key: str
     blob: BlobRef | None = None
+    error: ErrorInfo | None = None
+
+
+class RefKept(msgspec.Struct, frozen=True):
+    """A result stays here as a ref, or cannot: `error`. `key` is the `ref_id` of its `KeepRef`."""
+
+    key: str
     error: ErrorInfo | None = None
 
 
@@ -231,7 +239,7 @@ class Upload(msgspec.Struct):
 
 
 class KeepRef(msgspec.Struct):
-    """Move the file at `path` into the store as result ref `ref_id`."""
+    """Move the file at `path` into the store as result ref `ref_id`; answered by `RefKept`."""
 
     ref_id: str
     path: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import mmap
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 from jupyter_fx.client.blobs import Blobs
 from jupyter_fx.digest import digest
-from jupyter_fx.endpoint.events import Fetch, Fetched, FindRef, KeepFunction, KeepRef, Remove, Upload, Uploaded
+from jupyter_fx.endpoint.events import Fetch, Fetched, FindRef, KeepFunction, KeepRef, RefKept, Remove, Upload, Uploaded
 from jupyter_fx.endpoint.state import AgentState
 from jupyter_fx.endpoint.store import Store
 from jupyter_fx.errors import FxError, UsageError
@@ -57,10 +58,14 @@ class Files:
 
     def keep_ref(self, instruction: KeepRef) -> None:
         """A result stays here."""
+        info = None
         try:
             self._store.keep_ref(instruction.ref_id, instruction.path)
         except OSError as error:
             log.error("result ref %s cannot be stored: %s", instruction.ref_id, error)
+            full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+            info = ErrorInfo("StorageFull" if full else "InfrastructureError", error.strerror or str(error))
+        self._loop.call_soon(self._event, RefKept(instruction.ref_id, info))
 
     @staticmethod
     def remove(instruction: Remove) -> None:

@@ -121,9 +121,11 @@ class Store:
 
     def keep_ref(self, ref_id: str, path: str) -> None:
         """Take over a spilled result as a ref; it is on disk when this returns. Raises OSError."""
+        target = self._refs / ref_id
+        if target.exists() and not Path(path).exists():
+            return  # an agent that was killed before it could say so has done it
         with open(path, "rb") as file:
             os.fsync(file.fileno())
-        target = self._refs / ref_id
         Path(path).replace(target)
 
     def ref_path(self, ref_id: str) -> Path | None:

@@ -304,6 +304,22 @@ def test_large_arguments_and_results_travel_as_blobs() -> None:
     told(story)
 
 
+def test_a_result_that_cannot_be_kept_is_an_error_that_says_so() -> None:
+    async def story(hub: Hub, agent: AgentProcess) -> None:
+        task = hub.task(hub.function(lambda: b"ab" * 200_000), args(), result_max=300_000)
+        # Where it would be kept, nothing can be.
+        (agent.home / "refs" / task.task_id).mkdir(parents=True)
+        hub.lease(task)
+        result = await hub.result(task.task_id)
+        assert (result.state, result.ref) == (TaskState.FAILED, None)
+        assert result.error is not None
+        assert "its result of 400," in result.error.message
+        assert "cannot be kept at the endpoint: Is a directory; run it again" in result.error.message
+        assert not list((agent.home / "spill").iterdir())
+
+    told(story)
+
+
 def test_arguments_that_cannot_be_put_together_are_an_error_that_says_so() -> None:
     async def story(hub: Hub, agent: AgentProcess) -> None:
         kept = await hub.call(lambda: b"ab" * 200_000, result_max=300_000)

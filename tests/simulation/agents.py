@@ -24,6 +24,7 @@ from jupyter_fx.endpoint.events import (
     LoadFunction,
     Opened,
     Record,
+    RefKept,
     Replayed,
     Send,
     Tell,
@@ -402,7 +403,7 @@ class Agent:
                     self.manager.down.append(copied(one.message))
                 case Write():
                     self.write(one)
-                case Fetch() | FindRef() | Upload() | LoadFunction() | Assemble():
+                case Fetch() | FindRef() | Upload() | KeepRef() | LoadFunction() | Assemble():
                     self.fetching.append(one)
                 case _:
                     if hasattr(one, "payload"):
@@ -449,6 +450,8 @@ class Agent:
                 error = ErrorInfo("HubUnavailable", "gone") if failed else None
                 blob = None if failed else BlobRef("b" * 64, 1 << 20)
                 self.handle(Uploaded(one.key, blob, error))
+            case KeepRef():
+                self.handle(RefKept(one.ref_id))
             case Assemble():
                 self.manager.down.append(Place([one.work]))
 
@@ -462,4 +465,4 @@ class Agent:
         return not (self.manager.up or self.manager.down or self.fetching)
 
 
-__all__ = ["Agent", "Died", "KeepRef", "Wire"]
+__all__ = ["Agent", "Died", "Wire"]

@@ -17,7 +17,11 @@ from jupyter_fx.endpoint.events import (
     Fetch,
     Fetched,
     FindRef,
+    KeepRef,
+    Opened,
     Record,
+    RefKept,
+    Remove,
     Upload,
     Uploaded,
 )
@@ -309,8 +313,33 @@ def test_a_result_over_its_limit_stays_as_a_ref() -> None:
     shell.handle(Dispatch([task(result_max=1000)]))
     shell.start(ONE)
     shell.handle(Done([Ended(ONE, "ok", b"", 1.0, 2.0, "/spilled", 500_000)]))
+    assert shell.of(KeepRef) == [KeepRef(ONE, "/spilled")]
+    # Not before it is there; the hub's coming back does not change that.
+    shell.handle(Opened("me"))
+    assert not shell.results()
+    shell.handle(RefKept(ONE))
     assert shell.results()[0].ref.size == 500_000
     assert not shell.of(Upload)
+    shell.handle(RefKept(ONE))
+    assert len(shell.results()) == 1
+
+
+@pytest.mark.parametrize("outcome", ["ok", "error"])
+def test_a_result_that_cannot_be_kept_anywhere_ends_its_task_with_the_reason(outcome: str) -> None:
+    shell = Shell()
+    shell.handle(Dispatch([task(result_max=1000)]))
+    shell.start(ONE)
+    own = ErrorInfo("ValueError", "its own") if outcome == "error" else None
+    shell.handle(Done([Ended(ONE, outcome, b"", 1.0, 2.0, "/spilled", 500_000, error=own)]))
+    shell.handle(RefKept(ONE, ErrorInfo("StorageFull", "No space left on device")))
+    (result,) = shell.results()
+    assert (result.state, result.ref) == (TaskState.FAILED, None)
+    if own is not None:
+        assert result.error == own
+    else:
+        assert result.error.etype == "StorageFull"
+        assert "its result of 500,000 bytes cannot be kept at the endpoint: No space left" in result.error.message
+    assert shell.of(Remove) == [Remove("/spilled")]
 
 
 def test_a_full_disk_refuses_tasks_and_starts_but_lets_results_go() -> None:
