@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jupyter_fx.endpoint.endings import crashed, ended_as, ran_in
+from jupyter_fx.endpoint.functions import Told
 from jupyter_fx.endpoint.gauges import Gauges
 from jupyter_fx.endpoint.job import Job
 from jupyter_fx.endpoint.ladder import Rung
@@ -72,7 +73,7 @@ class Manager:
         self._tickets: dict[int, tuple[WorkerProc, list[Job], bool]] = {}
         self._ticket = 0
         self._lines = Lines()
-        self._functions: dict[str, bytes] = {}
+        self._functions = Told(spec)
         self._times = Durations()
         self._draining = False
         self._opts = {"spill": str(self.spill), "max_inline": INLINE_MAX}
@@ -121,7 +122,7 @@ class Manager:
     # Work comes.
 
     def _code(self, message: Code) -> None:
-        self._functions[message.digest] = message.payload
+        self._functions.put(message.digest, message.payload)
 
     def _place(self, message: Place) -> None:
         for work in message.work:
@@ -292,7 +293,7 @@ class Manager:
     def _again(self, worker: WorkerProc, job: Job) -> None:
         """The worker has forgotten the function, so nothing of the task ran."""
         worker.forget(job.work.function)
-        if job.work.function in self._functions:
+        if self._functions.get(job.work.function) is not None:
             self._hand(worker, [job], False)
             return
         error = ErrorInfo(

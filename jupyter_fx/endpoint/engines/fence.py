@@ -55,11 +55,37 @@ def _read(path: Path) -> list[Frame]:
     return []
 
 
+class _Followed:
+    """A file of frames that grows."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reader = frames.Reader()
+        self._read = 0
+        self._frames: list[Frame] = []
+        self._broken = False
+
+    def so_far(self) -> list[Frame]:
+        """Its whole frames by now; none of one that is no such file."""
+        with contextlib.suppress(OSError):
+            if not self._broken:
+                with open(self._path, "rb") as file:
+                    file.seek(self._read)
+                    data = file.read()
+                self._read += len(data)
+                try:
+                    self._frames += self._reader.feed(data)
+                except (frames.FrameError, ValueError):
+                    self._frames, self._broken = [], True
+        return list(self._frames)
+
+
 class Fence:
     """The fence of a host that lives."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.path = private_dir(private_dir(folder) / name)
+        self._followed: dict[str, _Followed] = {}
 
     def claimed(self) -> set[str]:
         """The names of parcels that somebody has: workers, or we ourselves."""
@@ -86,11 +112,12 @@ class Fence:
         return False
 
     def log(self, name: str) -> list[Frame]:
-        """What the worker of a parcel has written."""
-        return _read(self.path / name)
+        """What the worker of a parcel has written; what was read of it before is not read again."""
+        return self._followed.setdefault(name, _Followed(self.path / name)).so_far()
 
     def forget(self, name: str) -> None:
         """The ends of a parcel's tasks are journaled."""
+        self._followed.pop(name, None)
         (self.path / name).unlink(missing_ok=True)
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ from jupyter_fx.endpoint.engines.harvest import Harvest, harvest, lost
 from jupyter_fx.endpoint.engines.parcel import Parcel
 from jupyter_fx.endpoint.engines.runner import Runner
 from jupyter_fx.endpoint.engines.spec import EngineSpec
+from jupyter_fx.endpoint.functions import Told
 from jupyter_fx.endpoint.job import VERBS, Job
 from jupyter_fx.endpoint.logs import TaskLogs
 from jupyter_fx.endpoint.prefetch import Durations
@@ -44,6 +45,7 @@ from jupyter_fx.endpoint.talk import (
     SessionGone,
     Want,
 )
+from jupyter_fx.errors import InfrastructureError
 from jupyter_fx.ids import new_id
 from jupyter_fx.protocol.limits import INLINE_MAX
 from jupyter_fx.protocol.messages import ErrorInfo, Kind
@@ -97,7 +99,7 @@ class EngineManager:
         self._zip = bundle.path(str(self._shared / "code"))
         self.logs = TaskLogs(home / "task-logs")
         self._stories = Stories(send, self.logs, loop)
-        self._functions: dict[str, bytes] = {}
+        self._functions = Told(spec)
         self._times = Durations()
         self._queue: deque[Job] = deque()
         self._live: dict[str, Parcel] = {}
@@ -208,7 +210,7 @@ class EngineManager:
     # Work comes.
 
     def _code(self, message: Code) -> None:
-        self._functions[message.digest] = message.payload
+        self._functions.put(message.digest, message.payload)
 
     def _no_session(self, session_id: str) -> None:
         self.send(SessionGone(session_id, limits.session_refusal(self.spec.engine), lost=False, refused=True))
@@ -219,7 +221,7 @@ class EngineManager:
                 continue
             self._no += 1
             job = self.jobs[work.task_id] = Job(self._no, work)
-            if work.function in self._functions:
+            if self._functions.get(work.function) is not None:
                 self._queue.append(job)
             else:
                 self._fail(job, "the function of this task did not reach the endpoint; submit it again")
@@ -253,7 +255,7 @@ class EngineManager:
             told = {
                 "fence": str(self._fence.path),
                 "name": parcel.name,
-                "functions": {one: self._functions[one] for one in {job.work.function for job in parcel.jobs}},
+                "functions": {one: self._function(one) for one in {job.work.function for job in parcel.jobs}},
                 "tasks": [self._told(job) for job in parcel.jobs],
                 "spill": str(self._far_spill),
                 "max_inline": INLINE_MAX,
@@ -265,6 +267,12 @@ class EngineManager:
             )
         except Exception as error:  # noqa: BLE001 - whatever the engine refuses it with is told
             self.loop.call_soon(self._came, parcel, None, error)
+
+    def _function(self, digest: str) -> bytes:
+        payload = self._functions.get(digest)
+        if payload is None:
+            raise InfrastructureError("its function is gone from the endpoint; submit it again")
+        return payload
 
     def _told(self, job: Job) -> dict[str, Any]:
         """A task for a worker. Where the endpoint's own directory is not what is shared, files travel along."""

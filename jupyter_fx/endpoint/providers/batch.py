@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -32,6 +33,8 @@ BATCH: Final = {
 """The batch systems, by the word in `c.Blocks.provider`."""
 SUBMIT_WITHIN: Final = 30
 """Seconds that a command of Parsl may take."""
+PROVIDERS_MOST: Final = 64
+"""Choices of an allocation for which one is kept."""
 _JOBS: Final = {
     "slurm": slurm.jobs,
     "torque": pbs.jobs,
@@ -114,8 +117,8 @@ class ParslProvider:
         self.label = BATCH[kind]
         self._kind = kind
         self._settings = settings
-        self._providers: dict[str, Any] = {}
-        """Parsl's, by allocation."""
+        self._providers: OrderedDict[str, Any] = OrderedDict()
+        """Parsl's, by allocation: those that were used last. They hold nothing that another one would lack."""
         self._offer: slurm.Offer | None = None
         self._budgets: list[Budget] = []
 
@@ -123,13 +126,17 @@ class ParslProvider:
 
     def _made(self, allocation: str = "") -> Any:
         made = self._providers.get(allocation)
-        if made is None:
+        if made is not None:
+            self._providers.move_to_end(allocation)
+        else:
             settings = self.settings_of(allocation)
             self.script_settings(settings)
             made = self._providers[allocation] = self._make(settings)
             # Parsl's own leaves a command that hangs behind.
             where = functools.partial(_folder_of, made) if self._kind != "slurm" else str
             made.execute_wait = lambda cmd, timeout=None: _execute(cmd, timeout, folder=where())
+            while len(self._providers) > PROVIDERS_MOST:
+                self._providers.popitem(last=False)
         return made
 
     def _make(self, wanted: Any) -> Any:

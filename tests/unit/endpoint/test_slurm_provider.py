@@ -222,3 +222,27 @@ def test_a_slurm_that_hangs_is_told_by_the_command_that_did(
     call = call or {"scancel": lambda: provider.cancel(["7"]), "sinfo": provider.look}[command]
     with pytest.raises(ProviderError, match=f"{command} did not answer within 0.2 s"):
         call()
+
+
+def test_providers_of_allocations_are_few_and_made_again_when_they_are_needed(
+    answers: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(batch, "PROVIDERS_MOST", 5)
+    provider = ParslProvider("slurm", Blocks(provider="slurm", walltime="00:10:00"))
+    first = provider._made("account=a0")
+    made = [provider._made(f"account=a{n}") for n in range(5)]
+    assert made[0] is first
+    provider._made("account=a0")
+    provider._made("account=a5")
+    # Of those the one that was not used for the longest time went.
+    assert provider._made("account=a0") is first
+    for n in range(6, 200):
+        assert provider._made(f"account=a{n}").account == f"a{n}"
+        assert len(provider._providers) <= 5
+    again = provider._made("account=a0")
+    assert again is not first
+    assert (again.account, again.walltime) == ("a0", "00:10:00")
+    asked: list[str] = []
+    monkeypatch.setattr(batch, "_execute", lambda cmd, *_, **__: asked.append(cmd) or (0, "Submitted batch job 77", ""))
+    assert provider.submit(JobSpec("fx", "command", tmp_path, "account=a0")) == "77"
+    assert "sbatch" in asked[0]

@@ -77,6 +77,36 @@ def test_a_fence_that_is_closed_says_what_had_started(tmp_path: Path) -> None:
     assert left_behind(tmp_path / "fence") == []
 
 
+def read_by_us() -> int:
+    told = Path("/proc/self/io").read_text().splitlines()
+    return int(next(line for line in told if line.startswith("rchar:")).split()[1])
+
+
+def test_what_a_silent_worker_has_written_is_read_once(tmp_path: Path) -> None:
+    fence, name = Fence(tmp_path / "fence", "a"), name_of(new_id(), 1, 2, 1)
+    start = log_of({"op": "start", "no": 0, "t": 1.0})
+    text = log_of({"op": "text", "no": 0, "stream": 1}) * 20_000
+    assert fence.log(name) == []
+    (fence.path / name).write_bytes(start + text + start[:5])
+    assert len(fence.log(name)) == 20_001
+    before = read_by_us()
+    assert len(fence.log(name)) == 20_001
+    assert read_by_us() - before < 10_000
+    with (fence.path / name).open("ab") as file:
+        file.write(start[5:] + start)
+    assert [header["op"] for header, _ in fence.log(name)[-3:]] == ["text", "start", "start"]
+    assert len(fence.log(name)) == 20_003
+    fence.forget(name)
+    assert fence.log(name) == []
+
+
+def test_a_file_that_is_no_log_says_nothing(tmp_path: Path) -> None:
+    fence, name = Fence(tmp_path / "fence", "a"), name_of(new_id(), 1, 1, 1)
+    (fence.path / name).write_bytes(log_of({"op": "start", "no": 0, "t": 1.0}) + b"\xff" * 100)
+    assert fence.log(name) == []
+    assert fence.log(name) == []
+
+
 def test_finished_items_of_a_lost_map_are_kept(tmp_path: Path) -> None:
     values = pack([1, 2], "results")
     log = [
