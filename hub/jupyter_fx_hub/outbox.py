@@ -13,6 +13,7 @@ from typing import Any, Final
 from jupyter_fx.errors import FxError
 from jupyter_fx.protocol.messages import Event, EventKind, Events, Outcome, Outcomes
 from jupyter_fx.transport import Served
+from jupyter_fx_hub.state.core import pack
 
 __all__ = ["Outbox"]
 
@@ -190,4 +191,7 @@ class Outbox:
 def _size(item: Event | Outcome) -> int:
     if isinstance(item, Outcome):
         return len(item.payload) + 500
-    return len(item.data) + 60 if isinstance(item.data, bytes) else 400
+    if isinstance(item.data, bytes):
+        return len(item.data) + 60
+    # Displays carry their bytes within.
+    return 300 if item.kind == EventKind.STATE else len(pack(item.data)) + 100

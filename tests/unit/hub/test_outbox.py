@@ -34,7 +34,7 @@ def never() -> None:
 
 
 def figure(n: int, size: int, task: str = "t") -> Event:
-    return Event(task, n, EventKind.DISPLAY, 0.0, b"x" * size)
+    return Event(task, n, EventKind.DISPLAY, 0.0, {"kind": "part", "bytes": b"x" * size})
 
 
 def text(n: int, size: int = 10, task: str = "t") -> Event:
@@ -108,7 +108,7 @@ def test_a_reader_that_never_reads_figures_holds_no_more_than_it_may_and_is_sent
         await asyncio.sleep(0)
         assert away == [True]
         held = [*box._parked, *box._replaying.get("t", [])]
-        assert len(held) == 16
+        assert len(held) == 16, "what came after that was kept, too"
         box.close()
 
     asyncio.run(story())
