@@ -1,4 +1,4 @@
-"""The functions that a manager was told: those used last in memory, all others where its agent keeps them."""
+"""The functions of managers: those used last in memory, all others where their agent keeps them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import contextlib
 from collections import OrderedDict
 from pathlib import Path
 from typing import Final
-
-from jupyter_fx.endpoint.managerspec import ManagerSpec
 
 __all__ = ["Told"]
 
@@ -18,15 +16,16 @@ MOST: Final = 64 << 20
 class Told:
     """See the module."""
 
-    def __init__(self, spec: ManagerSpec) -> None:
-        self._folder = Path(spec.files or spec.folder) / "functions"
+    def __init__(self, home: Path) -> None:
+        """`home`: the agent's, or what is seen of it where the manager is."""
+        self._folder = home / "functions"
         self._here: OrderedDict[str, bytes] = OrderedDict()
-        self._names: set[str] = set()
+        self._names: dict[str, None] = {}
         self._size = 0
 
     def put(self, digest: str, payload: bytes) -> None:
         """This one came; it was stored before, if it could be."""
-        self._names.add(digest)
+        self._names[digest] = None
         self._hold(digest, payload)
 
     def get(self, digest: str) -> bytes | None:
@@ -40,6 +39,10 @@ class Told:
                 found = (self._folder / digest).read_bytes()
                 self._hold(digest, found)
         return found
+
+    def names(self) -> list[str]:
+        """The digests of all."""
+        return list(self._names)
 
     def _hold(self, digest: str, payload: bytes) -> None:
         self._size += len(payload) - len(self._here.pop(digest, b""))

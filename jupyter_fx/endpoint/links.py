@@ -11,12 +11,14 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import msgspec
 import psutil
 
 from jupyter_fx.endpoint.bootstrap import AgentAddress, Block, Enrolled
+from jupyter_fx.endpoint.functions import Told
 from jupyter_fx.endpoint.logfiles import PLACED, placed_line
 from jupyter_fx.endpoint.mailbox import VERSION, Mailbox, fits
 from jupyter_fx.endpoint.talk import Code, FromManager, Place, Report
@@ -69,7 +71,7 @@ class _Link:
 
 class Links:
     """`on_message(manager, message)`, `on_came(manager, block, host)`, `on_away(manager)`, `on_unfit(manager, block,
-    why)` are the agent's; `functions`: those that are kept, by digest. A function goes to a manager with the first work
+    why)` are the agent's; `home` is its directory. A function goes to a manager with the first work
     that names it.
     """
 
@@ -77,6 +79,7 @@ class Links:
         self,
         loop: asyncio.AbstractEventLoop,
         *,
+        home: Path,
         configured: Sequence[str],
         port: int,
         on_message: Callable[[str, Any], None],
@@ -87,7 +90,7 @@ class Links:
         self._loop = loop
         self._on_message, self._on_came, self._on_away, self._on_unfit = on_message, on_came, on_away, on_unfit
         self.me = new_id()
-        self.functions: dict[str, Code] = {}
+        self.functions = Told(home)
         self._blocks: dict[str, Block] = {}
         self._links: dict[str, _Link] = {}
         self._by_key: dict[str, str] = {}
@@ -220,9 +223,11 @@ class Links:
         if type(message) is Place:
             self._note(link, [work.task_id for work in message.work])
             for work in message.work:
-                if work.function and work.function not in link.taught and work.function in self.functions:
-                    link.taught.add(work.function)
-                    link.mail.post(self.functions[work.function])
+                if work.function and work.function not in link.taught:
+                    code = self.functions.get(work.function)
+                    if code is not None:
+                        link.taught.add(work.function)
+                        link.mail.post(Code(work.function, code))
         link.mail.post(message)
         self._arm(link)
 

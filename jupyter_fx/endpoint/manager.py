@@ -73,7 +73,7 @@ class Manager:
         self._tickets: dict[int, tuple[WorkerProc, list[Job], bool]] = {}
         self._ticket = 0
         self._lines = Lines()
-        self._functions = Told(spec)
+        self._functions = Told(Path(spec.files or spec.folder))
         self._times = Durations()
         self._draining = False
         self._opts = {"spill": str(self.spill), "max_inline": INLINE_MAX}

@@ -58,6 +58,7 @@ class Nodes:
         self.logs = TaskLogs(Path(spec.logs))
         self._links = Links(
             loop,
+            home=home,
             configured=settings.addresses,
             port=settings.port,
             on_message=self._said,
@@ -210,7 +211,7 @@ class Nodes:
     def receive(self, message: Any, to: str = "") -> None:
         """Pass a message on."""
         if type(message) is Code:
-            self._links.functions[message.digest] = message
+            self._links.functions.put(message.digest, message.payload)
         elif to:
             self._links.tell(to, message)
         elif type(message) in {Drain, Halt}:

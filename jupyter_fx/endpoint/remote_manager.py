@@ -15,6 +15,7 @@ import msgspec
 import psutil
 
 from jupyter_fx.endpoint.bootstrap import AgentAddress, Block
+from jupyter_fx.endpoint.functions import Told
 from jupyter_fx.endpoint.logfiles import tail
 from jupyter_fx.endpoint.logs import TaskLogs
 from jupyter_fx.endpoint.mailbox import Mailbox
@@ -48,7 +49,7 @@ class RemoteManager:
         self._loop = loop
         self._held = held
         self._capacity = Capacity(spec.slots, False, {"slots": spec.slots, "why": "its manager is starting"})
-        self._functions: dict[str, Code] = {}
+        self._functions = Told(Path(spec.folder))
         self._keys = new_keys()
         self._me = new_id()
         self._mail = Mailbox(self._me, FromManager)
@@ -121,8 +122,9 @@ class RemoteManager:
         self._me = new_id()
         self._mail = Mailbox(self._me, FromManager)
         self._capacity = Capacity(self.spec.slots, False, {"slots": self.spec.slots, "why": "its manager is starting"})
-        for code in self._functions.values():
-            self._mail.post(code)
+        for name in self._functions.names():
+            if (code := self._functions.get(name)) is not None:
+                self._mail.post(Code(name, code))
         self._send(self._capacity)
         self.settle()
         self._send(Report([], [], gone=True))
@@ -177,7 +179,7 @@ class RemoteManager:
     def receive(self, message: Any) -> None:
         """Pass a message on."""
         if type(message) is Code:
-            self._functions[message.digest] = message
+            self._functions.put(message.digest, message.payload)
         elif type(message) is Halt:
             self._halted = True
         self._mail.post(message)

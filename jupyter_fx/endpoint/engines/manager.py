@@ -99,7 +99,7 @@ class EngineManager:
         self._zip = bundle.path(str(self._shared / "code"))
         self.logs = TaskLogs(home / "task-logs")
         self._stories = Stories(send, self.logs, loop)
-        self._functions = Told(spec)
+        self._functions = Told(Path(spec.files or spec.folder))
         self._times = Durations()
         self._queue: deque[Job] = deque()
         self._live: dict[str, Parcel] = {}

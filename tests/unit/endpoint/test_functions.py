@@ -25,7 +25,7 @@ def test_what_was_used_last_is_in_memory_and_the_rest_where_the_agent_keeps_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(functions, "MOST", 10_000)
-    store, told = Store(tmp_path), Told(ManagerSpec(folder="/nowhere", files=str(tmp_path), slots=1))
+    store, told = Store(tmp_path), Told(tmp_path)
     for n in range(100):
         store.put_function(f"f{n}", bytes([n]) * 1000)
         told.put(f"f{n}", bytes([n]) * 1000)
@@ -35,6 +35,7 @@ def test_what_was_used_last_is_in_memory_and_the_rest_where_the_agent_keeps_it(
     for n in range(100):
         assert told.get(f"f{n}") == bytes([n]) * 1000
         assert sum(map(len, told._here.values())) <= 10_000
+    assert told.names() == [f"f{n}" for n in range(100)]
     (tmp_path / "functions" / "f5").unlink()
     assert told.get("f5") is None
     # What lies there and was never told is none: who may run what is the agent's to say.
@@ -45,7 +46,7 @@ def test_what_was_used_last_is_in_memory_and_the_rest_where_the_agent_keeps_it(
 
 def test_one_that_could_not_be_stored_stays_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(functions, "MOST", 1000)
-    told = Told(ManagerSpec(folder=str(tmp_path), slots=1))
+    told = Told(tmp_path)
     (tmp_path / "functions").mkdir()
     (tmp_path / "functions" / "half").write_bytes(b"x")
     for name in ("half", "b", "c"):
