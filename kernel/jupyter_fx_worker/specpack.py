@@ -63,6 +63,9 @@ def pack(folder: str, into: str) -> int:
     file = os.path.join(into, _FILE)
     command = ["mksquashfs", folder, file, "-comp", "gzip", "-Xcompression-level", "1"]
     command += ["-no-xattrs", "-noappend", "-no-progress"]
+    # By itself it takes all processors and a quarter of the memory of a node, of which a job has a share.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    command += ["-processors", str(cores), "-mem", "256M"]
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
