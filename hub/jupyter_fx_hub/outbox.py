@@ -5,7 +5,6 @@ slowly.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -13,7 +12,7 @@ from typing import Any, Final
 from jupyter_fx.errors import FxError
 from jupyter_fx.protocol.messages import Event, EventKind, Events, Outcome, Outcomes
 from jupyter_fx.transport import Served
-from jupyter_fx_hub.state.core import pack
+from jupyter_fx_hub.state.core import MESSAGE_BYTES, bytes_of
 
 __all__ = ["Outbox"]
 
@@ -64,7 +63,7 @@ class Outbox:
     def end_replay(self, task_id: str, events: list[Event], outcome: Outcome | None) -> None:
         """Send the replayed events (the rest of them), then what was held back of it, then the outcome."""
         held = self._replaying.pop(task_id, [])
-        self._waiting -= sum(map(_size, held))
+        self._waiting -= sum(map(bytes_of, held))
         last = events[-1].n if events else -1
         rest: list[Event | Outcome] = [*events, *(e for e in held if isinstance(e, Event) and e.n > last)]
         ends = [e for e in held if isinstance(e, Outcome)]
@@ -106,11 +105,12 @@ class Outbox:
         run: list[Any] = []
         size = 0
         for item in items:
-            if run and (type(item) is not type(run[0]) or size > 600_000):
+            weight = bytes_of(item)
+            if run and (type(item) is not type(run[0]) or size + weight > MESSAGE_BYTES):
                 self._send_run(run)
                 run, size = [], 0
             run.append(item)
-            size += _size(item)
+            size += weight
         if run:
             self._send_run(run)
 
@@ -129,7 +129,7 @@ class Outbox:
             self._waker = asyncio.get_running_loop().create_task(self._wake())
 
     def _waits(self, item: Event | Outcome) -> None:
-        self._waiting += _size(item)
+        self._waiting += bytes_of(item)
         if self._waiting > WAITING_MAX and not self._full:
             self._full = True
             # Whoever sends is in the middle of something.
@@ -143,7 +143,7 @@ class Outbox:
             item = self._parked.popleft()
             if self._parked_text > PARKED_MAX // 2 and isinstance(item, Event) and item.kind in _TEXT:
                 self._parked_text -= len(item.data)
-                self._waiting -= _size(item)
+                self._waiting -= bytes_of(item)
                 lines = item.data.count(b"\n") or 1
                 self.lines_dropped += lines
                 self._dropped[item.task_id] = total = self._dropped.get(item.task_id, 0) + lines
@@ -151,7 +151,7 @@ class Outbox:
                 if note is None:
                     notes[item.task_id] = note = Event(item.task_id, item.n, EventKind.NOTE, item.t, "")
                     kept.append(note)
-                    self._waiting += _size(note)
+                    self._waiting += bytes_of(note)
                 note.n, note.data = item.n, f"[{total} lines dropped]"
             else:
                 kept.append(item)
@@ -159,24 +159,32 @@ class Outbox:
         self._dropped.clear()
 
     async def _wake(self) -> None:
-        with contextlib.suppress(FxError):
+        try:
             while self._parked:
                 await self._served.wait_uncongested()
-                batch: list[Event | Outcome] = []
-                size = 0
-                while self._parked and size < 2_000_000:
-                    item = self._parked.popleft()
-                    batch.append(item)
-                    size += _size(item)
-                    self._waiting -= _size(item)
-                    if isinstance(item, Event) and item.kind in _TEXT:
-                        self._parked_text -= len(item.data)
-                parked, self._parked = self._parked, deque()
-                self._items(batch)
-                parked.extendleft(reversed(self._parked))
-                self._parked = parked
+                self._send_parked()
                 await asyncio.sleep(0)
-        self._waker = None
+        except FxError:
+            # A link that went on would lack what could not be sent, for good.
+            self._served.abort()
+        finally:
+            self._waker = None
+
+    def _send_parked(self) -> None:
+        batch: list[Event | Outcome] = []
+        size = 0
+        while self._parked and size < 2_000_000:
+            item = self._parked.popleft()
+            batch.append(item)
+            weight = bytes_of(item)
+            size += weight
+            self._waiting -= weight
+            if isinstance(item, Event) and item.kind in _TEXT:
+                self._parked_text -= len(item.data)
+        parked, self._parked = self._parked, deque()
+        self._items(batch)
+        parked.extendleft(reversed(self._parked))
+        self._parked = parked
 
     def close(self) -> None:
         """The link is gone."""
@@ -186,12 +194,3 @@ class Outbox:
         if self._waker is not None:
             self._waker.cancel()
             self._waker = None
-
-
-def _size(item: Event | Outcome) -> int:
-    if isinstance(item, Outcome):
-        return len(item.payload) + 500
-    if isinstance(item.data, bytes):
-        return len(item.data) + 60
-    # Displays carry their bytes within.
-    return 300 if item.kind == EventKind.STATE else len(pack(item.data)) + 100

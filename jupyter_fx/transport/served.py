@@ -78,8 +78,13 @@ class Served(Shell):
             return 0
         number = super().send(message, keep=keep)
         if self.channel is not None and self.channel.paused and self.link.pending_bytes > UNACKED_MAX:
-            self.channel.abort()
+            self.abort()
         return number
+
+    def abort(self) -> None:
+        """Break the connection: the other side comes back and is told what it missed."""
+        if self.channel is not None:
+            self.channel.abort()
 
     def close(self, error: FxError | None = None, *, retry: bool = True) -> None:
         """Say Goodbye (why, and whether to come again) and close. `on_closed` is not called."""

@@ -13,7 +13,7 @@ __all__ = ["load_ipython_extension", "unload_ipython_extension"]
 def load_ipython_extension(ipython: Any) -> None:
     """Register the magics. The hub is found or started when the first one needs it: loading costs an import."""
     from jupyter_fx.client import default_client, exits
-    from jupyter_fx_kernel import failures, leaving, mapcard, standins, tracebacks
+    from jupyter_fx_kernel import failures, figures, leaving, mapcard, standins, tracebacks
     from jupyter_fx_kernel.magics import FxMagics
 
     leaving.watch(getattr(ipython, "kernel", None))
@@ -26,6 +26,7 @@ def load_ipython_extension(ipython: Any) -> None:
         # IPython shows the frames of whoever raised a SyntaxError; the cell's own line is all that matters here.
         ipython.set_custom_exc((tracebacks.CellSyntaxError, BaseExceptionGroup), tracebacks.show_custom)
     standins.install(ipython)
+    figures.show_figures(ipython)
     failures.draw_calls(magics.notebook)
     exits.first(magics.leave)
 

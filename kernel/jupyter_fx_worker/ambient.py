@@ -72,12 +72,48 @@ def _set_rc_params(values: Any) -> None:
     params.update({name: value for name, value in values.items() if name in now and now[name] != value})
 
 
+def _inline() -> dict[str, Any]:
+    """What `%config InlineBackend` set. Before the first figure it stands in the shell's configuration alone."""
+    if (backend := _backend()) is not None:
+        return {"formats": sorted(backend.figure_formats), "options": dict(backend.print_figure_kwargs)}
+    asked = _shell().config.get("InlineBackend")
+    if not asked:
+        raise LookupError("nobody has asked for anything")
+    formats = [asked["figure_format"]] if "figure_format" in asked else sorted(asked.get("figure_formats", {"png"}))
+    return {"formats": formats, "options": dict(asked.get("print_figure_kwargs", {"bbox_inches": "tight"}))}
+
+
+def _set_inline(told: Any) -> None:
+    formats, options = set(told["formats"]), dict(told["options"])
+    if (backend := _backend()) is not None:
+        backend.figure_formats, backend.print_figure_kwargs = formats, options
+        return
+    asked = _shell().config["InlineBackend"]
+    asked.pop("figure_format", None)
+    asked["figure_formats"], asked["print_figure_kwargs"] = formats, options
+
+
+def _backend() -> Any:
+    kind = getattr(sys.modules.get("matplotlib_inline.config"), "InlineBackend", None)
+    return kind.instance() if kind is not None and kind.initialized() else None
+
+
+def _shell() -> Any:
+    shell = sys.modules["IPython"].get_ipython()
+    if shell is None:
+        raise LookupError("no shell")
+    return shell
+
+
 _KINDS: dict[str, tuple[str, Callable[[], Any], Callable[[Any], None]]] = {
     "random": ("random", random.getstate, random.setstate),
     "numpy.random": ("numpy.random", _numpy_random, _set_numpy_random),
     "numpy.print": ("numpy", lambda: sys.modules["numpy"].get_printoptions(), _set_numpy_print),
     "pandas.display": ("pandas", _pandas_options, _set_pandas_options),
     "matplotlib.rc": ("matplotlib", _rc_params, _set_rc_params),
+    # As `%config InlineBackend.figure_format` and `%xmode` set them.
+    "matplotlib.inline": ("IPython", _inline, _set_inline),
+    "tracebacks": ("IPython", lambda: _shell().InteractiveTB.mode, lambda mode: _shell().InteractiveTB.set_mode(mode)),
 }
 """kind -> (module, read, write)."""
 _GENERATORS = frozenset({"random", "numpy.random"})

@@ -24,7 +24,7 @@ from jupyter_fx_hub.state.io import Instruction, ToClient, Writes
 from jupyter_fx_hub.state.records import Endpoint, Lifespans, Queue, Session, Task
 from jupyter_fx_hub.store.ops import MoveTask, Op, PutEndpoint
 
-__all__ = ["LIVE", "MESSAGE_BYTES", "Core", "pack"]
+__all__ = ["LIVE", "MESSAGE_BYTES", "Core", "bytes_of", "pack"]
 
 MESSAGE_BYTES: Final = 640 * 1024
 """A message to an agent or a client is closed when it has this much payload: the next one is at most 256 KiB more."""
@@ -288,14 +288,22 @@ class Core:
                 del self.tasks[task.task_id]
 
 
+def bytes_of(item: Event | Outcome) -> int:
+    """About how many bytes it takes in a message."""
+    if isinstance(item, Outcome):
+        return len(item.payload) + 300 + (len(item.error.message) + 1000 if item.error is not None else 0)
+    data = item.data
+    if isinstance(data, bytes):
+        return len(data) + 100
+    return 300 if item.kind == EventKind.STATE else len(pack(data)) + 100
+
+
 def _split_outcomes(answer: list[Instruction], link: int, outcomes: list[Outcome]) -> None:
     """Append Outcomes messages that stay well under a frame."""
     part: list[Outcome] = []
     size = 0
     for outcome in outcomes:
-        size += len(outcome.payload) + 300
-        if outcome.error is not None:
-            size += len(outcome.error.message) + 1000
+        size += bytes_of(outcome)
         part.append(outcome)
         if size > MESSAGE_BYTES:
             answer.append(ToClient(link, Outcomes(part), after=True))
@@ -309,10 +317,7 @@ def _split_events(answer: list[Instruction], link: int, events: list[Event]) -> 
     part: list[Event] = []
     size = 0
     for event in events:
-        data = event.data
-        size += 100 + (
-            len(data) if isinstance(data, bytes) else 200 if event.kind == EventKind.STATE else len(pack(data))
-        )
+        size += bytes_of(event)
         part.append(event)
         if size > MESSAGE_BYTES:
             answer.append(ToClient(link, Events(part)))

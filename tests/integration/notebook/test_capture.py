@@ -240,3 +240,21 @@ def test_what_a_with_statement_closed_is_no_news(kernel: Any) -> None:
     assert "file stays" not in ran.shown
     assert "use it in a %%remote cell" in kernel.run("file.name").traceback
     assert kernel.remote("file.closed").result == "True"
+
+
+def test_figures_tracebacks_and_their_formats_are_as_the_session_has_them(kernels: Any) -> None:
+    kernel = kernels()
+    kernel.run("%config InlineBackend.figure_format = 'svg'")
+    ran = kernel.remote("import matplotlib.pyplot as plt\nfig, axes = plt.subplots()")
+    shown = [sorted(c["data"]) for _, kind, c in ran.outputs if kind == "display_data" and "image" in str(c["data"])]
+    assert shown == [["image/svg+xml", "text/plain"]]
+    # Nothing has loaded pyplot here.
+    results = [sorted(c["data"]) for _, kind, c in kernel.run("fig").outputs if kind == "execute_result"]
+    assert results == [["image/svg+xml", "text/plain"]]
+    kernel.remote("%config InlineBackend.figure_format = 'png'")
+    results = [sorted(c["data"]) for _, kind, c in kernel.run("fig").outputs if kind == "execute_result"]
+    assert results == [["image/png", "text/plain"]]
+    kernel.remote("%xmode Minimal")
+    assert kernel.remote("1 / 0").traceback.strip() == "ZeroDivisionError: division by zero"
+    kernel.run("%xmode Context")
+    assert "----> 2 1 / 0" in kernel.remote("1 / 0").traceback

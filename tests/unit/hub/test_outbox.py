@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from jupyter_fx.protocol.codec import encode_message
 from jupyter_fx.protocol.messages import Event, EventKind, Events, Outcome, Outcomes
 from jupyter_fx_hub import outbox
 from jupyter_fx_hub.outbox import PARKED_MAX, Outbox
@@ -21,6 +22,7 @@ class SlowReader:
         self.got: list[Any] = []
 
     def send(self, message: Any) -> int:
+        encode_message(message)  # raises where it is over the limit of a frame
         self.got += message.events if isinstance(message, Events) else message.outcomes
         return 0
 
@@ -160,5 +162,26 @@ def test_a_story_that_is_replayed_waits_for_its_reader() -> None:
         await asyncio.sleep(0)
         box.close()
         await asyncio.wait_for(waiting, 60)
+
+    asyncio.run(story())
+
+
+def test_parts_of_displays_and_results_of_maps_that_waited_go_in_messages_that_fit_a_frame() -> None:
+    async def story() -> None:
+        reader = SlowReader()
+        box = Outbox(reader, never)  # type: ignore[arg-type]
+        reader.congested = True
+        parts = [Event("t", n, EventKind.DISPLAY, 0.0, {"kind": "part", "bytes": b"x" * 192 * 1024}) for n in range(30)]
+        items = [Event("t", n, EventKind.ITEMS, 0.0, {"first": n, "payload": b"x" * 256 * 1024}) for n in range(30, 60)]
+        for event in [*parts, *items]:
+            box.send(Events([event]))
+        box.send(Outcomes([Outcome("t", 10, b"r")]))
+        reader.congested = False
+        reader.reads.set()
+        async with asyncio.timeout(30):
+            while not reader.got or not isinstance(reader.got[-1], Outcome):
+                await asyncio.sleep(0)
+        assert [event.n for event in reader.got[:-1]] == list(range(60))
+        box.close()
 
     asyncio.run(story())
