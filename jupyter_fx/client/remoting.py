@@ -16,6 +16,7 @@ from jupyter_fx.client.hub import HubClient
 from jupyter_fx.client.maps import MapResult
 from jupyter_fx.client.options import task_options
 from jupyter_fx.errors import UsageError
+from jupyter_fx.payload.definitions import is_definition
 from jupyter_fx.protocol.allocation import WORDS, text_of
 from jupyter_fx.protocol.messages import Resources, TaskOptions, Watch
 
@@ -154,10 +155,11 @@ def remote(function: Callable[..., Any] | None = None, /, **options: Any) -> Any
 
     Options: `endpoint`; `name` (shown in lists); `retries` (it may then start more than once); `timeout` (seconds of
     running) and `expires` (seconds of waiting); `cores`, `memory` (bytes), `gpus`, `image` (in which it runs);
-    `env`: a requirements.txt or pylock.toml, from which the endpoint builds the environment in which it runs, once (the
-    first call waits for that and prints the build's log); `exclusive` (nothing else on its node); `account`,
-    `partition`, `qos`, `constraint`, `reservation`, `walltime` (HH:MM:SS): how its endpoint asks a batch system for the
-    node; `client`; `on_interrupt`: `cancel` (who is interrupted while waiting stops the work there too) or `leave`.
+    `env`: a requirements.txt or pylock.toml, from which the endpoint builds the environment in which it runs, or a
+    Dockerfile or NAME.def, from which it builds the image, once (the first call waits for that and prints the build's
+    log); `exclusive` (nothing else on its node); `account`, `partition`, `qos`, `constraint`, `reservation`, `walltime`
+    (HH:MM:SS): how its endpoint asks a batch system for the node; `client`; `on_interrupt`: `cancel` (who is
+    interrupted while waiting stops the work there too) or `leave`.
     UsageError for others.
     """
     import difflib
@@ -173,7 +175,9 @@ def remote(function: Callable[..., Any] | None = None, /, **options: Any) -> Any
     if function is None:
         return functools.partial(remote, **options)
     if sum(bool(options.get(word)) for word in ("image", "env", "environment")) > 1:
-        raise UsageError("@fx.remote takes an image, a specification (env) or another environment, one of them")
+        raise UsageError("@fx.remote takes an image, what one is built from (env) or another environment, one of them")
+    if is_definition(str(options.get("image") or "")):
+        raise UsageError(f"{options['image']} is what an image is built from: @fx.remote(env={options['image']!r})")
     needs = {key: options[key] for key in ("cores", "memory", "gpus", "environment", "exclusive") if options.get(key)}
     if allocation := text_of({word: str(options[word]) for word in WORDS if options.get(word)}):
         needs["allocation"] = allocation

@@ -1,4 +1,4 @@
-"""Environments from specifications: built at an endpoint by a task, whose output is the build's log."""
+"""Environments and images from files: built at an endpoint by a task, whose output is the build's log."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def note_built(client: HubClient, endpoint: str, name: str, at: str = "") -> str
 
 
 def begin(
-    client: HubClient, text: str, file: str | Path, endpoint: str, screen: live.Screen | None = None
+    client: HubClient, recipe: specs.Recipe, file: str | Path, endpoint: str, screen: live.Screen | None = None
 ) -> TaskFuture:
     """Submit the task that builds it, which may start again: what was half built is not used."""
     return client.submit_call(
-        specs.build,
-        (text,),
+        recipe.build,
+        recipe.args,
         endpoint=endpoint,
         options=TaskOptions(name=f"build {Path(file).name}"[:60], retries=1),
         watch=Watch.ALL if screen is not None else Watch.OUTCOME,
@@ -58,25 +58,27 @@ def begin(
 
 
 def ensure(client: HubClient, file: str | Path, endpoint: str = "") -> tuple[str, str]:
-    """Have the environment of a specification built at an endpoint, if it is not there yet.
+    """Have the environment or the image that a file describes built at an endpoint, if it is not there yet.
 
     Returns its name, for tasks, and the endpoint: where none is named any may build it, and then it is at that one
     alone. The build's log is printed while it is made. UsageError: it cannot be built, and why.
     """
-    text = specs.read(file)
-    name = specs.name_of(text)
+    recipe = specs.recipe(file)
+    name = recipe.name
     if not (place := _where(client, endpoint, name)):
         screen = live.Screen()
-        future = begin(client, text, file, endpoint, screen)
+        future = begin(client, recipe, file, endpoint, screen)
         try:
             screen.follow(future)
         except (FxError, specs.BuildError) as error:
-            raise failed(file, future.task_id, error) from None
+            raise failed(recipe, file, future.task_id, error) from None
         place = note_built(client, endpoint, name, future.outcome.endpoint_id if future.outcome is not None else "")
     return name, place
 
 
-def failed(file: str | Path, task_id: str, error: BaseException) -> UsageError:
+def failed(recipe: specs.Recipe, file: str | Path, task_id: str, error: BaseException) -> UsageError:
     """What is raised when it cannot be built."""
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return UsageError(f"the environment of {Path(file).name} cannot be built: {reason} (its log: task {task_id[-8:]})")
+    return UsageError(
+        f"the {recipe.what} of {Path(file).name} cannot be built: {reason} (its log: task {task_id[-8:]})"
+    )

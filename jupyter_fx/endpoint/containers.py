@@ -17,18 +17,19 @@ import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 
-from jupyter_fx.endpoint import environments
+from jupyter_fx.endpoint import builtimages, environments
 from jupyter_fx.endpoint.learned import Learned
 from jupyter_fx.endpoint.leftovers import LABEL, remove_left
 from jupyter_fx.endpoint.runtimes.command import Mount, Start
 from jupyter_fx.endpoint.runtimes.faults import explain
 from jupyter_fx.endpoint.specs import builder
+from jupyter_fx.endpoint.specs import folder as folder_of
 from jupyter_fx.endpoint.zygote_proc import Launch, ZygoteProc, boot_program, worker_zip
 from jupyter_fx.errors import FxError
 from jupyter_fx.protocol.lifecycle import ContainerState, move
-from jupyter_fx_worker import bundle
+from jupyter_fx_worker import bundle, kept
 
 if TYPE_CHECKING:
     from jupyter_fx.endpoint.managerspec import ManagerSpec
@@ -292,6 +293,8 @@ class Boxed(Container):
         self._image: environments.Image | None = None
         self._mounts: list[Mount] = []
         self._image_environment = True
+        self._used: IO[str] | None = None
+        """Held while it is there, if it was built from a definition: then nobody removes it."""
         self._finding: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -310,7 +313,10 @@ class Boxed(Container):
 
     def _look(self) -> tuple[environments.Image, str, list[Mount]]:
         spec = self._spec.containers
-        image = environments.find(self.environment, spec, self._spec.env)
+        kept_in = folder_of(self._spec)
+        if name := builtimages.there(kept_in, self.environment):
+            self._used = kept.hold(str(kept_in), name)
+        image = environments.find(self.environment, spec, self._spec.env, kept_in)
         digest = environments.digest_of(image, self._spec.env, Path(self._spec.folder) / "image-digests.json")
         environments.check_allowed(image, digest, spec)
         return image, digest, environments.data_mounts(spec, self._spec.env)
@@ -408,7 +414,10 @@ class Boxed(Container):
         spec = self._spec.containers
         if self.state is not ContainerState.STARTING:
             return f"the container of image {self.environment} ended by itself (status {status})"
-        return explain(self.environment, spec.python, platform.machine(), status, words, waited=spec.start_seconds)
+        name = self.environment
+        if builtimages.is_built(name):
+            name = builtimages.shown(folder_of(self._spec), name)
+        return explain(name, spec.python, platform.machine(), status, words, waited=spec.start_seconds)
 
     @property
     def outlives(self) -> bool:
@@ -420,6 +429,8 @@ class Boxed(Container):
         if self._closed:
             return
         super().close()
+        if self._used is not None:
+            self._used.close()
         if self._finding is not None and self._finding is not asyncio.current_task(self._loop):
             self._finding.cancel()
         _remove_tree(self._folder)

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import msgspec
 from blake3 import blake3
 
-from jupyter_fx.endpoint import specs
+from jupyter_fx.endpoint import builtimages, specs
 from jupyter_fx.endpoint.runtimes import images
 from jupyter_fx.endpoint.runtimes.command import RUNTIMES, Mount, Runtime
 from jupyter_fx.endpoint.runtimes.settings import ContainerSpec
@@ -57,6 +57,8 @@ def refusal(name: str, spec: ContainerSpec) -> str:
         return ""
     if specs.is_spec(name):
         return specs.refusal(name)
+    if builtimages.is_built(name):
+        return builtimages.refusal(name, spec)
     try:
         _, image = images.split(name)
     except UsageError as error:
@@ -82,8 +84,13 @@ def _matches(name: str, patterns: list[str]) -> bool:
     return bool(patterns) and images.permitted([image, Path(image).name], "?", patterns)
 
 
-def find(name: str, spec: ContainerSpec, env: Mapping[str, str]) -> Image:
-    """Find the image and its runtime. UsageError says what is missing and where it was looked for."""
+def find(name: str, spec: ContainerSpec, env: Mapping[str, str], built: Path | None = None) -> Image:
+    """Find the image and its runtime. UsageError says what is missing and where it was looked for.
+
+    `built`: the folder of those that were built from definitions.
+    """
+    if built is not None and builtimages.is_built(name):
+        return Image(name, *builtimages.find(built, name, spec, env))
     wanted, image = images.split(name)
     try:
         path = _path(image, spec.folders, env)
@@ -163,7 +170,12 @@ def _ask(words: list[str], env: Mapping[str, str]) -> subprocess.CompletedProces
 
 
 def check_allowed(image: Image, digest: str, spec: ContainerSpec) -> None:
-    """The allow-list once more, now that place and digest are known: UsageError when it does not admit the image."""
+    """The allow-list once more, now that place and digest are known: UsageError when it does not admit the image.
+
+    Of those that were built here the bases were looked at.
+    """
+    if builtimages.is_built(image.name):
+        return
     if not images.permitted([image.name, images.split(image.name)[1], image.place], digest or "?", spec.images):
         raise UsageError(
             f"image {image.name!r} ({image.place}, {digest or 'no digest'}) is not among those that this endpoint "

@@ -10,7 +10,7 @@ from jupyter_fx.endpoint.engines import limits
 from jupyter_fx.endpoint.events import Record, Send, Tell, Write
 from jupyter_fx.endpoint.fleet import Fleet
 from jupyter_fx.endpoint.need import Need
-from jupyter_fx.endpoint.specs import is_spec
+from jupyter_fx.endpoint.specs import is_spec, short
 from jupyter_fx.endpoint.talk import CloseWorker, OpenWorker, SessionGone, SessionUp
 from jupyter_fx.protocol.lifecycle import SessionState, move
 from jupyter_fx.protocol.messages import ErrorInfo, SessionClosed, SessionEvent, SessionSpec
@@ -138,7 +138,7 @@ class SessionBook:
         view = self._fleet.managers.get(one.manager) if self._fleet is not None else None
         node = f" on node {view.host}" if view is not None and view.host else ""
         built = is_spec(environment)
-        what = f"the environment {environment[:12]}" if built else f"the container of {environment}"
+        what = f"the environment {environment[:12]}" if built else f"the container of {short(environment)}"
         what = what if environment else "its Python"
         return f"{what} is starting{node}"
 

@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from jupyter_fx.endpoint import builtimages
 from jupyter_fx_worker import specenvs, specpack
 
 if TYPE_CHECKING:
     from jupyter_fx.endpoint.managerspec import ManagerSpec
 
-__all__ = ["PREFIX", "builder", "folder", "is_spec", "refusal"]
+__all__ = ["PREFIX", "builder", "folder", "is_made", "is_spec", "refusal", "short"]
 
 PREFIX: Final = "env:"
 _WHOLE: Final = re.compile(r"env:[0-9a-f]{40}\Z")
@@ -21,6 +22,16 @@ _WHOLE: Final = re.compile(r"env:[0-9a-f]{40}\Z")
 def is_spec(environment: str) -> bool:
     """Whether it was made from a specification."""
     return environment.startswith(PREFIX)
+
+
+def is_made(environment: str) -> bool:
+    """Whether it is made of something that its user sends: what is not there may be at any moment."""
+    return is_spec(environment) or builtimages.is_built(environment)
+
+
+def short(environment: str) -> str:
+    """Its name for people: enough of a digest."""
+    return environment[:14] if is_made(environment) else environment
 
 
 def refusal(environment: str) -> str:
@@ -46,5 +57,6 @@ def builder(spec: ManagerSpec) -> dict[str, str]:
         specenvs.MIB: str(mib),
         specpack.MODE: mode,
     }
+    told |= builtimages.rules(spec.containers)
     uv = Path(sys.executable).parent / "uv"
     return {**told, specenvs.UV: str(uv)} if uv.exists() else told

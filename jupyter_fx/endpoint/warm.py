@@ -157,8 +157,7 @@ class Warm:
     def ended(self, container: Container, why: str, *, came_up: bool) -> None:
         """It is not there any more."""
         self.forget(container)
-        # What is not built may be built at any moment.
-        if container.environment and not came_up and not specs.is_spec(container.environment):
+        if container.environment and not came_up and not specs.is_made(container.environment):
             self._failed[container.environment] = (why, self._loop.time() + FAILED_FOR)
 
     def forget(self, container: Container) -> None:

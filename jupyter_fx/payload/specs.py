@@ -1,16 +1,18 @@
-"""Specifications of environments: requirements.txt, pylock.toml, what `%fx env freeze` wrote."""
+"""Specifications of environments (requirements.txt, pylock.toml, what `%fx env freeze` wrote), and of images."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from jupyter_fx.errors import UsageError
+from jupyter_fx.payload import definitions
 from jupyter_fx_worker import specenvs
 
-__all__ = ["BuildError", "build", "name_of", "read"]
+__all__ = ["BuildError", "Recipe", "build", "name_of", "read", "recipe"]
 
 BuildError = specenvs.BuildError
 build = specenvs.build
@@ -25,9 +27,27 @@ _OTHERS: Final = {
     "poetry.lock": "poetry export > requirements.txt",
     "Pipfile.lock": "pipenv requirements > requirements.txt",
     "pyproject.toml": "uv pip compile pyproject.toml -o requirements.txt",
-    "environment.yml": "an image made by conda, and --image",
-    "environment.yaml": "an image made by conda, and --image",
+    "environment.yml": "an image with conda in it: a Dockerfile, or --image",
+    "environment.yaml": "an image with conda in it: a Dockerfile, or --image",
 }
+
+
+class Recipe(NamedTuple):
+    """How to have an environment. `name`: as tasks ask for it; `what`: for people; `build(*args)`: what makes it."""
+
+    name: str
+    what: str
+    build: Callable[..., Any]
+    args: tuple[Any, ...]
+
+
+def recipe(file: str | Path) -> Recipe:
+    """That of a specification or of an image's definition. UsageError says what cannot travel or be built."""
+    if definitions.is_definition(file):
+        sent = definitions.read(file)
+        return Recipe(definitions.name_of(sent), "image", definitions.build, tuple(sent))
+    text = read(file)
+    return Recipe(name_of(text), "environment", build, (text,))
 
 
 def name_of(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`%fx use NAME --env FILE`: the environment of a specification is built there, its log live under the cell."""
+"""`%fx use NAME --env FILE`: the environment or image of a file is built there, its log live under the cell."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["build"]
 
 def build(notebook: Notebook, endpoint: str, file: str) -> str:
     """Its name, once it is there. UsageError says why it cannot be built."""
-    client, shell, text = notebook.client, notebook.shell, specs.read(file)
-    name = specs.name_of(text)
+    client, shell, recipe = notebook.client, notebook.shell, specs.recipe(file)
+    name = recipe.name
     if builds.is_built(client, endpoint, name):
         return name
-    task_id = builds.begin(client, text, file, endpoint).task_id
+    task_id = builds.begin(client, recipe, file, endpoint).task_id
     client.flush()
     card = Card(task_id, endpoint, kind="call", name=f"build {Path(file).name}", submitted=time.time(), state="queued")
     follower = Follower(shell, card, rich=is_rich(shell), mark="-build")
@@ -41,6 +41,6 @@ def build(notebook: Notebook, endpoint: str, file: str) -> str:
     if listener.cancelled():
         raise KeyboardInterrupt
     if (error := listener.exception()) is not None:
-        raise builds.failed(file, task_id, error)
+        raise builds.failed(recipe, file, task_id, error)
     builds.note_built(client, endpoint, name)
     return name

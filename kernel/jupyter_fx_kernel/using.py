@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from jupyter_fx.config import nearest
 from jupyter_fx.errors import UsageError
 from jupyter_fx.ids import check_name
+from jupyter_fx.payload.definitions import is_definition
 from jupyter_fx.protocol.allocation import WORDS, chosen, offered, text_of
 from jupyter_fx.protocol.messages import Resources
 from jupyter_fx_kernel.building import build
@@ -31,7 +32,7 @@ OPTIONS = (
     "--exclusive",
     *(f"--{w}" for w in WORDS),
 )
-_FILES = (".sqfs", ".squashfs", ".squash", ".sif", ".simg", ".img", ".tar", ".def", "Dockerfile", "Containerfile")
+_FILES = (".sqfs", ".squashfs", ".squash", ".sif", ".simg", ".img", ".tar")
 """How names of files end that are images, or are taken for images."""
 _UNITS = {"": 30, "k": 10, "m": 20, "g": 30, "t": 40}
 
@@ -92,6 +93,8 @@ def use(notebook: Notebook, words: Sequence[str]) -> None:
     asked = _parsed(words)
     endpoint, name = asked.endpoint, check_name(asked.session, "name of a session")
     notebook.check_endpoint(endpoint)
+    if is_definition(asked.image):
+        raise UsageError(f"{asked.image} is what an image is built from: %fx use {endpoint} --env {asked.image}")
     image = _absolute(asked.image) if endpoint == "local" else asked.image
     image = "" if image == "host" else image
     allocation = text_of({word: getattr(asked, word) for word in WORDS})
@@ -99,7 +102,7 @@ def use(notebook: Notebook, words: Sequence[str]) -> None:
         _check(notebook, endpoint, allocation)
     if asked.env:
         if image:
-            raise UsageError("%fx use takes an image (--image) or a specification (--env), not both")
+            raise UsageError("%fx use takes an image (--image) or what one is built from (--env), not both")
         image = build(notebook, endpoint, asked.env)
     wanted = Resources(asked.cores, asked.memory, asked.gpus, image, asked.exclusive, allocation)
     known = notebook.find(endpoint, name)
@@ -140,13 +143,14 @@ def _within(wanted: Resources) -> str:
     parts += [f"{wanted.gpus} GPU{'s' if wanted.gpus > 1 else ''}"] if wanted.gpus else []
     parts += ["a node for itself"] if wanted.exclusive else []
     parts += [f"{word} {value}" for word, value in chosen(wanted.allocation).items()]
-    named = (
-        wanted.environment
-        if not wanted.environment.startswith("env:")
-        else f"the environment {wanted.environment[:12]}"
-    )
-    place = f"in {named}" if wanted.environment else "in the endpoint's own Python"
+    place = f"in {_named(wanted.environment)}" if wanted.environment else "in the endpoint's own Python"
     return f"{place} ({', '.join(parts)})" if parts else place
+
+
+def _named(environment: str) -> str:
+    """Enough of a digest."""
+    what = {"env": "environment", "built": "image"}.get(environment.partition(":")[0])
+    return f"the {what} {environment[:14]}" if what else environment
 
 
 def _absolute(image: str) -> str:

@@ -18,8 +18,11 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def run(command: list[str], env: dict[str, str], folder: str | None = None) -> tuple[int, str]:
-    """Its status, and the last 200 lines that it said. Who is interrupted meanwhile ends it, and what it started."""
+def run(command: list[str], env: dict[str, str], folder: str | None = None, *, quiet: bool = False) -> tuple[int, str]:
+    """Its status, and the last 200 lines that it said, told at once unless `quiet`.
+
+    Who is interrupted meanwhile ends it, and what it started.
+    """
     said: deque[str] = deque(maxlen=200)
     process = subprocess.Popen(
         command,
@@ -36,7 +39,8 @@ def run(command: list[str], env: dict[str, str], folder: str | None = None) -> t
     try:
         for line in process.stdout:
             said.append(line)
-            say(line)
+            if not quiet:
+                say(line)
         return process.wait(), "".join(said)
     except BaseException:
         for pid in [process.pid, *_below(process.pid)]:

@@ -14,10 +14,11 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator
+from typing import IO
 
 from jupyter_fx_worker.commands import say
 
-__all__ = ["NAME", "BuildError", "clear", "collect", "remove", "size_of", "touch", "turn"]
+__all__ = ["NAME", "BuildError", "clear", "collect", "hold", "remove", "size_of", "touch", "turn"]
 
 NAME = re.compile(r"[0-9a-f]{40}\Z")
 _FRESH = 3600.0
@@ -35,6 +36,18 @@ def touch(path: str) -> None:
         with open(path, "a"):
             pass
         os.utime(path)
+
+
+def hold(root: str, name: str) -> IO[str] | None:
+    """It is in use until this is closed: nobody removes it. None where no file can be written."""
+    import fcntl
+
+    used = None
+    with contextlib.suppress(OSError):
+        used = open(os.path.join(root, name + ".used"), "a")  # noqa: SIM115 - it stays open
+        fcntl.flock(used, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        os.utime(used.name)
+    return used
 
 
 @contextlib.contextmanager

@@ -42,8 +42,8 @@ _NOT: Final = {
         "an archive: `podman load -i` or `podman import` brings it into a store, or unpack it and name the directory"
     ),
     "definition": (
-        "a definition, of which an image is built first: `apptainer build IMAGE.sif`, `podman build` or "
-        "`ch-image build`"
+        "a definition, of which an image is built first: name it as --env (env= of a function), and the endpoint "
+        "builds it"
     ),
     "": "no SquashFS and no SIF file, going by how it begins: it may be damaged or incomplete",
 }

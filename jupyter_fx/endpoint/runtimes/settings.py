@@ -23,6 +23,8 @@ class ContainerSpec(msgspec.Struct, kw_only=True, frozen=True):
     scratch: str = ""
     options: dict[str, list[str]] = {}
     pull: bool = False
+    build: str = "auto"
+    build_options: dict[str, list[str]] = {}
     gpus: bool = False
     start_seconds: float = 120.0
     idle_seconds: float = 900.0
@@ -58,6 +60,17 @@ class Containers(Configurable):
         help="Options added to a runtime's command line, say {'podman': ['--shm-size=8g']}.",
     ).tag(config=True)
     pull = Bool(False, help="Whether Podman and Docker may fetch an image that they do not have.").tag(config=True)
+    build = Enum(
+        ["auto", "always", "never"],
+        "auto",
+        help="Whether images are built from users' definitions (`--env Dockerfile`). auto: where `images` is empty. "
+        "always: also where it is not; what a definition builds on or copies from must then be among them by name.",
+    ).tag(config=True)
+    build_options = Dict(
+        key_trait=Unicode(),
+        value_trait=List(Unicode()),
+        help="Options added to a builder's command line, say {'charliecloud': ['--force']}.",
+    ).tag(config=True)
     gpus = Bool(False, help="Whether the node's GPUs are given to containers (Podman, Docker, Apptainer).").tag(
         config=True
     )
