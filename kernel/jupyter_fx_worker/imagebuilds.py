@@ -190,7 +190,13 @@ def _make(
     """Run the builder; the form of what came of it, and what else is to be known."""
     if builder.runtime == "charliecloud":
         return _charliecloud(builder, definition, part, order, env), {}
-    status, said = run(builder.build(order), env, order.context)
+    before = _working(env) if builder.runtime == "podman" else set()
+    try:
+        status, said = run(builder.build(order), env, order.context)
+    except BaseException:
+        if builder.runtime == "podman":
+            _tidy(before, env)
+        raise
     if status:
         raise BuildError(_why_podman(definition, said) or explain(builder, definition, status, said))
     if builder.runtime != "podman":
@@ -205,6 +211,25 @@ def _make(
         raise BuildError(f"podman cannot save what it built: {said.strip()[-300:] or f'status {status}'}")
     forget(os.path.dirname(part), env)
     return "archive", {"id": told.rpartition(":")[2]}
+
+
+def _working(env: dict[str, str]) -> set[str]:
+    """The containers in which Podman's builds work."""
+    asked = ["podman", "ps", "--all", "--external", "--filter", "name=-working-container", "--format", "{{.ID}}"]
+    return set(_ask(asked, env).stdout.split())
+
+
+def _tidy(before: set[str], env: dict[str, str]) -> None:
+    """Who ends a `podman build` ends it without its container. Another build's is not to be told from ours."""
+    for pid in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if pid.isdigit() and os.stat(f"/proc/{pid}").st_uid == os.getuid():
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    words = file.read().split(b"\0")
+                if os.path.basename(words[0]) == b"buildah" or words[1:2] == [b"build"]:
+                    return
+    if left := _working(env) - before:
+        _ask(["podman", "rm", *left], env)
 
 
 def _why_podman(definition: Definition, said: str) -> str:
