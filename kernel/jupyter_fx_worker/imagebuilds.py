@@ -229,7 +229,7 @@ def _tidy(before: set[str], env: dict[str, str]) -> None:
                 if os.path.basename(words[0]) == b"buildah" or words[1:2] == [b"build"]:
                     return
     if left := _working(env) - before:
-        _ask(["podman", "rm", *left], env)
+        _ask(["podman", "rm", "--force", *left], env)
 
 
 def _why_podman(definition: Definition, said: str) -> str:

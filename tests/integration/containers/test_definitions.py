@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from fake_endpoint_hub import AgentProcess, endpoint, unpack
+from fake_endpoint_hub import AgentProcess, args, endpoint, unpack
 from made_images import Images
 
 from jupyter_fx.payload import definitions
+from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import Resources
-from jupyter_fx_worker import imagebuilds
+from jupyter_fx_worker import imagebuilds, kept
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="containers are for Linux")
 
@@ -98,6 +99,10 @@ def test_it_is_built_by_a_task_and_tasks_and_sessions_run_in_it(maker: Maker, tm
             assert built.error is None, (built.error, hub.text(built.task_id))
             assert unpack(built.payload)["built"]
             assert b"RUN echo made by RUN" in hub.text(built.task_id)
+            if maker.runtime == "podman":
+                # As on a node that did not build it.
+                tag = imagebuilds.tag_of("podman", str(root), unpack(built.payload)["name"])
+                subprocess.run(["podman", "rmi", "--force", tag], capture_output=True, check=True)
             ran = await hub.call(look, resources=needs)
             assert ran.error is None, ran.error
             assert unpack(ran.payload) == ("made by RUN\n", "of the folder\n", "inside")
@@ -111,5 +116,56 @@ def test_it_is_built_by_a_task_and_tasks_and_sessions_run_in_it(maker: Maker, tm
             await hub.result(cell)
             assert hub.text(cell) == b"made by RUN\n"
             assert not list(root.glob("*.part-*"))
+            # It runs, so it stays, however long ago it was used.
+            name = needs.environment.removeprefix(definitions.PREFIX)
+            os.utime(root / f"{name}.used", (1e9, 1e9))
+            assert kept.collect(str(root), 1, 1) == []
+            assert imagebuilds.is_there(str(root), name)
 
     asyncio.run(tell())
+
+
+def test_a_build_that_fails_names_its_line_and_one_that_is_cancelled_leaves_nothing(
+    maker: Maker, tmp_path: Path
+) -> None:
+    def sent(text: str) -> definitions.Sent:
+        (tmp_path / "Dockerfile").write_text(text)
+        return definitions.read(tmp_path / "Dockerfile")
+
+    async def tell() -> None:
+        config = f"c.Endpoint.env = {maker.env!r}\nc.Containers.runtime = {maker.runtime!r}\n"
+        async with endpoint(config=config) as (hub, agent), cleared(maker, agent) as root:
+            wrong = await hub.call(definitions.build, *sent(f"FROM {maker.base}\n\nRUN nosuchprogram\n"))
+            assert wrong.error is not None
+            assert wrong.error.message.startswith("line 3, `RUN nosuchprogram`, ended with status 127: ")
+            assert "not found" in wrong.error.message
+            nothing = await hub.call(definitions.build, *sent("FROM localhost/nosuchbase:1\n"))
+            assert nothing.error is not None
+            assert "has no image localhost/nosuchbase:1 on" in nothing.error.message
+            slow = sent(f"FROM {maker.base}\nRUN echo begun; sleep 4717\n")
+            (task,) = hub.lease(hub.task(hub.function(definitions.build), args(*slow)))
+            await hub.wait(lambda: b"RUN echo begun" in hub.text(task), 30)
+            await hub.wait(sleeping, 30)
+            hub.cancel(task)
+            assert (await hub.result(task)).state == TaskState.CANCELLED
+            await hub.wait(lambda: not sleeping(), 30)
+            assert {path.suffix for path in root.iterdir()} <= {".lock"}
+            if maker.runtime == "podman":
+                assert f"{maker.base} " not in left_working()
+
+    asyncio.run(tell())
+
+
+def sleeping() -> bool:
+    """Whether the instruction of the slow one runs."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes() == b"sleep\0004717\0":
+                return True
+    return False
+
+
+def left_working() -> str:
+    """The bases of the containers in which Podman's builds work."""
+    asked = ["podman", "ps", "--all", "--external", "--format", "{{.Image}} {{.Status}}"]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout

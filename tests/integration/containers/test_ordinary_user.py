@@ -70,7 +70,8 @@ def test_all_of_it_works_for_an_ordinary_user(user: pwd.struct_passwd, images: I
             "PYTHONDONTWRITEBYTECODE": "1",
             GIVEN: str(Path(images.directory).parent),
         }
-        command = [SYSTEM_PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-x", str(HERE / "test_images.py")]
+        command = [SYSTEM_PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-x"]
+        command += [str(HERE / name) for name in ("test_images.py", "test_definitions.py")]
         ran = subprocess.run(
             [RUNUSER, "-u", user.pw_name, "--", *command],
             env=env,
