@@ -181,6 +181,9 @@ def _settings() -> dict[str, str]:
 
         with contextlib.suppress(KeyError):
             env["USER"] = pwd.getpwuid(os.getuid()).pw_name
+    # ch-image has its cache in git, which commits nothing for somebody without a name.
+    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
+        env.setdefault(name, env.get("USER") or "jupyter-fx")
     return env
 
 

@@ -18,6 +18,7 @@ STORIES = [
     ("images", "a_thousand_tasks_over_four_nodes_in_three_images"),
     ("images", "whatever_ends_a_manager_nothing_of_its_containers_is_left"),
     ("sessions", "a_notebook_lives_in_an_image_on_a_node"),
+    ("definitions", "an_image_is_built_once_in_a_batch_job_and_used_in_others"),
     ("faults", "a_user_without_a_home_on_the_node_can_work"),
 ]
 
@@ -63,6 +64,8 @@ def images(cluster: Cluster) -> Iterator[Path]:
 
 @pytest.mark.parametrize(("script", "story"), STORIES)
 def test_story(cluster: Cluster, images: Path, script: str, story: str) -> None:
+    if script == "definitions" and shutil.which("ch-image") is None:
+        pytest.skip("ch-image is not installed (charliecloud-builders)")
     print(cluster.tell(story, script=f"stories_{script}.py", FX_TEST_IMAGES=str(images)))
 
 

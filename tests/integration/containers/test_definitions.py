@@ -26,6 +26,9 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="co
 
 SYSTEM_FIRST = f"/usr/bin{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
+GIT = {f"GIT_{who}_{what}": "x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+"""ch-image's cache commits nothing for somebody without a name."""
+
 
 class Maker(NamedTuple):
     """A builder with a base in its store, and what the endpoint must know of it."""
@@ -48,7 +51,7 @@ def maker(request: pytest.FixtureRequest, images: Images, tmp_path: Path) -> Ite
         pytest.skip("ch-image is not installed (charliecloud-builders)")
     imported = subprocess.run(
         ["ch-image", "import", images.directory, base],
-        env={**os.environ, "USER": "x", **env, "PATH": SYSTEM_FIRST},
+        env={**os.environ, "USER": "x", **GIT, **env, "PATH": SYSTEM_FIRST},
         capture_output=True,
         text=True,
         check=False,
