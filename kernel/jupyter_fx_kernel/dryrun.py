@@ -66,6 +66,7 @@ def check(plan: Capture, place: str, session: Session | None, notebook: Notebook
         told, why = session.handle.ask("lacks", {"names": names, "asked": wanted}, within=2.0)
         if not told:
             return f"{unknown}: {why}", []
+        told["within"] = session.resources.environment
     elif _orders(notebook, place):
         return f"{unknown}: no node is up there, and a question would order one; `%fx env` does", []
     else:
@@ -82,7 +83,7 @@ def check(plan: Capture, place: str, session: Session | None, notebook: Notebook
         python += f", {here} here: functions are compiled there from their source"
     if told["lacks"]:
         lacking = "; ".join(f"{name} is missing there and needed by {plan.needs[name]}" for name in told["lacks"])
-        said = f"{python}; {lacking}: {_install(told['executable'], told['lacks'])}"
+        said = f"{python}; {lacking}: {_install(told['executable'], told['lacks'], told['within'])}"
     else:
         said = f"{python}; it has {', '.join(names)}" if names else f"{python}; no package is needed"
     return said, _differing(wanted, told, place)
@@ -140,13 +141,13 @@ def show(plan: Capture, served: Served, place: str, session: Session | None, not
         shell.display_pub.publish({"text/plain": text(rows, lines), "text/html": page(rows, lines)})
 
 
-def refusal(lacks: Sequence[Sequence[str]], place: str, error: BaseException) -> PayloadError:
-    """The error for a cell that was not run: which package its environment lacks, what needs it, what to do."""
+def refusal(lacks: Sequence[Sequence[str]], place: str, error: BaseException, within: str = "") -> PayloadError:
+    """The error for a cell that was not run: which package the environment `within` lacks, what needs it."""
     (name, by), *rest = [(str(one[0]), str(one[1])) for one in lacks]
     python = str(error).partition("(")[2].partition(")")[0]
     also = f" (and {', '.join(other for other, _ in rest)})" if rest else ""
     executable = python.partition(", ")[2] or "python"
-    cure = _install(executable, [one[0] for one in lacks])
+    cure = _install(executable, [one[0] for one in lacks], within)
     return PayloadError(
         f"{by} needs {name}{also}, which is not installed on {place} ({python}), so nothing was run: install it there "
         f"with {cure}, or choose an endpoint that has it (`%fx env` compares)",
@@ -154,7 +155,7 @@ def refusal(lacks: Sequence[Sequence[str]], place: str, error: BaseException) ->
     )
 
 
-def _install(executable: str, names: Sequence[str]) -> str:
+def _install(executable: str, names: Sequence[str], within: str) -> str:
     known: Mapping[str, Sequence[str]] = metadata.packages_distributions()
     wanted = []
     for name in names:
@@ -163,4 +164,4 @@ def _install(executable: str, names: Sequence[str]) -> str:
             wanted.append(f"{distribution}=={metadata.version(distribution).partition('+')[0]}")
         except metadata.PackageNotFoundError:
             wanted.append(distribution)
-    return f"`{executable} -m pip install {' '.join(wanted)}`"
+    return environment.install(wanted, executable, within)

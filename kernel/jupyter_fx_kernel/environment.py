@@ -155,7 +155,17 @@ def telling(row: Row) -> bool:
 
 def _install(distribution: str, version: str | None, there: Side) -> str:
     exact = f"{distribution}=={version.partition('+')[0]}" if version else distribution
-    return f"`{there['executable']} -m pip install {exact}`"
+    return install([exact], there["executable"], str(there.get("within") or ""))
+
+
+def install(distributions: Sequence[str], executable: str, within: str = "") -> str:
+    """How they get into an environment. `within`: its name; what was built from a file gets them from there."""
+    wanted = " ".join(distributions)
+    if within.startswith("built:"):
+        return f"`RUN {executable} -m pip install {wanted}` in what its image is built from"
+    if within.startswith("env:"):
+        return f"`{wanted}` in what its environment is built from"
+    return f"`{executable} -m pip install {wanted}`"
 
 
 def _dotted(version: Sequence[int]) -> str:

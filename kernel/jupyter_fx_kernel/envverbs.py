@@ -104,6 +104,7 @@ def ask(
         raise
     if "python" not in told and known is not None:
         return known
+    told["within"] = inside.environment
     notebook.environments[key] = told
     return told
 

@@ -60,7 +60,7 @@ def shown(
     if isinstance(error, RemoteError):
         error = _of_its_type(notebook, error)
     if lacks := home.record.get("lacks"):
-        return as_said(dryrun.refusal(lacks, place, error))
+        return as_said(dryrun.refusal(lacks, place, error, notebook.resources(place, "main").environment))
     said = dict(home.record)
     if isinstance(error, InfrastructureError | PayloadError):
         said |= {"etype": type(error).__name__, "message": error.message}
