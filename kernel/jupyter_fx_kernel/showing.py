@@ -21,8 +21,8 @@ from jupyter_fx_kernel.snapshot import MIME
 
 __all__ = ["CardView"]
 
-_NOTHING = {"text/html": "", "text/plain": ""}
-"""What is left where a card was: exporters complain of a display without any form."""
+_NOTHING = {"text/plain": ""}
+"""What is left where a card was. Exporters complain of one without any form; for HTML JupyterLab loads MathJax."""
 _MOVING = ("as_of", "elapsed")
 """Fields that say nothing by themselves: a card that only they make different is the same."""
 

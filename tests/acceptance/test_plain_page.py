@@ -64,8 +64,9 @@ def stages(ran: Ran) -> list[list[str]]:
             continue
         name = content.get("transient", {}).get("display_id", "")
         if kind == "display_data" or name in area:
-            assert chosen(content["data"]) == "text/html", content["data"]
-            area[name] = content["data"]["text/html"]
+            gone = content["data"] == {"text/plain": ""}
+            assert gone or chosen(content["data"]) == "text/html", content["data"]
+            area[name] = content["data"].get("text/html", "")
         found.append([html for html in area.values() if html])
     return found
 

@@ -321,6 +321,8 @@ def test_a_card_ends_up_under_what_was_printed_after_it() -> None:
     card.state = "succeeded"
     view.finish(later=no_value)
     assert screen.lines == ["", "✓ polaris · 1.0 s"]
+    # With HTML in it, also an empty one, JupyterLab would load MathJax.
+    assert list(screen.displays[0][1]) == ["text/plain"]
 
 
 @pytest.mark.parametrize("seen", [False, True])
