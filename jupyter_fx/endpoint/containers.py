@@ -42,6 +42,8 @@ INSIDE: Final = "/tmp/.jupyter-fx"  # noqa: S108 - inside, where /tmp is the con
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NO_ENVIRONMENT: Final = "/ch/environment"
 
+_SAY_EVERY: Final = 600.0
+
 
 class ContainerOwner(Protocol):
     """What a container tells."""
@@ -295,6 +297,7 @@ class Boxed(Container):
         self._image_environment = True
         self._used: IO[str] | None = None
         """Held while it is there, if it was built from a definition: then nobody removes it."""
+        self._saying: asyncio.TimerHandle | None = None
         self._finding: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -306,10 +309,18 @@ class Boxed(Container):
             self._image, self.digest, data = await asyncio.to_thread(self._look)
             self._prepare(data)
             self._go()
+            self._say()
         except FxError as error:
             self._failed(str(error))
         except OSError as error:
             self._failed(f"image {self.environment!r} cannot be started: {error.strerror}: {error.filename or ''}")
+
+    def _say(self) -> None:
+        """It is used, still: not every file system shows locks."""
+        if self._used is not None and not self._closed:
+            with contextlib.suppress(OSError):
+                os.utime(self._used.name)
+            self._saying = self._loop.call_later(_SAY_EVERY, self._say)
 
     def _look(self) -> tuple[environments.Image, str, list[Mount]]:
         spec = self._spec.containers
@@ -429,6 +440,8 @@ class Boxed(Container):
         if self._closed:
             return
         super().close()
+        if self._saying is not None:
+            self._saying.cancel()
         if self._used is not None:
             self._used.close()
         if self._finding is not None and self._finding is not asyncio.current_task(self._loop):

@@ -16,7 +16,7 @@ import subprocess
 import time
 from typing import Any
 
-from jupyter_fx_worker import kept, specenvs
+from jupyter_fx_worker import kept, specenvs, specpack
 from jupyter_fx_worker.builders import BUILDERS, Builder, Order, choose, explain
 from jupyter_fx_worker.commands import run, say
 from jupyter_fx_worker.definitions import Base, Definition, DefinitionError, parse, plain, unlisted
@@ -28,6 +28,8 @@ RULES = "JUPYTER_FX_IMAGE_RULES"
 """What the endpoint's owner allows, as JSON: build, pull, images, runtime, options."""
 FORMS = {"directory": "root", "squashfs": "root.sqfs", "sif": "root.sif", "archive": "root.tar"}
 _AGAIN = 1.0
+_GOING = 2.0
+"""Seconds within which what was killed is gone."""
 _QUICK = ("-comp", "gzip", "-Xcompression-level", "1")
 _FETCHES = {"docker", "library", "oras", "shub", "http", "https", "debootstrap", "yum", "arch", "busybox", "zypper"}
 
@@ -193,11 +195,11 @@ def _make(
     """Run the builder; the form of what came of it, and what else is to be known."""
     if builder.runtime == "charliecloud":
         return _charliecloud(builder, definition, part, order, env), {}
-    before = _working(env) if builder.runtime == "podman" else set()
+    before = _working(env) if builder.runtime == "podman" else None
     try:
         status, said = run(builder.build(order), env, order.context)
     except BaseException:
-        if builder.runtime == "podman":
+        if before is not None:
             _tidy(before, env)
         raise
     if status:
@@ -216,23 +218,40 @@ def _make(
     return "archive", {"id": told.rpartition(":")[2]}
 
 
-def _working(env: dict[str, str]) -> set[str]:
-    """The containers in which Podman's builds work."""
+def _working(env: dict[str, str]) -> tuple[set[str], set[str]]:
+    """The containers in which Podman's builds work, and their folders."""
+    folder = env.get("TMPDIR") or "/var/tmp"  # noqa: S108 - its own
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    folders = {os.path.join(folder, name) for name in names if name.startswith("buildah")}
     asked = ["podman", "ps", "--all", "--external", "--filter", "name=-working-container", "--format", "{{.ID}}"]
-    return set(_ask(asked, env).stdout.split())
+    return set(_ask(asked, env).stdout.split()), folders
 
 
-def _tidy(before: set[str], env: dict[str, str]) -> None:
-    """Who ends a `podman build` ends it without its container. Another build's is not to be told from ours."""
+def _tidy(before: tuple[set[str], set[str]], env: dict[str, str]) -> None:
+    """Who ends a `podman build` ends it without its container. Those of another build are not to be told from ours."""
+    until = time.monotonic() + _GOING
+    while _other_builds():
+        if time.monotonic() > until:
+            return
+        time.sleep(0.05)
+    containers, folders = _working(env)
+    if left := containers - before[0]:
+        _ask(["podman", "rm", "--force", *left], env)
+    for folder in folders - before[1]:
+        if os.stat(folder).st_uid == os.getuid():
+            kept.clear(folder)
+
+
+def _other_builds() -> bool:
+    """Whether a build of this user's goes on here, or has not ended yet."""
     for pid in os.listdir("/proc"):
         with contextlib.suppress(OSError):
             if pid.isdigit() and os.stat(f"/proc/{pid}").st_uid == os.getuid():
                 with open(f"/proc/{pid}/cmdline", "rb") as file:
                     words = file.read().split(b"\0")
                 if os.path.basename(words[0]) == b"buildah" or words[1:2] == [b"build"]:
-                    return
-    if left := _working(env) - before:
-        _ask(["podman", "rm", "--force", *left], env)
+                    return True
+    return False
 
 
 def _why_podman(definition: Definition, said: str) -> str:
@@ -308,9 +327,13 @@ def _runnable(env: dict[str, str]) -> dict[str, str]:
 def _squashed(part: str, env: dict[str, str]) -> bool:
     """Make one file of it, which shared file systems like better; only where that can be mounted."""
     tree, file = os.path.join(part, FORMS["directory"]), os.path.join(part, FORMS["squashfs"])
+    if os.environ.get(specpack.MODE, "") not in {"auto", "always"}:
+        return False
     if not shutil.which("mksquashfs", path=env["PATH"]) or not os.access("/dev/fuse", os.R_OK | os.W_OK):
         return False
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     line = ["mksquashfs", tree, file, "-quiet", "-no-progress", "-all-root", *_QUICK]
+    line += ["-processors", str(cores), "-mem", "256M"]
     mount = os.path.join(part, "mnt")
     os.mkdir(mount)
     inside = ["ch-run", "--mount", mount, file, "--", "sh", "-c", "exit 7"]

@@ -49,6 +49,7 @@ async def an_image_is_built_once_in_a_batch_job_and_used_in_others() -> None:
         built = await hub.call(definitions.build, *sent)
         assert built.error is None, (built.error, hub.text(built.task_id))
         assert unpack(built.payload)["built"]
+        assert unpack(built.payload)["form"] == "squashfs"
         # The only place where tasks can have run.
         assert len(jobs()) == 1
         await agent.wants(2, environment=name, exclusive=True)
