@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib.metadata
 import importlib.util
 import os
+import re
 import shutil
 import socket
 import sys
@@ -167,6 +170,14 @@ def packages() -> Iterator[Finding]:
         yield "bad", f"missing packages: {', '.join(missing)}", f"{sys.executable} -m pip install --upgrade jupyter-fx"
     else:
         yield "ok", f"all {len(NEEDED)} packages that it needs are there", ""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        version = importlib.metadata.version("ipykernel")
+        if re.match(r"7\.[0-3]\b", version):
+            yield (
+                "warn",
+                f"ipykernel {version} loses requests: now and then a cell, remote or not, stays at [*] for ever",
+                f"{sys.executable} -m pip install 'ipykernel>=7.4'",
+            )
 
 
 def directories() -> Iterator[Finding]:

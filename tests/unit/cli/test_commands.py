@@ -91,3 +91,12 @@ def test_the_doctor_sees_a_network_file_system(monkeypatch: pytest.MonkeyPatch) 
     grades = [grade for grade, _found, _cure in doctor.directories()]
     assert "bad" in grades
     assert all(grade == "ok" for grade, *_ in doctor.packages())
+
+
+@pytest.mark.parametrize(
+    ("version", "warned"), [("7.3.0", True), ("7.4.0", False), ("7.30.1", False), ("6.29.5", False)]
+)
+def test_the_doctor_knows_kernels_that_lose_cells(monkeypatch: pytest.MonkeyPatch, version: str, warned: bool) -> None:
+    monkeypatch.setattr(doctor.importlib.metadata, "version", lambda _name: version)
+    found = [sentence for state, sentence, _cure in doctor.packages() if state == "warn"]
+    assert [f"ipykernel {version} loses requests" in sentence for sentence in found] == [True] * warned
