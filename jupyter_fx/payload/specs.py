@@ -22,13 +22,14 @@ _MOST: Final = 1 << 20
 _HERE: Final = re.compile(
     r"-[rcef]|--(requirement|constraint|editable|find-links)\b|\.{1,2}/|/|~|file:|[\w.\[\], -]+@\s*file:"
 )
+_IMAGE: Final = re.compile(r"([ \t]*(#[^\n]*)?\n)*[ \t]*(FROM\s|Bootstrap:)", re.IGNORECASE)
 _OTHERS: Final = {
-    "uv.lock": "uv export --format requirements-txt --no-emit-project > requirements.txt",
-    "poetry.lock": "poetry export > requirements.txt",
-    "Pipfile.lock": "pipenv requirements > requirements.txt",
-    "pyproject.toml": "uv pip compile pyproject.toml -o requirements.txt",
-    "environment.yml": "an image with conda in it: a Dockerfile, or --image",
-    "environment.yaml": "an image with conda in it: a Dockerfile, or --image",
+    "uv.lock": "`uv export --format requirements-txt --no-emit-project > requirements.txt`",
+    "poetry.lock": "`poetry export > requirements.txt`",
+    "Pipfile.lock": "`pipenv requirements > requirements.txt`",
+    "pyproject.toml": "`uv pip compile pyproject.toml -o requirements.txt`",
+    "environment.yml": "a Dockerfile that has conda make it, or an image that has it (--image)",
+    "environment.yaml": "a Dockerfile that has conda make it, or an image that has it (--image)",
 }
 
 
@@ -59,7 +60,7 @@ def read(file: str | Path) -> str:
     """What a specification says, without comments and empty lines. UsageError says what cannot travel or be built."""
     path = Path(file).expanduser()
     if other := _OTHERS.get(path.name):
-        raise UsageError(f"{path.name} is no list of requirements: use `{other}`")
+        raise UsageError(f"{path.name} is no list of requirements: use {other}")
     try:
         data = _bytes_of(path)
         # Windows begins a text with a mark that pip passes over, too.
@@ -72,6 +73,10 @@ def read(file: str | Path) -> str:
         if not re.search(r"^lock-version\s*=", text, re.MULTILINE):
             raise UsageError(f"{path.name} is no lock file: a pylock.toml begins with its lock-version")
         return text
+    if _IMAGE.match(text):
+        raise UsageError(
+            f"{path.name} reads like the definition of an image: call it {path.stem}.Dockerfile or NAME.def"
+        )
     lines: list[str] = []
     for number, raw in enumerate(text.splitlines(), 1):
         line = re.sub(r"(^|\s)#.*", "", raw).strip()

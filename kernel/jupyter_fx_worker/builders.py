@@ -112,7 +112,7 @@ _CURES = (
     ),
     (re.compile(r"No space left on device|Disk quota exceeded"), "free space where the builder keeps its images"),
     (
-        re.compile(r"setgroups|chown|setegid|seteuid|Operation not permitted|try --force"),
+        re.compile(r"Operation not permitted|changing ownership|chown failed|setgroups|seteuid|hint: try --force"),
         "the program wants to be root: have the owner set c.Containers.build_options = {'charliecloud': ['--force']}",
     ),
     (
@@ -132,7 +132,8 @@ def explain(builder: Builder, definition: Definition, status: int, said: str) ->
     if _PARSE.search(said):
         words = f"{builder.program} cannot read it"
     words = re.sub(r"^(error|Error|FATAL):\s*", "", words)
-    cure = next((cure for pattern, cure in _CURES if pattern.search(said)), "")
+    told = [line for line in said.splitlines() if line.startswith("hint:") or not _NOISE.match(line)]
+    cure = next((cure for pattern, cure in _CURES if pattern.search("\n".join(told))), "")
     if cure and "--force" in cure and builder.program != "ch-image":
         cure = ""
     where = f"line {step.line}, `{f'{step.word} {step.rest}'.strip()[:80]}`," if step else f"{builder.program}"

@@ -18,8 +18,15 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def run(command: list[str], env: dict[str, str], folder: str | None = None, *, quiet: bool = False) -> tuple[int, str]:
-    """Its status, and the last 200 lines that it said, told at once unless `quiet`.
+def run(
+    command: list[str],
+    env: dict[str, str],
+    folder: str | None = None,
+    *,
+    quiet: bool = False,
+    hides: tuple[str, ...] = (),
+) -> tuple[int, str]:
+    """Its status, and the last 200 lines that it said, told at once unless `quiet`, or one of `hides` is in them.
 
     Who is interrupted meanwhile ends it, and what it started.
     """
@@ -39,7 +46,7 @@ def run(command: list[str], env: dict[str, str], folder: str | None = None, *, q
     try:
         for line in process.stdout:
             said.append(line)
-            if not quiet:
+            if not quiet and not any(part in line for part in hides):
                 say(line)
         return process.wait(), "".join(said)
     except BaseException:

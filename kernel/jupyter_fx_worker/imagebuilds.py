@@ -28,6 +28,7 @@ RULES = "JUPYTER_FX_IMAGE_RULES"
 """What the endpoint's owner allows, as JSON: build, pull, images, runtime, options."""
 FORMS = {"directory": "root", "squashfs": "root.sqfs", "sif": "root.sif", "archive": "root.tar"}
 _AGAIN = 1.0
+_BUSY = ("storage directory is already in use", "concurrent instances of ch-image cannot share")
 _GOING = 2.0
 """Seconds within which what was killed is gone."""
 _QUICK = ("-comp", "gzip", "-Xcompression-level", "1")
@@ -271,7 +272,7 @@ def _no_base(who: str, cure: str, base: Base) -> str:
 def _charliecloud(builder: Builder, definition: Definition, part: str, order: Order, env: dict[str, str]) -> str:
     env = _runnable(env)
     if not order.pull:
-        listed = _ask(["ch-image", "list"], env).stdout
+        _status, listed = _in_turn(["ch-image", "list"], env, quiet=True)
         store = env.get("CH_IMAGE_STORAGE") or f"/var/tmp/{env.get('USER', '')}.ch"  # noqa: S108 - its own
         there = {_tagged(line.strip()) for line in listed.splitlines()}
         for base in definition.bases:
@@ -279,28 +280,29 @@ def _charliecloud(builder: Builder, definition: Definition, part: str, order: Or
                 cure = f"ch-image import DIRECTORY {base.name}"
                 raise BuildError(_no_base(f"ch-image (its store: {store})", cure, base))
     try:
-        _ch_image(builder, definition, order, env)
+        status, said = _in_turn(builder.build(order), env)
+        if status:
+            raise BuildError(explain(builder, definition, status, said))
         say("copying it out of ch-image's store\n")
         tree = os.path.join(part, FORMS["directory"])
         status, said = run(["ch-convert", "-i", "ch-image", "-o", "dir", order.tag, tree], env, quiet=True)
         if status:
             raise BuildError(f"ch-convert ended with status {status}: {said.strip()[-300:]}")
     finally:
-        _ask(["ch-image", "delete", order.tag], env)
+        _in_turn(["ch-image", "delete", order.tag], env, quiet=True)
     return "squashfs" if _squashed(part, env) else "directory"
 
 
-def _ch_image(builder: Builder, definition: Definition, order: Order, env: dict[str, str]) -> None:
+def _in_turn(command: list[str], env: dict[str, str], *, quiet: bool = False) -> tuple[int, str]:
+    """As `run`, once no other ch-image works in the same store."""
     waits = False
     while True:
-        status, said = run(builder.build(order), env)
-        if not status:
-            return
-        if "storage directory is already in use" not in said:
-            raise BuildError(explain(builder, definition, status, said))
+        status, said = run(command, env, quiet=quiet, hides=_BUSY)
+        if not status or _BUSY[0] not in said:
+            return status, said
         if not waits:
             waits = True
-            say("another ch-image of yours is at work there; waiting for it\n")
+            say("another ch-image of yours is at work in its store; waiting for it\n")
         time.sleep(_AGAIN)
 
 

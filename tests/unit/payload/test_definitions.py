@@ -88,3 +88,10 @@ def test_a_file_that_is_no_definition_says_so(tmp_path: Path) -> None:
 )
 def test_definitions_are_known_by_their_names(name: str, is_one: bool) -> None:
     assert definitions.is_definition(name) == is_one
+
+
+def test_one_under_another_name_is_told_what_to_be_called(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"x\.txt reads like the definition of an image: call it x\.Dockerfile"):
+        specs.recipe(put(tmp_path, "# mine\n\nFROM python:3.12\n", "x.txt"))
+    with pytest.raises(UsageError, match="names no package"):
+        specs.recipe(put(tmp_path, "\n" * 100_000, "y.txt"))

@@ -93,3 +93,18 @@ def test_a_section_stands_for_apptainers_script() -> None:
     )
     why = explain(_OF["apptainer"], parse(DEF, text), 255, said)
     assert why == "line 3, `%post`, ended with status 127: /.post.script: 1: nosuch: not found"
+
+
+@pytest.mark.parametrize(
+    ("said", "cure"),
+    [
+        ("  2. RUN chown 5:5 /x\n/bin/sh: 1: chown: not found\nhint: current version of --force wouldn't help\n", ""),
+        ("  2. RUN apt-get update\nE: setgroups 65534 failed - setgroups (1: Operation not permitted)\n", "--force"),
+        ("  2. RUN true\nerror: build failed: x\nhint: try --force: fakeroot\n", "--force"),
+        ("  2. RUN true\ncurl: (6) Could not resolve host: example.org\n", "proxy"),
+    ],
+)
+def test_a_cure_is_for_what_was_said_not_for_what_was_asked(said: str, cure: str) -> None:
+    why = explain(_OF["charliecloud"], parse(DOCKERFILE, "FROM x\nRUN y\n"), 1, said)
+    assert cure in why
+    assert cure or ";" not in why

@@ -160,3 +160,19 @@ def test_files_are_written_below_their_folder_alone(root: Path) -> None:
         with pytest.raises(BuildError, match="is no file of the definition's folder"):
             imagebuilds.build(DEF, _TEXT, "a.def", [(path, False, b"")])
     assert not list(root.parent.glob("**/x"))
+
+
+def test_another_ch_image_at_work_is_waited_for_and_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "ch-image"
+    program.write_text(
+        f"#!/bin/sh\necho x >> {tmp_path}/calls\n[ $(wc -l < {tmp_path}/calls) -gt 3 ] && {{ echo fine; exit 0; }}\n"
+        "echo 'error: storage directory is already in use'\nexit 1\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(imagebuilds, "_AGAIN", 0.01)
+    assert imagebuilds._in_turn([str(program)], dict(os.environ)) == (0, "fine\n")
+    said = capfd.readouterr().out
+    assert said.count("waiting for it") == 1
+    assert "already in use" not in said
