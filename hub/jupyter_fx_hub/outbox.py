@@ -151,11 +151,11 @@ class Outbox:
                 if note is None:
                     notes[item.task_id] = note = Event(item.task_id, item.n, EventKind.NOTE, item.t, "")
                     kept.append(note)
-                    self._waiting += bytes_of(note)
                 note.n, note.data = item.n, f"[{total} lines dropped]"
             else:
                 kept.append(item)
         self._parked = kept
+        self._waiting += sum(map(bytes_of, notes.values()))
         self._dropped.clear()
 
     async def _wake(self) -> None:

@@ -81,6 +81,7 @@ def test_a_slow_reader_loses_the_oldest_text_and_is_told_how_much_but_no_outcome
         assert kept[-1].n == count - 1
         numbers = [e.n for e in reader.got[:-1]]
         assert numbers == sorted(numbers)
+        assert not box._waiting
         box.close()
 
     asyncio.run(story())
