@@ -111,7 +111,8 @@ class CellFuture(TaskFuture):
 
     def _word(self) -> str:
         if not self.done():
-            return "running" if self._task.running() else "waiting"
+            # It stands under the cell for good: what was so for a moment only would be wrong soon.
+            return "running" if self._task.running() else "submitted"
         if self.cancelled():
             return "cancelled"
         return "failed" if self._exception is not None else "done"

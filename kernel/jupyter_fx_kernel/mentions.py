@@ -125,6 +125,10 @@ def _read_first(statements: list[ast.stmt], stored: set[str]) -> set[str]:
 
 def _simple(statement: ast.stmt, stored: set[str]) -> set[str]:
     """`_read_first` for a statement that is taken as a whole."""
+    if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
+        # It may stand at the beginning alone, so not where `_compile` puts it.
+        stored |= _targets(statement)
+        return set()
     reads, writes = code_names(_compile(statement))
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) and not _reads_itself(statement):
         reads.discard(statement.name)

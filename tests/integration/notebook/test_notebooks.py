@@ -25,7 +25,7 @@ QUICKSTART = [
     r"gamma 0\.01  C 1 [\s\S]*best: \(0\.\d+, \d+\)",
     r"ZeroDivisionError[\s\S]*-> 3\S* share = half / 0[\s\S]*division by zero",
     r"673",
-    r"<remote cell In\[\d+\] [0-9a-f]{8} (waiting|running)>",
+    r"<remote cell In\[\d+\] [0-9a-f]{8} (submitted|running)>",
     r"[0-9a-f]{8} \(wander\) is interrupted, its session keeps its variables",
     r"the session still knows its model: MLPClassifier[\s\S]*True",
     r"cancelled[\s\S]*wander",

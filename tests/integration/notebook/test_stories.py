@@ -35,7 +35,7 @@ STORIES = {
     ],
     "long_training": [
         r"",
-        r"<remote cell In\[\d+\] [0-9a-f]{8} (waiting|running)>",
+        r"<remote cell In\[\d+\] [0-9a-f]{8} (submitted|running)>",
         r"<remote cell In\[\d+\]",
         r"nearest neighbour: 0\.96\d; the training is (RUNNING|SUCCEEDED)",
         r"epoch  4  loss [\s\S]*epoch 20  loss [\s\S]*with loss and accuracy \(0\.\d+, 0\.9\d+\)\s+its names came",

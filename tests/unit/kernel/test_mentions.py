@@ -22,6 +22,7 @@ def hard(source: str) -> set[str]:
     ("source", "names"),
     [
         ("y = x + 1", {"x"}),
+        ("from __future__ import annotations\nprint(annotations, x)", {"x"}),
         ("x += 1", {"x"}),
         ("del x", {"x"}),
         ("x = 1\nprint(x)", set()),
