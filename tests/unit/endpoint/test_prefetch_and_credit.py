@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jupyter_fx.endpoint.books import Books
 from jupyter_fx.endpoint.ladder import Rung, rungs
-from jupyter_fx.endpoint.prefetch import DEEPEST, Durations, depth
+from jupyter_fx.endpoint.prefetch import DEEPEST, TRUSTED, Durations, depth
 from jupyter_fx.protocol.messages import CancelMode, LeasedTask, Resources, TaskOptions
 
 
@@ -27,6 +27,17 @@ def test_a_function_that_turns_long_is_believed_at_once() -> None:
         times.measured("f", 0.0001)
     times.measured("f", 2.0)
     assert depth(times.estimate("f")) == 1
+
+
+def test_one_quick_call_does_not_make_a_function_short() -> None:
+    times = Durations()
+    for _ in range(TRUSTED - 1):
+        times.measured("f", 0.0001)
+        assert depth(times.estimate("f")) == 1
+    times.measured("f", 0.0001)
+    assert depth(times.estimate("f")) > 1
+    times.measured("long", 2.0)
+    assert times.estimate("long") == 2.0
 
 
 def test_credit_is_the_slots_until_the_speed_is_known_then_at_least_512_for_short_tasks() -> None:

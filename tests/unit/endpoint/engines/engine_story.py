@@ -110,6 +110,13 @@ class World:
     def ends(self) -> dict[str, Ended]:
         return {end.task_id: end for one in self.said if isinstance(one, Done) for end in one.results}
 
+    async def run(self, ids: list[str]) -> None:
+        """The engine runs what it is given until all of these have ended."""
+        while not set(ids) <= set(self.ends()):
+            await self.until(lambda: self.engine.given or set(ids) <= set(self.ends()))
+            if self.engine.given:
+                self.engine.run()
+
     async def end(self, task_id: str) -> Ended:
         await self.until(lambda: task_id in self.ends())
         return self.ends()[task_id]

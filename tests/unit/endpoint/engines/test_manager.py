@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from engine_story import Story, World, log_of
 
+from jupyter_fx.endpoint.prefetch import TRUSTED
 from jupyter_fx.endpoint.talk import Back, CancelWork, Capacity, Done, Drain, Halt, OpenWorker, Said, SessionGone, Want
 from jupyter_fx_worker import envelope, parcels
 
@@ -150,10 +151,7 @@ def test_a_lock_that_nobody_saw_held_attests_nothing(story: Story, attested: boo
 
 def test_short_tasks_travel_together_and_what_had_not_begun_goes_again(story: Story) -> None:
     async def steps(world: World) -> None:
-        (first,) = world.give(lambda x: x, (0,))
-        await world.until(lambda: world.engine.given)
-        world.engine.run()
-        await world.end(first)
+        await world.run(world.give(lambda x: x, *[(at,) for at in range(TRUSTED)]))
         ids = world.give(lambda x: x, *[(at,) for at in range(40)])
         await world.until(lambda: world.engine.given)
         _text, names = world.engine.given[0][0]
@@ -171,10 +169,7 @@ def test_short_tasks_travel_together_and_what_had_not_begun_goes_again(story: St
         assert (await world.end(ids[1])).outcome == "lost"
         back = [one for one in world.said if isinstance(one, Back)]
         assert back[0].tasks == ids[2:count]
-        while len(world.ends()) < 41:
-            await world.until(lambda: world.engine.given or len(world.ends()) == 41)
-            if world.engine.given:
-                world.engine.run()
+        await world.run(ids)
         assert {end.outcome for one, end in world.ends().items() if one != ids[1]} == {"ok"}
 
     story(steps)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from engine_story import Story, World, log_of
 
+from jupyter_fx.endpoint.prefetch import TRUSTED
 from jupyter_fx.endpoint.talk import CancelWork, Capacity
 from jupyter_fx.errors import ConfigError
 from jupyter_fx_worker import envelope, parcels
@@ -57,10 +58,7 @@ def test_a_parcel_that_was_cancelled_never_starts_however_late_the_engine_comes_
 
 def test_those_who_travelled_with_a_cancelled_task_run_once(story: Story, tmp_path: Path) -> None:
     async def steps(world: World) -> None:
-        (first,) = world.give(write, (str(tmp_path / "0"),))
-        await world.until(lambda: world.engine.given)
-        world.engine.run()
-        await world.end(first)
+        await world.run(world.give(write, *[(str(tmp_path / "0"),)] * TRUSTED))
         paths = [str(tmp_path / str(at)) for at in range(1, 41)]
         ids = world.give(write, *[(path,) for path in paths])
         await world.until(lambda: world.engine.given)
@@ -70,10 +68,7 @@ def test_those_who_travelled_with_a_cancelled_task_run_once(story: Story, tmp_pa
         world.manager.receive(CancelWork(together[1], 0))
         await world.end(together[1])
         await receipts(world)
-        while len(world.ends()) < 41:
-            await world.until(lambda: world.engine.given or len(world.ends()) == 41)
-            if world.engine.given:
-                world.engine.run()
+        await world.run(ids)
         written = {
             one: len(Path(path).read_text()) if Path(path).exists() else 0 for one, path in zip(ids, paths, strict=True)
         }
