@@ -66,7 +66,7 @@ def test_cells_of_one_session_queue_in_order_and_say_so(kernel: Any) -> None:
     kernel.run("one = _")
     kernel.remote("order.append('second')", "--bg")
     kernel.run("two = _")
-    assert "waiting" in kernel.value("two")
+    assert "submitted" in kernel.value("two")
     kernel.run("two.result(60)")
     assert kernel.value("order") == "['first', 'second']"
     cards = "\n".join(c["data"].get("text/plain", "") for kind, c in kernel.others if "data" in c)
