@@ -201,8 +201,8 @@ def simulate(policy: str, length: float, kind: str, seed: int = 1, tasks: int = 
 
 
 def cost(managers: int, slots: int = 64, environments: int = 10, tasks: int = 50_000) -> tuple[float, float, float]:
-    """With so many managers: (microseconds of one choice, of all that is done for a task from its coming to its end,
-    MiB of the books of who is where).
+    """With so many managers: (CPU microseconds of one choice; of all that is done for a task from its coming to its
+    end; MiB of the books of who is where).
     """
     draw = random.Random(1)
     tracemalloc.start()
@@ -217,7 +217,7 @@ def cost(managers: int, slots: int = 64, environments: int = 10, tasks: int = 50
     tracemalloc.stop()
     wanted = [f"image{draw.randrange(environments)}" for _ in range(tasks)]
     held: deque[str] = deque()
-    begun = time.perf_counter()
+    begun = time.process_time()
     for image in wanted:
         manager = routes.pick(image)
         free[manager] -= 1
@@ -227,12 +227,12 @@ def cost(managers: int, slots: int = 64, environments: int = 10, tasks: int = 50
             manager = held.popleft()
             free[manager] += 1
             routes.free(manager, free[manager])
-    choice = (time.perf_counter() - begun) / tasks * 1e6
+    choice = (time.process_time() - begun) / tasks * 1e6
     return choice, _whole(managers, slots, wanted), memory / 2**20
 
 
 def _whole(managers: int, slots: int, wanted: list[str]) -> float:
-    """Microseconds of a task in the fleet, half of it in use; tasks come and end by the hundred."""
+    """CPU microseconds of a task in the fleet, half of it in use; tasks come and end by the hundred."""
     fleet = Fleet()
     for number in range(managers):
         fleet.came(f"m{number}", "block", ends=float("inf"), host="")
@@ -243,7 +243,7 @@ def _whole(managers: int, slots: int, wanted: list[str]) -> float:
         entry.placed = True
         items.append((entry, Work(entry.task.task_id, Kind.CALL, "f", b"", environment=image), Need()))
     held: deque[Entry] = deque()
-    begun = time.perf_counter()
+    begun = time.process_time()
     for at in range(0, len(items), 100):
         some = items[at : at + 100]
         fleet.queue(some)
@@ -251,7 +251,7 @@ def _whole(managers: int, slots: int, wanted: list[str]) -> float:
         held.extend(entry for entry, _work, _need in some)
         while len(held) > managers * slots // 2:
             fleet.released(held.popleft())
-    return (time.perf_counter() - begun) / len(items) * 1e6
+    return (time.process_time() - begun) / len(items) * 1e6
 
 
 def _table() -> tuple[str, dict[tuple[str, str, float], Outcome]]:

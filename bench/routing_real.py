@@ -9,9 +9,11 @@ parent of its workers. Tasks sleep, so that they cost a small machine little.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,16 +25,27 @@ NODES, WORKERS, IMAGES, TASKS = 2, 8, 4, 200
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def _work(seconds: float) -> int:
+def _work(seconds: float) -> tuple[int, float, float]:
     import os
     import time
 
+    begun = time.time()
     time.sleep(seconds)
-    return os.getppid()
+    return os.getppid(), begun, time.time()
 
 
-def _once(policy: str, most: int, seconds: float, tasks: int, images: list[str]) -> tuple[float, int]:
-    """(seconds until the last task is done, containers that ran any), in directories of its own."""
+def _nothing() -> None:
+    """Tried out before. It is another function: how long one takes is learned by function."""
+
+
+def _idle(spans: list[tuple[float, float]], came: float) -> float:
+    """Seconds of all slots together in which they had nothing while tasks waited."""
+    last = max(begun for begun, _ in spans)
+    return NODES * WORKERS * (last - came) - sum(max(0.0, min(end, last) - begun) for begun, end in spans)
+
+
+def _once(policy: str, most: int, seconds: float, tasks: int, images: list[str]) -> tuple[float, int, float]:
+    """(seconds until the last task is done, containers that ran any, `_idle`), in directories of its own."""
     import jupyter_fx as fx
     from jupyter_fx import embedded
 
@@ -56,25 +69,29 @@ def _once(policy: str, most: int, seconds: float, tasks: int, images: list[str])
                 if time.monotonic() > end:
                     raise TimeoutError(f"the nodes did not come: {fx.endpoints()}")
                 time.sleep(0.1)
-            fx.remote(_work).submit(0.0).result(60)
+            fx.remote(_nothing).submit().result(60)
             # Numbers that are the same in every run are the point.
             order = random.Random(1).sample([images[n % len(images)] for n in range(tasks)], tasks)
-            begun = time.perf_counter()
+            begun, came = time.perf_counter(), time.time()
             futures = [fx.remote(_work, image=image).submit(seconds) for image in order]
-            zygotes = {future.result(600) for future in futures}
-            return time.perf_counter() - begun, len(zygotes)
+            ran = [future.result(600) for future in futures]
+            took = time.perf_counter() - begun
+            return took, len({zygote for zygote, _, _ in ran}), _idle([(start, end) for _, start, end in ran], came)
         finally:
             embedded.stop_endpoint()
             embedded.stop_hub()
 
 
 def main() -> None:
-    """A table: each policy, each room, each length."""
+    """A table: each policy, each room, each length: seconds, containers, and seconds of slots with nothing to do while
+    tasks waited, of which the medians.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--most", default="16", help="containers that a node may keep")
     parser.add_argument("--lengths", default="0,0.1,1,5,20", help="seconds of a task")
     parser.add_argument("--tasks", type=int, default=TASKS)
     parser.add_argument("--bound", type=float, default=60.0, help="seconds of work that a worker gets at most")
+    parser.add_argument("--runs", type=int, default=3, help="of each, the median counts")
     parser.add_argument("--docs", action="store_true", help="write docs/figures/routing-real.svg")
     parser.add_argument("--once", default="", help="one run, as data: policy,most,seconds,image,image…")
     asked = parser.parse_args()
@@ -93,22 +110,27 @@ def main() -> None:
             images.append(f"charliecloud:{folder}/image{number}")
         counts = [min(asked.tasks, int(asked.bound * NODES * WORKERS / one) if one else asked.tasks) for one in lengths]
         heads = [f"{count} of {one:g} s" for one, count in zip(lengths, counts, strict=True)]
+        ran: dict[tuple[str, str, int], list[tuple[float, int, float]]] = {}
+        rooms = asked.most.split(",")
+        # All policies in turn, so that a busy minute of the machine falls on each of them.
+        for most, _, column, policy in itertools.product(rooms, range(asked.runs), range(len(lengths)), POLICIES):
+            once = ",".join([policy, most, str(lengths[column]), *images])
+            command = [sys.executable, "-m", "bench.routing_real", "--tasks", str(counts[column]), "--once", once]
+            out = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
+            ran.setdefault((most, policy, column), []).append(json.loads(out.splitlines()[-1]))
+            loads = f"{os.getloadavg()[0]:.1f}"
+            print(f"{most} {heads[column]} {policy} {out.splitlines()[-1].decode()}; load {loads}", file=sys.stderr)
         print("| room on a node | policy | " + " | ".join(heads) + " |")
         print("|---|---|" + "---:|" * len(lengths))
         found: dict[tuple[str, str], list[float]] = {}
-        for most in asked.most.split(","):
-            for policy in POLICIES:
-                cells = []
-                for seconds, count in zip(lengths, counts, strict=True):
-                    once = ",".join([policy, most, str(seconds), *images])
-                    command = [sys.executable, "-m", "bench.routing_real", "--tasks", str(count), "--once", once]
-                    ran = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
-                    took, starts = json.loads(ran.stdout.splitlines()[-1])
-                    cells.append(f"{took:.1f} s, {starts}")
-                    # As if tasks could be cut to fit all workers to the end.
-                    found.setdefault((most, policy), []).append(took - count * seconds / NODES / WORKERS)
-                loads = " ".join(f"{one:.1f}" for one in os.getloadavg())
-                print(f"| {most} | {policy} | " + " | ".join(cells) + f" | <!-- load average {loads} -->", flush=True)
+        for most, policy in itertools.product(rooms, POLICIES):
+            cells = []
+            for column, (seconds, count) in enumerate(zip(lengths, counts, strict=True)):
+                took, starts, idle = (statistics.median(one) for one in zip(*ran[most, policy, column], strict=True))
+                cells.append(f"{took:.1f} s, {starts:g}, {idle:.0f} s")
+                # As if tasks could be cut to fit all workers to the end.
+                found.setdefault((most, policy), []).append(took - count * seconds / NODES / WORKERS)
+            print(f"| {most} | {policy} | " + " | ".join(cells) + " |")
         if asked.docs:
             most = asked.most.split(",")[0]
             drawn = {policy: found[most, policy] for policy in POLICIES}

@@ -108,15 +108,16 @@ class ManagerView:
         """Whether it could run it if nothing else were there."""
         return need.width <= self.slots and need.memory <= self.memory and need.gpus <= self.gpus
 
-    def add(self, key: str, need: Need, *, session: bool) -> None:
-        """This is there now."""
-        self.remove(key, session=session)
+    def add(self, key: str, need: Need, *, session: bool) -> int:
+        """This is there now; the slots that it has more than before."""
+        before = self.remove(key, session=session)
         (self.sessions if session else self.tasks)[key] = need
         self.used += need.width
         self.used_memory += need.memory
         self.used_gpus += need.gpus
         if need.whole:
             self.whole = key
+        return need.width - before
 
     def remove(self, key: str, *, session: bool) -> int:
         """This is not there any more; the slots that it had."""
@@ -357,7 +358,7 @@ class Fleet:
             # One start, and as long again for the first of them to tell how long they take.
             until = self._held[shape] = began + 2 * start
         waiting = (len(line.queue) + demand_of(shape)) * line.queue[0][2].width * line.mean
-        return pays(waiting, running, start, age=self.now - began, left=until - self.now)
+        return pays(waiting, running, start, length=line.mean, age=self.now - began, left=until - self.now)
 
     @property
     def due(self) -> float:
@@ -397,10 +398,9 @@ class Fleet:
         entry.manager, entry.placed = manager, True
         view = self.managers.get(manager)
         if view is not None:
-            before = view.remove(entry.task.task_id, session=False)
-            view.add(entry.task.task_id, need, session=False)
-            for counts in (view.running, self._running):
-                _add(counts, entry.shape, need.width - before)
+            if more := view.add(entry.task.task_id, need, session=False):
+                for counts in (view.running, self._running):
+                    _add(counts, entry.shape, more)
             self._began.setdefault(entry.shape, self.now)
             self._sort(manager)
 

@@ -4,7 +4,7 @@
 * `roundrobin`: the next one in turn.
 * `binpack`: the one with the fewest free slots, so that others become empty and can be given back.
 * `warm`: one where the environment is warm and idle, the most free slots first; else, if that is worth it (`pays`), one
-  that has room for one more container, the most free slots first: starting is cheapest where nothing has to go for it.
+  with most free slots.
 
 Managers stand in buckets by what they have free, for each environment that is warm anywhere and for all; which buckets
 hold anybody is a bit of one number. So a choice costs the same whether there are ten managers or thousands. A bucket
@@ -23,21 +23,30 @@ __all__ = ["POLICIES", "SHARED", "Routes", "pays"]
 POLICIES: Final = ("warm", "binpack", "roundrobin", "random")
 SHARED: Final = -1
 """Of a warm environment: as many of its tasks can begin at once as slots are free (workers are forked)."""
+_BESIDE: Final = 4
+"""A start is short beside a task that takes so many times longer."""
 _BIAS: Final = 1 << 13
 """Free slots may be negative: short tasks queue at their manager. Below this they are no longer told apart."""
+_EMPTY: Final = 256
+"""Buckets that may stay empty."""
 
 
-def pays(waiting: float, running: int, start: float, *, age: float = 0.0, left: float = inf) -> bool:
+def pays(
+    waiting: float, running: int, start: float, *, length: float = 0.0, age: float = 0.0, left: float = inf
+) -> bool:
     """Whether one more container of an environment is worth its start: the tasks that wait would take longer than the
     start does where others of them run. As long as nobody knows how long they take, it is worth it at first, but not
     when those that have been given out will soon tell.
 
-    `waiting`: seconds of work that wait, 0: not known; `running`: slots that have such tasks, since `age` seconds;
-    `start`: seconds that a container takes to start, 0: not known, and then nothing is held back; `left`: seconds for
-    which it may still be held back. If that begins with `start`, who waits in vain loses no more than a start, whatever
-    was believed of the tasks.
+    Where a start is short beside a task it is always worth it: tasks that began together end together, so that the next
+    slot may be a whole task away however many run.
+
+    `waiting`: seconds of work that wait, 0: not known; `length`: seconds of one task, 0: not known; `running`: slots
+    that have such tasks, since `age` seconds; `start`: seconds that a container takes to start, 0: not known, and then
+    nothing is held back; `left`: seconds for which it may still be held back. If that begins with `start`, who waits in
+    vain loses no more than a start, whatever was believed of the tasks.
     """
-    if not running or not start or left <= 0:
+    if not running or not start or left <= 0 or start * _BESIDE <= length:
         return True
     return waiting / running > start if waiting else age < start / 2
 
@@ -61,10 +70,13 @@ class _Buckets:
             self._out(manager, old)
         self.at[manager] = number
         bucket = self.of.get(number)
+        if bucket:
+            bucket[manager] = None
+            return
         if bucket is None:
             bucket = self.of[number] = {}
-            self.mask |= 1 << (number + _BIAS)
         bucket[manager] = None
+        self.mask |= 1 << (number + _BIAS)
 
     def remove(self, manager: str) -> None:
         old = self.at.pop(manager, None)
@@ -75,8 +87,10 @@ class _Buckets:
         bucket = self.of[number]
         del bucket[manager]
         if not bucket:
-            del self.of[number]
-            self.mask &= ~(1 << (number + _BIAS))
+            self.mask ^= 1 << (number + _BIAS)
+            # Most come back to it soon.
+            if len(self.of) > _EMPTY:
+                del self.of[number]
 
     def falling(self, least: int) -> Iterator[tuple[int, str]]:
         """(number, manager), the highest number first, down to `least`; managers may move while this runs."""
@@ -126,8 +140,6 @@ class Routes:
         self.policy = policy
         self._draw = draw or (lambda _n: 0)
         self._all = _Buckets()
-        self._roomy = _Buckets()
-        """Those of `_all` that have room for one more container."""
         self._warm: dict[str, _Buckets] = {}
         self._shared: dict[str, set[str]] = {}
         """The environments that are warm at a manager and take as much as is free."""
@@ -148,9 +160,9 @@ class Routes:
 
     # Managers come, change and go.
 
-    def put(self, manager: str, free: int, warm: Mapping[str, int], *, room: bool = True) -> None:
+    def put(self, manager: str, free: int, warm: Mapping[str, int]) -> None:
         """A manager with so many free slots. `warm`: how many tasks of an environment can begin there without a start,
-        or SHARED; `room`: whether one more container needs none to go.
+        or SHARED.
         """
         if manager not in self._places:
             self._places[manager] = len(self._ring)
@@ -163,24 +175,14 @@ class Routes:
         for environment, count in warm.items():
             self.warm(manager, environment, count)
         self.free(manager, free)
-        self.room(manager, room=room)
 
     def free(self, manager: str, free: int) -> None:
         """So many of its slots are free now."""
         self._all.move(manager, free)
-        if manager in self._roomy.at:
-            self._roomy.move(manager, free)
         for environment in self._shared.get(manager, ()):
             buckets = self._warm[environment]
             if buckets.at[manager] < free:
                 buckets.move(manager, free)
-
-    def room(self, manager: str, *, room: bool) -> None:
-        """Whether it can start one more container without stopping another."""
-        if room:
-            self._roomy.move(manager, self._all.at[manager])
-        else:
-            self._roomy.remove(manager)
 
     def warm(self, manager: str, environment: str, count: int) -> None:
         """So many tasks of an environment can begin there without a start; SHARED, or 0: it is not warm."""
@@ -221,7 +223,6 @@ class Routes:
             if not self._warm[environment].at:
                 del self._warm[environment]
         self._all.remove(manager)
-        self._roomy.remove(manager)
         place = self._places.pop(manager, None)
         if place is not None:
             last = self._ring.pop()
@@ -251,11 +252,10 @@ class Routes:
             for manager in self._by_warmth(environment, least):
                 seen.add(manager)
                 yield manager
-            for others in (self._roomy, self._all):
-                for _, manager in others.falling(least):
-                    if manager not in seen:
-                        seen.add(manager)
-                        yield manager
+            for _, manager in self._all.falling(least):
+                if manager not in seen:
+                    seen.add(manager)
+                    yield manager
         elif self.policy == "binpack":
             for _, manager in self._all.rising(least):
                 yield manager
