@@ -5,6 +5,7 @@ from __future__ import annotations
 from jupyter_fx.client import TaskFuture
 from jupyter_fx_kernel.cell import RemoteCell
 from jupyter_fx_kernel.futures import CellFuture
+from jupyter_fx_kernel.importing import wait_for_imports
 from jupyter_fx_kernel.running import Follower
 from jupyter_fx_kernel.screens import pinned
 
@@ -30,6 +31,7 @@ class BackgroundCell(CellFuture):
     def _follow(self) -> None:
         try:
             self._follower.follow(self._task.interrupt)
+            wait_for_imports()
             value = self._cell.conclude(self._task, self._follower, background=True)
         except BaseException as error:  # noqa: BLE001 - it belongs to whoever asks for the result
             self._take(error)
