@@ -170,6 +170,8 @@ class Fleet:
         """Since when it has any."""
         self._held: dict[str, float] = {}
         """Until when a shape that waits may be held back by what one more container would cost."""
+        self._looked = float("-inf")
+        """When what waits was last looked at."""
         self._serving: dict[str, int] = {}
         """Those that take work, with their slots."""
         self._largest = 0
@@ -285,7 +287,7 @@ class Fleet:
         """Give what waits to whoever has room. `mean_of(shape)`: seconds that a task takes, 0.0 when not known;
         `demand_of(shape)`: how many more are to come.
         """
-        self.changed = False
+        self.changed, self._looked = False, self.now
         placed: dict[str, list[Work]] = {}
         lines = [_Line(shape, queue, mean_of(shape)) for shape, queue in self._waiting.items()]
         turns = deque(lines)
@@ -362,8 +364,10 @@ class Fleet:
 
     @property
     def due(self) -> float:
-        """When `assign` should be called even if nothing changes; infinity when it need not."""
-        return min((until for until in self._held.values() if until > self.now), default=float("inf"))
+        """When `assign` should be called even if nothing changes; infinity when it need not. Something else may come
+        first when that time is over, and change nothing: it stays due.
+        """
+        return min((until for until in self._held.values() if until > self._looked), default=float("inf"))
 
     def as_given(self, manager: str, need: Need) -> Need:
         """What is wanted, at this manager: who wants the whole node gets all its slots."""
