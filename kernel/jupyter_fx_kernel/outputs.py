@@ -13,10 +13,10 @@ from jupyter_fx_kernel.screens import streams_of
 __all__ = ["Outputs", "show_as_there"]
 
 
-_FASTEST, _STEADY, _SLOWEST = 0.1, 0.25, 3.0
+_FASTEST, _STEADY, _SLOWEST = 0.1, 0.25, 4.0
 """Seconds between two pieces of text: at first, after `_QUICK` of them, and when a cell has written much."""
 _QUICK = 10
-_PER_SECOND = 20_000
+_PER_SECOND = 16_000
 """Characters of a cell's text for which it waits a second longer."""
 _FEW, _SOON = 2000, 1.0
 """Characters that somebody may read as they come: they wait no longer than that, however much there is before them."""

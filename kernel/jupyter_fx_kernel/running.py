@@ -28,7 +28,7 @@ from jupyter_fx_kernel.showing import CardView
 __all__ = ["Follower"]
 
 _TICK, _SLOW_TICK = 1.0, 10.0
-"""Seconds between refreshes of a card that is shown, at first and of one that has long been; in between an eighth
+"""Seconds between refreshes of a card that is shown, at first and of one that has long been; in between a quarter
 of its age. Each costs the front end about 10 ms, and a card says as of when it is."""
 _BUSY, _STEADY, _LONG = 0.25, 0.5, 10.0
 """The same when what it says has changed, at first and from its tenth second on: progress may change very often."""
@@ -182,7 +182,7 @@ class Follower:
         busy = _BUSY if card.elapsed < _LONG else _STEADY
         if said == self._said and self.view.shown and self.outputs.unflushed:
             return  # it goes with the text, which goes soon
-        every = busy if said != self._said else max(_TICK, min(_SLOW_TICK, card.elapsed / 8))
+        every = busy if said != self._said else max(_TICK, min(_SLOW_TICK, card.elapsed / 4))
         if not self.view.shown or now - self._refreshed >= every:
             self._said, self._refreshed = said, now
             self.view.refresh()

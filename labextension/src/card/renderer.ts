@@ -21,7 +21,7 @@ import { IKeeper } from './keep';
 import { LogPane } from './logpane';
 import { ended, MIME, readCard } from './read';
 import { timeless } from './reduce';
-import { CardView, ISituation } from './view';
+import { beat, CardView, ISituation } from './view';
 import { Where } from './where';
 import { bundle, tail } from './write';
 
@@ -234,13 +234,17 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
     };
   }
 
-  /** Look again in a second while it goes on: time passes, and the kernel may stop feeding it. */
+  /** Look again while it goes on: time passes, and the kernel may stop feeding it. */
   private _again(task: LiveTask): void {
     window.clearTimeout(this._timer);
     this._timer = 0;
     const unwritten = this._endedAt > 0 && this._unwritten(task.card);
     if (!ended(task.card.state) || unwritten) {
-      this._timer = window.setTimeout(() => this._refresh(), 1000);
+      const elapsed = this._base.elapsed + (now() - this._base.at);
+      this._timer = window.setTimeout(
+        () => this._refresh(),
+        (unwritten ? 1 : beat(elapsed)) * 1000
+      );
     }
   }
 

@@ -13,6 +13,9 @@ import { barWords, mapWords, mark, stateWords, timesWords, title } from './words
 /** The id of a map's own bar, which no task can have given. */
 const MAP = '\u0000';
 
+/** Seconds for which the time that a card shows may stand: each drawing of it is a frame of the whole page. */
+export const beat = (elapsed: number): number => (elapsed < 10 ? 1 : 2);
+
 /** What the card cannot say of itself. */
 export interface ISituation {
   /** Seconds to show; those of a card that nobody moves on stand still. */
@@ -105,7 +108,8 @@ export class CardView {
     this.node.dataset.task = card.task_id;
     this.node.classList.toggle('fx-quiet', quiet);
     this.node.classList.toggle('fx-living', !over && situation.current);
-    this.node.classList.toggle('fx-beat', Math.floor(situation.elapsed) % 2 === 1);
+    const beats = Math.floor(situation.elapsed / beat(situation.elapsed));
+    this.node.classList.toggle('fx-beat', beats % 2 === 1);
     say(this._mark, mark(card));
     say(this._title, title(card, trans));
     say(this._state, stateWords(card, trans));
