@@ -13,9 +13,10 @@ __all__ = ["load_ipython_extension", "unload_ipython_extension"]
 def load_ipython_extension(ipython: Any) -> None:
     """Register the magics. The hub is found or started when the first one needs it: loading costs an import."""
     from jupyter_fx.client import default_client, exits
-    from jupyter_fx_kernel import failures, figures, leaving, mapcard, standins, tracebacks
+    from jupyter_fx_kernel import failures, figures, leaving, mapcard, requestloss, standins, tracebacks
     from jupyter_fx_kernel.magics import FxMagics
 
+    requestloss.mend(getattr(ipython, "kernel", None))
     leaving.watch(getattr(ipython, "kernel", None))
     magics = FxMagics(ipython, default_client)
     ipython.register_magics(magics)
