@@ -175,7 +175,7 @@ def packages() -> Iterator[Finding]:
         if re.match(r"7\.[0-3]\b", version):
             yield (
                 "warn",
-                f"ipykernel {version} is known to lose requests until jupyter-fx is loaded: cells may stay at [*] for ever",
+                f"ipykernel {version} is known to lose requests until jupyter-fx is loaded: cells may stay at [*]",
                 f"{sys.executable} -m pip install 'ipykernel>=7.4'",
             )
 
