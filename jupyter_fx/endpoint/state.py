@@ -4,13 +4,10 @@ Pure.
 Promises that live here (PROMISES §1):
 
 * A task is told to the manager after ACCEPT is in the journal; the manager gets its `Go` after START is. So after a
-crash every
-  task is known to be not started (it runs), started (nobody knows: LOST, attested, since the workers were ended), or
-  finished
-  (its result is sent again).
+  crash every task is known to be not started (it runs), started (nobody knows: LOST, attested, since the workers were
+  ended), or finished (its result is sent again).
 * A task that comes again is never started a second time: what is finished is answered under the new lease; what is
-held goes on
-  under it. Only a loss that was attested is run again, because the hub leases it anew (retries).
+  held goes on under it. Only a loss that was attested is run again, because the hub leases it anew (retries).
 * A result is kept, in the journal, until the hub has acknowledged it.
 
 `now` is monotonic seconds; times that are told are `now` + `wall` seconds since the epoch.
@@ -23,9 +20,9 @@ from typing import Any, Final
 
 from jupyter_fx.endpoint import batches, outcome
 from jupyter_fx.endpoint import journal_kinds as kinds
+from jupyter_fx.endpoint.arrivals import Arrivals
 from jupyter_fx.endpoint.books import Books
 from jupyter_fx.endpoint.ending import Endings
-from jupyter_fx.endpoint.engines import limits
 from jupyter_fx.endpoint.entry import ACCEPTED, FINISHED, STARTED, Entry
 from jupyter_fx.endpoint.events import (
     Acked,
@@ -46,7 +43,7 @@ from jupyter_fx.endpoint.events import (
 )
 from jupyter_fx.endpoint.fleet import Fleet
 from jupyter_fx.endpoint.full_disk import FullDisk
-from jupyter_fx.endpoint.holding import RUN, Holding
+from jupyter_fx.endpoint.holding import Holding
 from jupyter_fx.endpoint.many import Many
 from jupyter_fx.endpoint.need import NodeSize, Place
 from jupyter_fx.endpoint.placing import Placing
@@ -60,7 +57,6 @@ from jupyter_fx.endpoint.talk import (
     Capacity,
     Done,
     Drain,
-    Ended,
     Go,
     Report,
     Said,
@@ -75,14 +71,10 @@ from jupyter_fx.protocol.messages import (
     CloseSession,
     Demand,
     Dispatch,
-    ErrorInfo,
     EventKind,
     Functions,
     Keep,
-    LeasedTask,
-    Nack,
     Output,
-    Results,
     SessionLease,
 )
 
@@ -96,8 +88,8 @@ class AgentState:
     marks.
 
     With a `fleet` there are many managers (it begins with none): what they say comes in `From`. `engine`: which engine
-    of others runs its tasks, if any. `most`: the largest
-    node that can be had, `session_floor`: seconds that a block must still last for a session to begin in it.
+    of others runs its tasks, if any. `most`: the largest node that can be had, `session_floor`: seconds that a block
+    must still last for a session to begin in it.
     """
 
     def __init__(
@@ -138,6 +130,7 @@ class AgentState:
         )
         self._endings = Endings(self._held)
         self._recovery = Recovery(self._held, self._endings)
+        self._arrivals = Arrivals(self._held, self._endings, self._recovery, engine)
         self._full_disk = FullDisk(self._held, self._endings)
         self._many = Many(self._held, self._recovery, fleet, self._tell_status) if fleet is not None else None
         self.wall = wall
@@ -150,7 +143,7 @@ class AgentState:
         self._dropped = 0
         self._told_status: dict[str, Any] | None = None
         self._handlers: dict[type, Callable[[Any, float], list[Any]]] = {
-            Dispatch: self._dispatch,
+            Dispatch: self._arrivals.dispatch,
             Done: self._endings.done,
             Want: self._want,
             Said: self._said,
@@ -167,7 +160,7 @@ class AgentState:
             Capacity: self._capacity,
             Report: self._recovery.report,
             Opened: self._opened,
-            Fetched: self._fetched,
+            Fetched: self._arrivals.fetched,
             Uploaded: self._endings.uploaded,
             RefKept: self._endings.ref_kept,
             WriteFailed: self._write_failed,
@@ -252,110 +245,6 @@ class AgentState:
             held += entry.phase != FINISHED
         assert held == self.books.held(), (held, self.books.held())
 
-    # Tasks come.
-
-    def _dispatch(self, message: Dispatch, now: float) -> list[Any]:
-        self.books.seen += len(message.tasks)
-        out: list[Any] = []
-        taken: list[LeasedTask] = []
-        entries: list[Entry] = []
-        refused: dict[tuple[str, bool], tuple[ErrorInfo, list[tuple[str, int]]]] = {}
-        t = now + self.wall
-        for task in message.tasks:
-            task_id = task.task_id
-            old = self.tasks.get(task_id)
-            if old is not None:
-                out += self._again(old, task, now)
-                continue
-            if task_id in self._held.gone and task.fence <= self._held.gone[task_id]:
-                self.books.spent(task)
-                continue
-            refusal = self._refusal(task)
-            if refusal is not None:
-                self.books.spent(task)
-                error, final = refusal
-                refused.setdefault((error.message, final), (error, []))[1].append((task_id, task.attempt))
-                continue
-            shape = self.books.arrived(task)
-            entry = Entry(task, shape, t)
-            self.tasks[task_id] = entry
-            taken.append(task)
-            if task.session:
-                entry.manager = self.sessions.manager_of(task.session)
-            if task.session and self._recovery.waits(entry.manager):
-                # Cells that came before it may have to be placed again: that is decided by the manager's report.
-                self._held.restored.add(task_id)
-                self._held.steps.note([entry], now)
-            elif task_id in self._held.trust.strangers:
-                self._held.placing.wait(entry, RUN + task_id)
-                self._held.steps.note([entry], now)
-            else:
-                entries.append(entry)
-        for (_, final), (error, tasks) in refused.items():
-            out.append(Send(Nack(tasks, error, final), keep=True))
-        if taken:
-            self._held.steps.note(entries, now)
-            out.append(Write(Record(kinds.ACCEPT, taken), self._held.placing.place(entries)))
-        return out
-
-    def _refusal(self, task: LeasedTask) -> tuple[ErrorInfo, bool] | None:
-        """Why a task is not taken, and whether no other try can cure that."""
-        if self._held.draining:
-            return ErrorInfo("InfrastructureError", f"the endpoint takes no more tasks: {self._held.draining}"), False
-        if why := foreign(self._held.user, task.owner, task.task_id, task.session):
-            return ErrorInfo("UsageError", why), True
-        if why := limits.refusal(self._engine, task.kind, task.options):
-            return ErrorInfo("UsageError", why), True
-        if task.session:
-            if self.sessions.takes_cells(task.session):
-                return None
-            return ErrorInfo(
-                "RefLost", "this session is not open at the endpoint; run the cell again in a new one"
-            ), False
-        if task.options is not None:
-            why = self.books.refusal(task.options.resources, task.options.timeout)
-            if why:
-                return ErrorInfo("UsageError", why), True
-        return None
-
-    def _again(self, entry: Entry, task: LeasedTask, now: float) -> list[Any]:
-        """A task that is here comes again: the same lease, or a later one."""
-        old = entry.task
-        result = entry.result
-        lost = result is not None and result.lost and not entry.kept
-        if lost and task.attempt > old.attempt and old.owner == task.owner:
-            # The loss was attested and the hub leases it anew: its author declared retries.
-            self._held.forget(entry)
-            return [Write(Record(kinds.FORGET, [task.task_id]), []), *self._dispatch_anew(task, now)]
-        self.books.spent(task)
-        if old.owner != task.owner:
-            error = ErrorInfo("UsageError", "a task of somebody else has this id")
-            return [Send(Nack([(task.task_id, task.attempt)], error, final=True), keep=True)]
-        if task.fence <= old.fence:
-            return self._answer(entry) if entry.sent else []
-        old.attempt, old.fence = task.attempt, task.fence
-        entry.told = 0
-        entry.kept = entry.spared = False
-        out: list[Any] = [Write(Record(kinds.LEASE, [old]), [])]
-        if result is not None:
-            outcome.restamped(result, old)
-            return out + (self._answer(entry) if entry.sent else [])
-        return out + self._held.steps.tell([entry])
-
-    def _dispatch_anew(self, task: LeasedTask, now: float) -> list[Any]:
-        self.books.seen -= 1
-        return self._dispatch(Dispatch([task]), now)
-
-    def _answer(self, entry: Entry) -> list[Any]:
-        assert entry.result is not None
-        return [Send(Results([entry.result]), keep=True, marks=[entry.task.task_id])]
-
-    def _fetched(self, event: Fetched, now: float) -> list[Any]:
-        if event.error is None:
-            return self._held.placing.fetched(event)
-        ended = [Ended(one, "error", error=event.error) for one in self._held.placing.waiting(event.digest)]
-        return self._endings.done(Done([one for one in ended if one.task_id in self.tasks]), now)
-
     # Steps.
 
     def _want(self, message: Want, now: float) -> list[Any]:
@@ -387,8 +276,6 @@ class AgentState:
             return [*told, said]
         started = Record(kinds.START_AT, [speaker, fresh]) if speaker else Record(kinds.START, fresh)
         return [*told, Write(started, [said])]
-
-    # Results.
 
     # Stories.
 
