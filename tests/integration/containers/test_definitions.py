@@ -145,13 +145,15 @@ def test_a_build_that_fails_names_its_line_and_one_that_is_cancelled_leaves_noth
             nothing = await hub.call(definitions.build, *sent("FROM localhost/nosuchbase:1\n"))
             assert nothing.error is not None
             assert "has no image localhost/nosuchbase:1 on" in nothing.error.message
-            slow = sent(f"FROM {maker.base}\nRUN echo begun; sleep 4717\n")
+            # What others run on this machine, or have left there, is not to be taken for it.
+            seconds = str(10**6 + uuid.uuid4().int % 10**6)
+            slow = sent(f"FROM {maker.base}\nRUN echo begun; sleep {seconds}\n")
             (task,) = hub.lease(hub.task(hub.function(definitions.build), args(*slow)))
             await hub.wait(lambda: b"RUN echo begun" in hub.text(task), 30)
-            await hub.wait(sleeping, 30)
+            await hub.wait(lambda: sleeping(seconds), 30)
             hub.cancel(task)
             assert (await hub.result(task)).state == TaskState.CANCELLED
-            await hub.wait(lambda: not sleeping(), 30)
+            await hub.wait(lambda: not sleeping(seconds), 30)
             assert {path.suffix for path in root.iterdir()} <= {".lock"}
             if maker.runtime == "podman":
                 assert f"{maker.base} " not in left_working()
@@ -159,11 +161,11 @@ def test_a_build_that_fails_names_its_line_and_one_that_is_cancelled_leaves_noth
     asyncio.run(tell())
 
 
-def sleeping() -> bool:
+def sleeping(seconds: str) -> bool:
     """Whether the instruction of the slow one runs."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            if path.read_bytes() == b"sleep\0004717\0":
+            if path.read_bytes() == f"sleep\0{seconds}\0".encode():
                 return True
     return False
 

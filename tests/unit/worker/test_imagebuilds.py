@@ -37,7 +37,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "apptainer").write_text(
-        f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\nwhile [ -e {tmp_path}/wait ]; do sleep 0.05; done\n'
+        f'#!/bin/sh\nsetsid sh -c "while [ -e {tmp_path}/wait ]; do sleep 0.05; done" & echo $$ $! > {tmp_path}/pids\n'
+        f'echo "$@" >> {tmp_path}/calls\nwhile [ -e {tmp_path}/wait ]; do sleep 0.05; done\n'
         f"[ ! -e {tmp_path}/fail ] || {{ echo '+ nosuch'; echo 'nosuch: not found'; exit 255; }}\n"
         'echo "INFO: building"; cat data/one.txt "$3" > "$2" 2>/dev/null; exit 0\n'
     )
@@ -110,24 +111,41 @@ def test_a_build_that_is_killed_leaves_nothing_half_used(root: Path) -> None:
     assert not list(root.glob("*.part-*"))
 
 
+_LATE = """
+import os, signal
+def late(*_):
+    pid = int(open({pids!r}).read().split()[0])
+    while os.getpgid(pid) == os.getpgrp() and ") Z" not in open(f"/proc/{{pid}}/stat").read():
+        os.sched_yield()
+    raise KeyboardInterrupt
+signal.signal(signal.SIGINT, late)
+"""
+"""Who is interrupted sees it only when an interrupt of the builder itself has done its work."""
+
+
 def test_who_is_interrupted_ends_the_builder_and_what_it_started(root: Path) -> None:
     (root.parent / "wait").touch()
-    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + _BUILD.format(DEF, _TEXT)
+    pids = root.parent / "pids"
+    program = _LATE.format(pids=str(pids)) + _BUILD.format(DEF, _TEXT)
     process = subprocess.Popen([sys.executable, "-c", program], start_new_session=True, stderr=subprocess.DEVNULL)
     try:
         until((root.parent / "calls").exists)
-        process.send_signal(signal.SIGINT)
+        apart = int(pids.read_text().split()[1])
+        until(lambda: bool(_members(apart)))
+        # As a task is cancelled: its whole group, in which who starts programs is not alone.
+        os.killpg(process.pid, signal.SIGINT)
         process.wait(30)
-        until(lambda: not _group(process.pid))
+        until(lambda: not _members(process.pid) and not _members(apart))
         assert not list(root.glob("*.part-*"))
     finally:
-        for pid in _group(process.pid):
-            os.kill(pid, signal.SIGKILL)
+        (root.parent / "wait").unlink()
+        process.wait(30)
 
 
-def _group(pid: int) -> list[int]:
-    ran = subprocess.run(["/bin/ps", "-o", "pid=", "-g", str(pid)], capture_output=True, text=True, check=False)
-    return [int(one) for one in ran.stdout.split() if int(one) != pid]
+def _members(session: int) -> list[int]:
+    """The processes of a session."""
+    ran = subprocess.run(["/bin/ps", "-o", "pid=", "-s", str(session)], capture_output=True, text=True, check=False)
+    return [int(one) for one in ran.stdout.split()]
 
 
 @pytest.mark.parametrize(
