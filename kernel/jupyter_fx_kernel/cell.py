@@ -269,8 +269,8 @@ class RemoteCell:
         if isinstance(error, DependencyFailed) and (names := sorted(self._capture.inputs)):
             error = failures.of_input(error, names)
         failures.detailed(self.notebook, self.place, home, follower.card)
-        stopped = state is TaskState.CANCELLED or isinstance(error, KeyboardInterrupt)
-        if stopped and not (self._session is not None and self._session.gone):
+        # A KeyboardInterrupt that nobody sent is an error as any other, here as in the list of tasks.
+        if state is TaskState.CANCELLED and not (self._session is not None and self._session.gone):
             follower.end(outcome, "cancelled", ending(outcome))
             error = error if isinstance(error, KeyboardInterrupt) else KeyboardInterrupt(reason)
         else:
@@ -334,11 +334,13 @@ class RemoteCell:
         for name, described in home.stay.items():
             self._stays(name, described, home.why.get(name, ""), card)
         for name in home.deleted:
+            gone = name in self.stores or any(item.name == name for item in self._capture.items)
             if session is not None:
+                gone = gone or (name in user_ns and self._is_of(session, name, user_ns[name]))
                 session.names.discard(name)
                 session.assigned(name)
                 session.ledger.forget([name])
-            if name in self.stores or any(item.name == name for item in self._capture.items):
+            if gone and not (background and self._changed_here(name)):
                 user_ns.pop(name, None)
         if home.problem and not home.stay:
             card.notices.append(home.problem)
@@ -347,6 +349,13 @@ class RemoteCell:
                 known = {*user_ns, *self.stores, *(session.names if session is not None else ())}
                 near = nearest_names(name, known) if name not in known else ""
                 card.notices.append(f"-o {name}: {home.why[name]}{near}")
+
+    def _is_of(self, session: Session, name: str, value: Any) -> bool:
+        """Whether `value` is what the session had under that name, as `%reset` forgets it without mentioning it."""
+        if isinstance(value, RemoteValue):
+            return value._fx_place_.is_in(session.session_id, name)
+        known = session.ledger.known(name)
+        return session.ledger.has(name, digest_of(value, self._pickled) if known else "", value)
 
     def _holds(self, session: Session, name: str, value: Any, *, same: bool) -> None:
         """The session has what came home; `same`: it is the object that the name stood for before."""

@@ -29,5 +29,8 @@ def _first(shell: Any, formatter: Any, figure: Any) -> Any:
 
     backend = InlineBackend.instance(parent=shell)
     select_figure_formats(shell, backend.figure_formats, **backend.print_figure_kwargs)
-    draw = formatter.type_printers.get(type(figure))
-    return draw(figure) if draw is not None else None
+    try:
+        draw = formatter.lookup(figure)
+    except KeyError:  # a format that nobody asked for
+        return None
+    return draw(figure)

@@ -258,3 +258,13 @@ def test_figures_tracebacks_and_their_formats_are_as_the_session_has_them(kernel
     assert kernel.remote("1 / 0").traceback.strip() == "ZeroDivisionError: division by zero"
     kernel.run("%xmode Context")
     assert "----> 2 1 / 0" in kernel.remote("1 / 0").traceback
+
+
+def test_the_first_figure_is_a_picture_whatever_its_class(kernels: Any) -> None:
+    kernel = kernels()
+    kernel.run("%config InlineBackend.figure_format = 'svg'")
+    kernel.run(
+        "from matplotlib.figure import Figure\nclass Own(Figure):\n    pass\nown = Own()\naxes = own.add_subplot()"
+    )
+    results = [sorted(c["data"]) for _, kind, c in kernel.run("own").outputs if kind == "execute_result"]
+    assert results == [["image/svg+xml", "text/plain"]]

@@ -144,3 +144,10 @@ def test_a_kernel_that_is_shut_down_interrupts_nothing(kernels: Callable[..., An
     while kernel.value("len(fx.connect().request('sessions.list', {'kernel_id': kernel_id_of(get_ipython())}))") != "0":
         assert time.monotonic() - begun < 60, sessions
         time.sleep(0.2)
+
+
+def test_an_interrupt_that_nobody_sent_is_a_failure_wherever_it_is_told(kernel: Any) -> None:
+    ran = kernel.remote("raise KeyboardInterrupt('by myself')", "--name=selfmade")
+    assert ran.error["ename"] == "KeyboardInterrupt"
+    assert "cancelled" not in ran.shown and "failed" in ran.shown
+    assert " failed " in next(row for row in kernel.run("%fx tasks").stream().splitlines() if "selfmade" in row)

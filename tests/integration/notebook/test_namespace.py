@@ -119,3 +119,20 @@ def test_a_session_that_is_busy_or_slow_does_not_hold_up_the_notebook(kernel: An
     # It has not been waited for.
     assert "it runs a cell" in told
     assert "seen_before" in told
+
+
+def test_what_a_reset_forgets_there_is_forgotten_here_unless_it_is_another_value(kernel: Any) -> None:
+    kernel.run("sent, changed, mine = [1], [2], [3]")
+    kernel.remote("sent, changed\nmade = {'a': 1}\nlarge = bytearray(2_000_000)")
+    kernel.run("changed = [4]")
+    assert kernel.remote("%reset -f").error == {}
+    names = "['sent', 'changed', 'mine', 'made', 'large']"
+    assert kernel.value(f"[name for name in {names} if name in globals()]") == "['changed', 'mine']"
+    assert kernel.remote("changed + mine").result == "[4, 3]"
+
+
+def test_what_changed_here_stays_when_a_background_cell_deletes_it(kernel: Any) -> None:
+    kernel.run("kept, dropped = 1, 2")
+    kernel.remote("import time\ntime.sleep(1)\ndel kept, dropped", "--bg")
+    kernel.run("job = _\nkept = 'mine'\njob.result(60)")
+    assert kernel.value("kept, 'dropped' in globals()") == "('mine', False)"
