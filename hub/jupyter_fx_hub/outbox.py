@@ -35,7 +35,8 @@ class Outbox:
         self._full = False
         self._waiting = 0
         self._replaying: dict[str, list[Event | Outcome]] = {}
-        self._parked: deque[Event | Outcome] = deque()
+        self._parked: deque[Event | Outcome | asyncio.Future[None]] = deque()
+        """What waits, in its order, and who waits until what stands before is sent."""
         self._parked_text = 0
         self._dropped: dict[str, int] = {}
         self._waker: asyncio.Task[None] | None = None
@@ -76,9 +77,13 @@ class Outbox:
         self._items(list(events))
 
     async def caught_up(self) -> None:
-        """Return when nothing waits for the client any more: who replays much goes on then."""
-        while self._waker is not None:
-            await asyncio.wait([self._waker])
+        """Return when the client was sent what waits for it now: who replays much goes on then. What comes meanwhile
+        is not waited for: of a task that tells much there is always more.
+        """
+        if self._parked:
+            here: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._parked.append(here)
+            await here
 
     def _put(self, items: list[Any], message: Any) -> None:
         if self._replaying:
@@ -137,7 +142,7 @@ class Outbox:
 
     def _drop_oldest(self) -> None:
         """Make half the room free; one NOTE per task says how much went, in the place of the last piece."""
-        kept: deque[Event | Outcome] = deque()
+        kept: deque[Event | Outcome | asyncio.Future[None]] = deque()
         notes: dict[str, Event] = {}
         while self._parked:
             item = self._parked.popleft()
@@ -175,6 +180,9 @@ class Outbox:
         size = 0
         while self._parked and size < 2_000_000:
             item = self._parked.popleft()
+            if isinstance(item, asyncio.Future):
+                _go_on(item)
+                continue
             batch.append(item)
             weight = bytes_of(item)
             size += weight
@@ -189,8 +197,16 @@ class Outbox:
     def close(self) -> None:
         """The link is gone."""
         self._full = True
+        for item in self._parked:
+            if isinstance(item, asyncio.Future):
+                _go_on(item)
         self._parked.clear()
         self._replaying.clear()
         if self._waker is not None:
             self._waker.cancel()
             self._waker = None
+
+
+def _go_on(who: asyncio.Future[None]) -> None:
+    if not who.done():
+        who.set_result(None)

@@ -324,7 +324,12 @@ class Fleet:
                 manager, line.more = line.last, line.more - 1
             else:
                 manager = line.last = self.pick(need, line.depth, work.timeout, line.environment, start=start)
-                line.more = self._in_a_row(manager) if line.depth > 1 else 0
+                line.more = self._in_a_row(manager, line.depth) if line.depth > 1 else 0
+                if manager:
+                    # Who was served stands behind the others, the next time too.
+                    self._waiting[line.shape] = self._waiting.pop(line.shape)
+                    if not start:
+                        self._held.pop(line.shape, None)
             if manager:
                 need = self.as_given(manager, need)
                 work.cores = need.width
@@ -334,10 +339,6 @@ class Fleet:
                 placed.setdefault(manager, []).append(work)
                 if line.more:
                     continue
-                # Who was served stands behind the others, the next time too.
-                self._waiting[line.shape] = self._waiting.pop(line.shape)
-                if not start:
-                    self._held.pop(line.shape, None)
                 return True
             if not work.timeout:
                 queue.appendleft(item)
@@ -388,14 +389,16 @@ class Fleet:
         view = self.managers[manager]
         return view.takes(need, depth) and (not seconds or self.now + seconds <= view.ends)
 
-    def _in_a_row(self, manager: str) -> int:
+    def _in_a_row(self, manager: str, depth: int) -> int:
         """How many more short tasks of one shape may go where one went, without asking again: a message to a manager
-        costs more than such a task, and no manager gets more than a quarter of what it has free.
+        costs more than such a task, and no manager gets more than a quarter of what it has free (where nothing is: of
+        what may queue there).
         """
         if not manager or not self._routes.even:
             return 0
         view = self.managers[manager]
-        return min(_ROW, (view.slots - view.used) // 4)
+        free = view.slots - view.used
+        return min(_ROW, (free if free > 0 else max(0, view.slots * depth - view.used)) // 4)
 
     def took(self, manager: str, entry: Entry, need: Need) -> None:
         """A task is at this manager."""

@@ -68,6 +68,29 @@ def test_images_take_turns_so_that_each_starts_once_and_at_once() -> None:
     assert {image for _node, image in given} == {"a", "b", "c"}
 
 
+def test_short_tasks_that_queue_at_full_nodes_are_shared_by_all_of_them() -> None:
+    nodes = Nodes(4, 4)
+    nodes.mean = 0.005
+    nodes.queue("", 16)
+    assert set(nodes.assign().values()) == {4}
+    nodes.queue("", 128)
+    given = nodes.assign()
+    assert len(given) == 4
+    assert max(given.values()) <= 32
+
+
+def test_shapes_of_short_tasks_take_turns_at_full_nodes_too() -> None:
+    nodes = Nodes(2, 4)
+    for node in ("n0", "n1"):
+        nodes.says(node, "a", "b")
+    nodes.mean = 0.5
+    for image in "ab":
+        nodes.queue(image, 20)
+    given = nodes.assign()
+    assert given.total() == 16
+    assert given["n0", "a"] + given["n1", "a"] == given["n0", "b"] + given["n1", "b"]
+
+
 def test_a_slot_goes_to_who_is_warm_there_whoever_came_first() -> None:
     nodes = Nodes(2, 2)
     for image in "ab":

@@ -167,6 +167,29 @@ def test_a_story_that_is_replayed_waits_for_its_reader() -> None:
     asyncio.run(story())
 
 
+def test_a_story_that_is_replayed_does_not_wait_for_what_others_go_on_to_tell() -> None:
+    async def story() -> None:
+        reader = SlowReader()
+        box = Outbox(reader, never)  # type: ignore[arg-type]
+        reader.congested = True
+        box.events([figure(0, 1000)])
+        waiting = asyncio.ensure_future(box.caught_up())
+        await asyncio.sleep(0)
+        # It reads, but others tell more than it reads: something waits at all times.
+        for turn in range(20):
+            reader.congested = True
+            box.send(Events([text(100 * turn + n, 64 * 1024, "other") for n in range(60)]))
+            reader.congested = False
+            reader.reads.set()
+            await asyncio.sleep(0)
+            assert box._parked
+        assert waiting.done()
+        assert figure(0, 1000) in reader.got
+        box.close()
+
+    asyncio.run(story())
+
+
 def test_parts_of_displays_and_results_of_maps_that_waited_go_in_messages_that_fit_a_frame() -> None:
     async def story() -> None:
         reader = SlowReader()
