@@ -14,24 +14,13 @@ epoch (`now + wall`), for they outlive the agent.
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-import msgspec
-
+from jupyter_fx.endpoint.block_records import BlockRecord, Cancel, Complete, Drain, Ended, JobInfo, Save, Submit
 from jupyter_fx.endpoint.scaling import BlockView
 from jupyter_fx.protocol.lifecycle import BlockState, move
 
-__all__ = [
-    "BlockBook",
-    "BlockRecord",
-    "Cancel",
-    "Complete",
-    "Drain",
-    "Ended",
-    "JobInfo",
-    "Save",
-    "Submit",
-]
+__all__ = ["BlockBook"]
 
 FIND_FOR: Final = 20.0
 """Seconds for which a job of an unfinished submission is looked for."""
@@ -46,82 +35,6 @@ EARLY: Final = 120.0
 _KEPT: Final = 20
 """Ended blocks that are told of."""
 _OVER: Final = {BlockState.ENDED, BlockState.FAILED}
-
-
-class BlockRecord(msgspec.Struct):
-    """One block, as it stands in `blocks/ID/block.json`. Times are seconds since the epoch, 0.0: not yet."""
-
-    block_id: str
-    name: str
-    """The job's name, or the beginning of it: never used twice."""
-    nodes: int = 1
-    state: int = 0
-    job: str = ""
-    made: float = 0.0
-    began: float = 0.0
-    ended: float = 0.0
-    walltime: float = 0.0
-    """Seconds that its job may run; 0.0: without limit."""
-    reason: str = ""
-    """What the scheduler said last, or why it ended."""
-    leaving: str = ""
-    """Why it takes no more work; empty while it does."""
-    allocation: str = ""
-    """What its job is asked for with (`protocol.allocation`); empty: the endpoint's own settings."""
-    cut: bool = False
-    """Its submission was cut off: some of its nodes are still to be asked for."""
-
-
-class JobInfo(NamedTuple):
-    """What a scheduler says of a job. `state`: pending, running, ended or failed; `left`: seconds that it may still
-    run, -1.0: not known; `start`: when it is expected to start (words), empty when nobody knows; `nodes`: how many it
-    has, where they are asked for one by one, else -1.
-    """
-
-    job: str
-    name: str
-    state: str
-    reason: str = ""
-    left: float = -1.0
-    start: str = ""
-    nodes: int = -1
-
-
-class Save(NamedTuple):
-    """Write the record to disk (synced) before doing what follows."""
-
-    record: BlockRecord
-
-
-class Submit(NamedTuple):
-    """Submit its job; answer with `submitted` or `refused`."""
-
-    record: BlockRecord
-
-
-class Complete(NamedTuple):
-    """Ask for the nodes that its job lacks; answer with `completed`."""
-
-    record: BlockRecord
-
-
-class Cancel(NamedTuple):
-    """End its job."""
-
-    record: BlockRecord
-
-
-class Drain(NamedTuple):
-    """Its managers are to take no more; with `back`, what has not started there is taken back."""
-
-    record: BlockRecord
-    back: bool
-
-
-class Ended(NamedTuple):
-    """It is over: its managers are attested to be dead. Its secret and directory can go."""
-
-    record: BlockRecord
 
 
 class _Block:

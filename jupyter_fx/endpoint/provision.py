@@ -21,7 +21,8 @@ from typing import Any, Final
 import msgspec
 
 from jupyter_fx.endpoint.allocations import Allocations
-from jupyter_fx.endpoint.blocks import BlockBook, BlockRecord, Cancel, Complete, Drain, Ended, JobInfo, Save, Submit
+from jupyter_fx.endpoint.block_records import BlockRecord, Cancel, Complete, Drain, Ended, JobInfo, Save, Submit
+from jupyter_fx.endpoint.blocks import BlockBook
 from jupyter_fx.endpoint.bootstrap import Block
 from jupyter_fx.endpoint.managerspec import ManagerSpec
 from jupyter_fx.endpoint.providers import JobSpec, Provider, ProviderError

@@ -24,7 +24,7 @@ from fake_endpoint_hub import AgentProcess, Hub, args, endpoint, unpack
 from fake_kubernetes import Cluster, wait_for
 
 from jupyter_fx.endpoint import configfile, pods, scheduler
-from jupyter_fx.endpoint.blocks import JobInfo
+from jupyter_fx.endpoint.block_records import JobInfo
 from jupyter_fx.endpoint.providers import JobSpec, ProviderError
 from jupyter_fx.endpoint.providers.kubernetes import KubernetesProvider, job_of
 from jupyter_fx.endpoint.settings import Blocks, load_blocks

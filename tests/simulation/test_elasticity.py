@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from jupyter_fx.endpoint.blocks import BlockBook, Cancel, Drain, Ended, JobInfo, Submit
+from jupyter_fx.endpoint.block_records import Cancel, Drain, Ended, JobInfo, Submit
+from jupyter_fx.endpoint.blocks import BlockBook
 from jupyter_fx.endpoint.events import BlockDrains, Came, From, Opened, Replayed, Send, Tell, Write
 from jupyter_fx.endpoint.fleet import Fleet
 from jupyter_fx.endpoint.need import NodeSize

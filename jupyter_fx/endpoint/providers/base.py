@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from jupyter_fx.endpoint.blocks import JobInfo
+from jupyter_fx.endpoint.block_records import JobInfo
 from jupyter_fx.endpoint.need import NodeSize
 
 if TYPE_CHECKING:

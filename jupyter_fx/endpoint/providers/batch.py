@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from jupyter_fx.endpoint.blocks import JobInfo
+from jupyter_fx.endpoint.block_records import JobInfo
 from jupyter_fx.endpoint.need import NodeSize
 from jupyter_fx.endpoint.providers import lsf, pbs, sge, slurm
 from jupyter_fx.endpoint.providers.base import JobSpec, ProviderError, finished, run, said

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from jupyter_fx.endpoint import pods
-from jupyter_fx.endpoint.blocks import JobInfo
+from jupyter_fx.endpoint.block_records import JobInfo
 from jupyter_fx.endpoint.need import NodeSize
 from jupyter_fx.endpoint.providers.base import TIMEOUT, JobSpec, ProviderError, said
 from jupyter_fx.endpoint.providers.budget import Budget

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from jupyter_fx.endpoint.blocks import JobInfo
+from jupyter_fx.endpoint.block_records import JobInfo
 from jupyter_fx.endpoint.need import NodeSize
 from jupyter_fx.endpoint.providers.base import JobSpec, ProviderError
 from jupyter_fx.endpoint.providers.budget import Budget

@@ -8,7 +8,7 @@ import getpass
 import re
 from typing import Final
 
-from jupyter_fx.endpoint.blocks import JobInfo
+from jupyter_fx.endpoint.block_records import JobInfo
 from jupyter_fx.endpoint.providers.base import ProviderError, run
 
 __all__ = ["jobs"]

@@ -8,7 +8,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from jupyter_fx.config import nearest
-from jupyter_fx.endpoint.blocks import JobInfo
+from jupyter_fx.endpoint.block_records import JobInfo
 from jupyter_fx.endpoint.need import NodeSize
 from jupyter_fx.endpoint.providers.base import ProviderError, run
 from jupyter_fx.errors import UsageError

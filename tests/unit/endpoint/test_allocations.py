@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from jupyter_fx.endpoint.allocations import Allocations, sized
-from jupyter_fx.endpoint.blocks import BlockBook, JobInfo
+from jupyter_fx.endpoint.block_records import JobInfo
+from jupyter_fx.endpoint.blocks import BlockBook
 from jupyter_fx.endpoint.books import Books
 from jupyter_fx.endpoint.fleet import Fleet
 from jupyter_fx.endpoint.need import Need, NodeSize

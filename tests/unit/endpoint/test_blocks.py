@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from jupyter_fx.endpoint.blocks import BlockBook, BlockRecord, Cancel, Complete, Drain, Ended, JobInfo, Save, Submit
+from jupyter_fx.endpoint.block_records import BlockRecord, Cancel, Complete, Drain, Ended, JobInfo, Save, Submit
+from jupyter_fx.endpoint.blocks import BlockBook
 from jupyter_fx.protocol.lifecycle import BlockState
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jupyter_fx.endpoint.blocks import JobInfo
+from jupyter_fx.endpoint.block_records import JobInfo
 from jupyter_fx.endpoint.providers import ProviderError, pbs
 
 TORQUE = """Job Id: 12.head

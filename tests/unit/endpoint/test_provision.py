@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jupyter_fx.endpoint.allocations import Allocations
-from jupyter_fx.endpoint.blocks import JobInfo
+from jupyter_fx.endpoint.block_records import JobInfo
 from jupyter_fx.endpoint.bootstrap import Block
 from jupyter_fx.endpoint.managerspec import ManagerSpec
 from jupyter_fx.endpoint.need import NodeSize

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jupyter_fx.endpoint import configfile, scheduler
-from jupyter_fx.endpoint.blocks import JobInfo
+from jupyter_fx.endpoint.block_records import JobInfo
 from jupyter_fx.endpoint.providers import ProviderError, base, batch, budget, slurm
 from jupyter_fx.endpoint.providers.base import JobSpec, run
 from jupyter_fx.endpoint.providers.batch import ParslProvider
