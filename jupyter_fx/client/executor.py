@@ -15,7 +15,7 @@ from typing import Any
 from jupyter_fx import payload
 from jupyter_fx.client import exits, interrupts
 from jupyter_fx.client.default import default_client
-from jupyter_fx.client.futures import TaskFuture
+from jupyter_fx.client.futures import TaskFuture, draw_for_notebooks
 from jupyter_fx.client.hub import HubClient
 from jupyter_fx.client.options import task_options
 from jupyter_fx.ids import new_id
@@ -279,7 +279,7 @@ def _results(
                 continue
             while values:
                 if type(values[-1]) is payload.ItemError:
-                    raise values[-1].error
+                    raise draw_for_notebooks(values[-1].error)
                 yield values.pop()
     finally:
         for future in started:

@@ -422,6 +422,7 @@ class TaskFuture(concurrent.futures.Future[Any]):
                         task_id=self.task_id,
                     ) from error
                 outcome.payload = b""
+            payload.note_origins(self._result, outcome)
             return self._result
 
     def _info(self) -> dict[str, Any]:

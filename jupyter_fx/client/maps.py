@@ -307,6 +307,7 @@ class MapResult:
             # What was finished before keeps its results.
             told = error
             values = payload.finished_items(future._runs, count, lambda: told)  # noqa: SLF001
+            payload.note_origins(values, future.outcome)
         with self._change:
             if start not in self._values:
                 self._values[start] = values

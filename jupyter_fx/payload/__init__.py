@@ -15,6 +15,7 @@ from jupyter_fx.payload.outcomes import (
     decode_value,
     finished_items,
     lost_item,
+    note_origins,
     remote_traceback,
 )
 from jupyter_fx.payload.replay import Replay, value_of
@@ -37,6 +38,7 @@ __all__ = [
     "join",
     "lost_item",
     "name_of",
+    "note_origins",
     "remote_traceback",
     "takes_inputs",
     "value_of",

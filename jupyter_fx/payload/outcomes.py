@@ -29,6 +29,7 @@ __all__ = [
     "finished_items",
     "from_info",
     "lost_item",
+    "note_origins",
     "remote_traceback",
 ]
 
@@ -108,6 +109,29 @@ def from_record(record: dict[str, Any]) -> BaseException:
 
 def decode_error(outcome: Outcome) -> BaseException:
     """What `result()` raises for an outcome that is no success."""
+    error = _decoded(outcome)
+    note_origin(error, outcome)
+    return error
+
+
+def note_origin(error: BaseException, outcome: Outcome) -> None:
+    """Let an error know which task it is of, and the id of the endpoint where that ran: who draws it names them."""
+    for told in (error, error.__cause__):
+        if isinstance(told, FxError):
+            told.task_id = told.task_id or outcome.task_id
+            if outcome.endpoint_id:
+                told.details.setdefault("endpoint_id", outcome.endpoint_id)
+
+
+def note_origins(value: Any, outcome: Outcome | None) -> None:
+    """The same for the items of a chunk of a map that failed, if `value` is one."""
+    if outcome is not None and isinstance(value, Items) and value.failed:
+        for item in value:
+            if type(item) is ItemError:
+                note_origin(item.error, outcome)
+
+
+def _decoded(outcome: Outcome) -> BaseException:
     if outcome.payload:
         try:
             header, _ = envelope.peek(outcome.payload)

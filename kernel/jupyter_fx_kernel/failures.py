@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jupyter_fx import errors
+from jupyter_fx.client.places import name_of_endpoint
 from jupyter_fx.errors import FxError, InfrastructureError, PayloadError, RemoteError
 from jupyter_fx.ids import short_id
 from jupyter_fx.payload.cells import CellHome
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 _FILE = re.compile(r'File "(<fx-cell:[^>"]*>)"')
 _UNDEFINED = re.compile(r"name '([^\W\d]\w*)' is not defined")
 _COUNT = re.compile(r"<fx-cell:[0-9a-f]+-(\d+)>")
+_SOMEWHERE = "remote"
+"""What an endpoint is called whose name nobody can tell."""
 _SAID_THERE = "It was raised there:"
 """How the note begins that holds the remote traceback as text; here the traceback is shown instead."""
 
@@ -64,8 +67,7 @@ def shown(
     said = dict(home.record)
     if isinstance(error, InfrastructureError | PayloadError):
         said |= {"etype": type(error).__name__, "message": error.message}
-    task = home.task_id
-    tail = [*_hint(notebook, error), f"(remote: {place}{f', task {short_id(task)}' if task else ''})"]
+    tail = [*_hint(notebook, error), _ran(place, home.task_id)]
     plain = [*tracebacks.render(said, source.lines, source.place), *tail]
     if isinstance(error, PayloadError):
         return tracebacks.show_as(error, plain)
@@ -98,7 +100,9 @@ def _of_call(notebook: Notebook, error: BaseException, callers: types.TracebackT
     remote = error if isinstance(error, RemoteError) else error.__cause__
     if not isinstance(remote, RemoteError) or not remote.details.get("frames"):
         return None
-    made = _Made(notebook, Source(notebook, "remote"), "remote")
+    known = _place_of(remote)
+    place = known or _SOMEWHERE
+    made = _Made(notebook, Source(notebook, place), place)
     there = made.frames(remote.details)
     whole = standins.below(callers, there)
     kept = error.__cause__, error.__context__, error.__suppress_context__, list(getattr(error, "__notes__", ()))
@@ -109,15 +113,25 @@ def _of_call(notebook: Notebook, error: BaseException, callers: types.TracebackT
     finally:
         error.__cause__, error.__context__, error.__suppress_context__, error.__notes__ = kept
     error.__traceback__ = whole
-    task = f": task {short_id(remote.task_id)}" if remote.task_id else ""
-    return lines if notebook.shell.InteractiveTB.mode == "Minimal" else [*lines, f"(remote{task})"]
+    return lines if notebook.shell.InteractiveTB.mode == "Minimal" else [*lines, _ran(known, remote.task_id)]
+
+
+def _place_of(error: FxError) -> str:
+    """The name of the endpoint where a call ran; empty when nobody can tell it."""
+    return name_of_endpoint(str(error.details.get("endpoint_id") or ""))
+
+
+def _ran(place: str, task_id: str | None) -> str:
+    """The line below a remote traceback."""
+    said = ", ".join([*([place] if place else []), *([f"task {short_id(task_id)}"] if task_id else [])])
+    return f"(remote: {said})" if said else "(remote)"
 
 
 def _of_machinery(
     notebook: Notebook, error: InfrastructureError, callers: types.TracebackType | None
 ) -> list[str] | None:
     """A call has no card: what else is known is folded above its sentence, and in a terminal it stands below."""
-    Source(notebook, "remote").in_cells_words(error)
+    Source(notebook, _place_of(error) or _SOMEWHERE).in_cells_words(error)
     shell = notebook.shell
     told = details_of(error)
     if not told or shell.InteractiveTB.mode == "Minimal":

@@ -169,12 +169,14 @@ def test_errors_of_calls_and_maps_are_drawn_below_the_callers_frames(kernel: Any
         "def helper(y):\n    try:\n        return 1 / y\n    except ZeroDivisionError as e:\n"
         "        raise ValueError('wrapped') from e"
     )
-    for call in ("f.remote(3)", "f.submit(3).result()", "list(f.map([1, 3]))"):
+    chunked = "list(fx.Executor().map(f.function, [1, 3], chunksize=2))"
+    for call in ("f.remote(3)", "f.submit(3).result()", "list(f.map([1, 3]))", chunked):
         ran = kernel.run(call)
         shown = lines(ran)
         assert ran.error["ename"] == "ValueError"
         assert f"----> 1 {call}" in shown
-        assert re.search(r"Cell In\[\d+\] on remote, line 10, in helper", shown), shown
+        assert re.search(r"Cell In\[\d+\] on local, line 10, in helper", shown), shown
+        assert re.search(r"\(remote: local, task [0-9a-f]{8}\)", shown), shown
         assert "raise ValueError('wrapped') from e" in shown
         assert "ZeroDivisionError: division by zero" in shown
         assert "jupyter_fx" not in shown
