@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from jupyter_fx.errors import UsageError
 from jupyter_fx.paths import config_dir, private_dir
@@ -46,10 +48,16 @@ def kept_token(url: str) -> str:
 def sign_in(url: str, token: str | None = None) -> str:
     """Try a token at the hub at `url`, or (None) the one that was kept; keep it; who we are there.
 
-    UsageError when there is none; HubUnavailable or AuthError, and nothing is kept, when the hub does not take it.
+    UsageError when there is none, or when it would be readable on its way; HubUnavailable or AuthError, and nothing is
+    kept, when the hub does not take it.
     """
     from jupyter_fx.client.hub import HubClient
 
+    if _readable_on_its_way(url):
+        raise UsageError(
+            f"a token sent to {url} could be read by anyone on the way: sign in at its https:// address "
+            "(http:// is for a hub on this machine, such as http://127.0.0.1:8000)"
+        )
     tried = kept_token(url) if token is None else token
     if not tried:
         raise UsageError("no token was given; your fx hub's page, or its administrator, has one for you")
@@ -61,6 +69,18 @@ def sign_in(url: str, token: str | None = None) -> str:
     if token:
         keep_token(url, token)
     return user
+
+
+def _readable_on_its_way(url: str) -> bool:
+    """Whether what is sent there leaves this machine unencrypted."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "ws"}:
+        return False
+    host = parts.hostname or ""
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost" and not host.endswith(".localhost")
 
 
 def forget_token(url: str) -> bool:

@@ -24,7 +24,7 @@ BLOCKS = "c.Blocks.provider = 'local'\nc.Blocks.walltime = ''\nc.Blocks.poll_sec
 @pytest.mark.parametrize("blocks", ["", BLOCKS])
 def test_it_is_built_by_a_task_and_tasks_and_sessions_run_in_it(tmp_path: Path, blocks: str) -> None:
     fruit(tmp_path)
-    uv = {"UV_FIND_LINKS": str(tmp_path), "UV_NO_INDEX": "1", "UV_CACHE_DIR": str(tmp_path / "cache")}
+    uv = {"UV_FIND_LINKS": str(tmp_path), "UV_OFFLINE": "1", "UV_CACHE_DIR": str(tmp_path / "cache")}
     name = specs.name_of("fxfruit\n")
     needs = Resources(environment=name)
 

@@ -48,7 +48,7 @@ async def an_environment_is_built_once_in_a_batch_job_and_used_in_others() -> No
     uv = {
         "JUPYTER_FX_UV": os.environ["FX_TEST_UV"],
         "UV_FIND_LINKS": str(PLACE),
-        "UV_NO_INDEX": "1",
+        "UV_OFFLINE": "1",
         "UV_CACHE_DIR": str(PLACE / "cache"),
     }
     name = specs.name_of("fxfruit\n")

@@ -24,7 +24,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
         monkeypatch.setenv(name, str(top / str(number)))
     monkeypatch.delenv("JUPYTER_FX_HUB", raising=False)
     fruit(top)
-    uv = {"UV_FIND_LINKS": str(top), "UV_NO_INDEX": "1", "UV_CACHE_DIR": str(top / "cache")}
+    uv = {"UV_FIND_LINKS": str(top), "UV_OFFLINE": "1", "UV_CACHE_DIR": str(top / "cache")}
     local = top / "2" / "endpoints" / "local"
     local.mkdir(parents=True, mode=0o700)
     (local / "config.py").write_text(f"c.Endpoint.env = {uv!r}\n")

@@ -6,6 +6,7 @@ import pytest
 
 from jupyter_fx.client import logins
 from jupyter_fx.client.default import configured_token
+from jupyter_fx.errors import HubUnavailable, UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +45,21 @@ def test_kept_tokens_are_one_file_per_hub_that_only_its_owner_reads() -> None:
     assert logins.forget_token(hubs[3])
     assert not logins.kept_token("http://hub.example.org")
     assert logins.kept_token("https://hub.example.org/") == "for https://hub.example.org"
+
+
+@pytest.mark.parametrize("hub", ["http://hub.example.org", "ws://10.1.2.3:8000/fx", "http://127.0.0.1.example.org"])
+def test_no_token_is_sent_where_anyone_on_the_way_could_read_it(hub: str) -> None:
+    logins.keep_token(hub, "kept before")
+    for token in ("secret", None):
+        with pytest.raises(
+            UsageError, match=r"could be read by anyone on the way: sign in at its https:// address"
+        ) as no:
+            logins.sign_in(hub, token)
+        assert "secret" not in str(no.value)
+
+
+@pytest.mark.parametrize("hub", ["http://127.0.0.1:9", "http://[::1]:9", "http://localhost:9", "https://localhost:9"])
+def test_on_this_machine_plain_http_is_tried(hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logins, "TRY_FOR", 0.3)
+    with pytest.raises(HubUnavailable):
+        logins.sign_in(hub, "secret")

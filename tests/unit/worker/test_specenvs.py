@@ -46,7 +46,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         specenvs.ROOT: tmp_path / "environments",
         specenvs.UV: _UV,
         "UV_FIND_LINKS": tmp_path / "wheels",
-        "UV_NO_INDEX": 1,
+        "UV_OFFLINE": 1,
         "UV_CACHE_DIR": tmp_path / "cache",
     }
     for name, value in told.items():
@@ -92,7 +92,7 @@ def test_it_is_built_once_and_found_again(root: Path, capfd: pytest.CaptureFixtu
     ("text", "says"),
     [
         ("fxtree\n", "all versions of fxtree cannot be used. And because you require fxtree"),
-        ("nosuch==3\n", "Because nosuch was not found in the package registry and you require nosuch==3"),
+        ("nosuch==3\n", "Because nosuch was not found in the cache and you require nosuch==3"),
         ("fxfruit=1\n", "no such comparison operator"),
     ],
 )
