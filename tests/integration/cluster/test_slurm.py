@@ -12,21 +12,13 @@ from slurm_cluster import Cluster
 
 STORIES = [
     "tasks_run_on_several_nodes_and_blocks_end_with_the_endpoint",
-    "an_agent_that_is_killed_finds_its_blocks_again",
-    "a_killed_agent_leaks_and_doubles_no_block_at_any_step",
-    "a_managers_death_is_told_within_seconds_and_nothing_of_it_is_left",
-    "scancel_of_a_block_loses_what_ran_and_nothing_else",
-    "a_node_that_goes_down_loses_what_ran_and_nothing_else",
-    "a_restarted_slurmctld_is_survived",
     "the_time_limit_of_a_block_is_kept_in_mind",
     "a_job_that_is_refused_is_tried_again_later_and_says_why",
     "why_a_block_waits_is_said",
     "a_block_of_two_nodes_brings_two_managers",
     "tasks_get_the_gpus_cores_and_memory_that_they_ask_for",
     "a_thousand_tasks_over_four_nodes_each_once",
-    "whatever_is_killed_each_task_has_one_outcome_and_starts_at_most_once",
     "three_waves_of_work_are_followed_up_and_back_to_zero",
-    "a_scheduler_that_hangs_or_answers_garbage_ends_nothing",
     "the_commands_of_torque_do_as_well",
     "remote_cells_of_a_notebook_run_in_a_batch_job",
 ]

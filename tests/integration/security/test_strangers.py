@@ -1,40 +1,28 @@
-"""A hub, an endpoint, a call and a cell, seen by those who should not: where secrets lie, who can read what, and what
-other users of the hub, of the machine and of the network get to know.
-"""
+"""What other users of the hub, and of the network, get to know, and what they can do to it."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import getpass
-import itertools
 import json
 import os
 import re
 import shutil
 import socket
-import sqlite3
-import stat
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
-import psutil
 import pytest
-from nbclient import NotebookClient
+from observed_site import Site, secrets_in
 
 from jupyter_fx import embedded
-from jupyter_fx.client import HubClient, MapResult
-from jupyter_fx.embedded import local
-from jupyter_fx.endpoint.settings import config_path
+from jupyter_fx.client import HubClient
 from jupyter_fx.errors import FxError
 from jupyter_fx.ids import new_id
 from jupyter_fx.protocol.messages import (
@@ -55,264 +43,10 @@ from jupyter_fx.protocol.messages import (
     TaskSpec,
 )
 from jupyter_fx.transport import Peer
-from jupyter_fx_hub.auth import SCOPES, new_token
 from jupyter_fx_hub.links import _NEEDS
 from jupyter_fx_hub.operations import OPERATIONS
-from jupyter_fx_hub.store import registry
-from jupyter_fx_hub.store.ops import PutUser
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
-CANARY = "canary" + str(7_390_131)  # in no source: functions travel with those of their own modules
-PLANTED = {
-    "AWS_SECRET_ACCESS_KEY": f"{CANARY}-aws",
-    "GITHUB_TOKEN": f"{CANARY}-github",
-    "JUPYTERHUB_API_TOKEN": f"{CANARY}-jupyterhub",
-    "DATABASE_URL": f"postgresql://me:{CANARY}@host/db",
-}
-OURS = re.compile(rb"jfxe?_[A-Za-z0-9_-]{43}|jfxc(-[a-z2-7]{4}){4}")
-"""Tokens, credentials and enrolment codes."""
-CELLS = (
-    "%load_ext jupyter_fx",
-    "%fx",
-    "%%remote\nimport os\nprint('in the cell')\nseen = ' '.join(os.environ.values())",
-    "canary = 'canary' + '7f3a9c'\nassert canary not in seen and seen",
-    "%%remote\n1 / 0",
-    "import jupyter_fx as fx\nfx.endpoints(), fx.tasks(), fx.connect()",
-)
-
-
-class Site:
-    """An embedded hub with its endpoint in this process's directories, what was done there, and two foreign tokens."""
-
-    def __init__(self, top: Path) -> None:
-        self.top = top
-        self.tokens: dict[str, str] = {}
-        self.seen: set[bytes] = set()
-        """Every command line that any process had meanwhile."""
-        self.notebook: Any = None
-        self.environment: dict[str, str] = {}
-        self.umask = -1
-        self.own: dict[str, str] = {}
-        self.hub: Any = None
-        self._over = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, daemon=True)
-        self._watcher.start()
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.05):
-            for pid in psutil.pids():
-                with contextlib.suppress(OSError):
-                    self.seen.add(Path("/proc", str(pid), "cmdline").read_bytes())
-
-    def close(self) -> None:
-        self._over.set()
-        self._watcher.join(5)
-
-    def rest(self, method: str, path: str, body: Any = None, token: str = "") -> tuple[int, Any]:
-        request = urllib.request.Request(self.hub.url + path, method=method)
-        if token:
-            request.add_header("Authorization", f"Bearer {token}")
-        if body is not None:
-            request.data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return answer.status, json.loads(answer.read())
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read())
-
-    def processes(self) -> dict[str, list[psutil.Process]]:
-        """The hub, the agent, and all that the agent has started (manager, zygote, workers)."""
-        agent = psutil.Process((local.agent() or {})["pid"])
-        below = agent.children(recursive=True)
-        manager = self.top.glob("1/endpoints/local/blocks/*/manager.json")
-        for path in manager:
-            process = psutil.Process(json.loads(path.read_text())["pid"])
-            below += [process, *process.children(recursive=True)]
-        assert len(below) >= 3
-        return {"hub": [psutil.Process(self.hub.pid)], "agent": [agent], "below": below}
-
-
-def stranger_tokens(database: Path, user: str) -> dict[str, str]:
-    """Tokens of another user, and one of this user that only reads, written into the database of a hub at rest."""
-    made = {}
-    with sqlite3.connect(database) as connection:
-        for name, owner, scopes in (("stranger", "mallory", SCOPES), ("reader", user, ["read"])):
-            made[name], op = new_token(owner, scopes, time.time())
-            registry.apply(connection.cursor(), PutUser(owner, time.time()))
-            registry.apply(connection.cursor(), op)
-    connection.close()
-    return made
-
-
-@contextlib.contextmanager
-def prepared(site: Site) -> Iterator[None]:
-    """Start everything, then a call, a large call, a task that goes on, and a notebook with a session."""
-    config_path(local.NAME).write_text('c.Endpoint.manager = "process"\n')
-    embedded.ensure_hub()
-    embedded.stop_hub()
-    site.tokens = stranger_tokens(site.top / "1" / "hub" / "hub.db", getpass.getuser())
-    site.hub = embedded.ensure_hub()
-    embedded.ensure_endpoint(site.hub)
-    client = HubClient(site.hub.address, token=site.hub.token, endpoint=local.NAME)
-    try:
-        site.environment, site.umask = client.submit(lambda: (dict(os.environ), os.umask(0o022))).result(60)
-        assert client.submit(len, os.urandom(400_000)).result(60) == 400_000
-        running = client.submit(time.sleep, 300)
-        group = MapResult(client, abs, ([1, -2],)).wait().group
-        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in CELLS])
-        kernel = NotebookClient(book, timeout=60, allow_errors=True)
-        with kernel.setup_kernel():
-            for number, cell in enumerate(book.cells):
-                kernel.execute_cell(cell, number)
-            site.notebook = book
-            client.request("tokens.create", {"note": "another"})
-            site.own = {
-                "task_id": running.task_id,
-                "session_id": client.request("sessions.list")[0]["session_id"],
-                "endpoint_id": client.request("endpoints.list")[0]["endpoint_id"],
-                "token_id": client.request("tokens.list")[0]["token_id"],
-                "blob": next(iter((site.top / "1" / "hub" / "blobs").glob("??/*"))).name,
-                "ref_id": new_id(),
-                "function": "f" * 64,
-                "group": group,
-            }
-            asyncio.run(_function(site))
-            yield
-        client.request("tasks.cancel", {"task_ids": [running.task_id], "mode": 2})
-    finally:
-        client.close()
-
-
-async def _function(site: Site) -> None:
-    peer = Peer(site.hub.address, Hello(1, 1, "client", new_id()), on_message=lambda *_: None).start()
-    peer.send(Functions([Function(site.own["function"], b"code", "f")]), keep=True)
-    await peer.request("whoami")
-    peer.close()
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    top = Path(tempfile.mkdtemp(prefix="fxz"))
-    # As open as a home directory on a careless machine: what lies in it has to protect itself.
-    top.chmod(0o755)
-    old = os.umask(0o022)
-    found = Site(top)
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            for number, name in enumerate(("RUNTIME", "STATE", "CONFIG")):
-                patch.setenv(f"JUPYTER_FX_{name}_DIR", str(top / str(number)))
-            for name, value in PLANTED.items():
-                patch.setenv(name, value)
-            try:
-                with prepared(found):
-                    yield found
-            finally:
-                embedded.stop_endpoint()
-                embedded.stop_hub()
-    finally:
-        found.close()
-        os.umask(old)
-        shutil.rmtree(top, ignore_errors=True)
-
-
-def secrets_in(data: bytes) -> list[bytes]:
-    """What of ours, or of what was planted, stands in some bytes."""
-    found = [match.group(0) for match in OURS.finditer(data)]
-    return found + [CANARY.encode()] * (CANARY.encode() in data)
-
-
-def test_no_secret_is_in_a_command_line_or_the_environment_of_a_worker(site: Site) -> None:
-    (secret,) = [path.read_bytes() for path in site.top.glob("1/endpoints/local/blocks/*/secret")]
-    lines = b"\n".join(site.seen)
-    assert b"jupyter_fx_hub" in lines
-    assert b"manager_main" in lines
-    assert not secrets_in(lines)
-    assert secret.hex().encode() not in lines
-    for process in site.processes()["agent"] + site.processes()["below"]:
-        environ = Path("/proc", str(process.pid), "environ").read_bytes()
-        assert not secrets_in(environ), process
-        assert secret not in environ
-    told = site.environment
-    assert not secrets_in(json.dumps(told).encode())
-    assert not set(PLANTED) & set(told)
-    assert told["PATH"] == os.environ["PATH"]
-
-
-def test_secrets_are_in_their_two_files_and_nowhere_else(site: Site) -> None:
-    allowed = {"hub.json": rb"jfx_", "identity.json": rb"jfxe_"}
-    held = set()
-    for folder, _, names in os.walk(site.top):
-        for name in names:
-            path = Path(folder, name)
-            if stat.S_ISREG(path.lstat().st_mode):
-                found = secrets_in(path.read_bytes())
-                assert all(one.startswith(allowed.get(name, b"nothing")) for one in found), (path, found)
-                held |= {name} if found else set()
-    assert held == set(allowed)
-
-
-def test_what_is_made_is_its_owners_alone_and_user_code_keeps_its_umask(site: Site) -> None:
-    made = [
-        Path(folder, name)
-        for root in ("0", "1", "2")
-        for folder, dirs, names in os.walk(site.top / root)
-        for name in (".", *dirs, *names)
-    ]
-    modes = {str(path.relative_to(site.top)): path.lstat().st_mode for path in made}
-    # Configuration is a person's to edit (this test wrote it); IPython copies a file with its mode.
-    wrong = [name for name, mode in modes.items() if mode & 0o077 and not name.endswith(("config.py", "README"))]
-    assert len(modes) > 20
-    assert not wrong
-    assert site.umask == 0o022
-
-
-def test_a_notebook_holds_no_secret_nor_do_errors(site: Site) -> None:
-    outputs = [output for cell in site.notebook.cells for output in cell.get("outputs", ())]
-    assert "ZeroDivisionError" in json.dumps(outputs)
-    assert "in the cell" in json.dumps(outputs)
-    assert [o.ename for o in outputs if o.output_type == "error"] == ["ZeroDivisionError"]
-    assert not secrets_in(json.dumps(site.notebook).encode())
-    assert not secrets_in(site.hub.url.encode())
-    wrong = "jfx_" + "w" * 43
-    with pytest.raises(FxError) as caught:
-        HubClient(site.hub.url, token=wrong, timeout=5.0).request("whoami", timeout=5.0)
-    assert wrong not in repr(caught.value) + repr(caught.value.details)
-    assert site.hub.token not in repr(site.hub)
-
-
-NOBODY = """
-import json, os, socket, sys
-told, got = json.load(sys.stdin), []
-for path in told["paths"]:
-    try:
-        os.listdir(path) if os.path.isdir(path) else open(path, "rb").read(1)
-        got.append(path)
-    except OSError:
-        pass
-for path in told["sockets"]:
-    try:
-        socket.socket(socket.AF_UNIX).connect(path)
-        got.append(path)
-    except OSError:
-        pass
-print(json.dumps([os.getuid(), got]))
-"""
-
-
-@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("setpriv"), reason="becomes another user")
-def test_another_user_of_the_machine_can_read_and_reach_nothing(site: Site) -> None:
-    paths = [str(Path(folder, name)) for folder, dirs, names in os.walk(site.top) for name in [".", *dirs, *names]]
-    paths.remove(str(Path(site.top, ".")))
-    for process in itertools.chain(*site.processes().values()):
-        paths += [f"/proc/{process.pid}/{what}" for what in ("environ", "fd", "mem", "cwd/.")]
-    sockets = [path for path in paths if Path(path).is_socket()]
-    assert sockets
-    line = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-I", "-c", NOBODY]
-    told = json.dumps({"paths": paths, "sockets": sockets})
-    done = subprocess.run(line, input=told, capture_output=True, text=True, timeout=30, check=True, cwd="/")
-    assert json.loads(done.stdout) == [65534, []]
-
-
 # What each operation is asked about: something of the owner's, by the names of `Site.own`, or plain values.
 MATRIX: dict[str, dict[str, Any]] = {
     "whoami": {},
