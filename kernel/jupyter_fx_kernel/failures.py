@@ -25,7 +25,7 @@ __all__ = ["as_said", "detailed", "draw_calls", "of_input", "of_other_versions",
 
 log = logging.getLogger(__name__)
 
-_FILE = re.compile(r'File "(<fx-cell:[^>"]*>)"')
+_FILE = re.compile(r'File "([^"]+)"')
 _UNDEFINED = re.compile(r"name '([^\W\d]\w*)' is not defined")
 _COUNT = re.compile(r"<fx-cell:[0-9a-f]+-(\d+)>")
 _SOMEWHERE = "remote"
@@ -97,8 +97,9 @@ def draw_calls(notebook: Notebook) -> None:
 
 
 def _of_call(notebook: Notebook, error: BaseException, callers: types.TracebackType | None) -> list[str] | None:
-    remote = error if isinstance(error, RemoteError) else error.__cause__
-    if not isinstance(remote, RemoteError) or not remote.details.get("frames"):
+    # A RemoteError may be the user's own, raised there: what came along with it is told by its cause.
+    remote = error.__cause__ if isinstance(error.__cause__, RemoteError) else error
+    if not isinstance(remote, RemoteError):
         return None
     known = _place_of(remote)
     place = known or _SOMEWHERE
@@ -108,11 +109,14 @@ def _of_call(notebook: Notebook, error: BaseException, callers: types.TracebackT
     kept = error.__cause__, error.__context__, error.__suppress_context__, list(getattr(error, "__notes__", ()))
     try:
         standins.chained(error, remote.details, made.error)
-        error.__notes__ = [note for note in kept[3] if not note.startswith(_SAID_THERE)]
+        # Its text stays where its frames did not come along; that of an error without frames says nothing new.
+        if there is not None or "\n" not in remote.remote_traceback.strip():
+            error.__notes__ = [note for note in kept[3] if not note.startswith(_SAID_THERE)]
         lines = list(notebook.shell.InteractiveTB.structured_traceback(type(error), error, whole))
     finally:
         error.__cause__, error.__context__, error.__suppress_context__, error.__notes__ = kept
-    error.__traceback__ = whole
+    if there is not None:
+        error.__traceback__ = whole
     return lines if notebook.shell.InteractiveTB.mode == "Minimal" else [*lines, _ran(known, remote.task_id)]
 
 
@@ -131,20 +135,23 @@ def _of_machinery(
     notebook: Notebook, error: InfrastructureError, callers: types.TracebackType | None
 ) -> list[str] | None:
     """A call has no card: what else is known is folded above its sentence, and in a terminal it stands below."""
-    Source(notebook, _place_of(error) or _SOMEWHERE).in_cells_words(error)
+    place = _place_of(error)
+    Source(notebook, place or _SOMEWHERE).in_cells_words(error)
     shell = notebook.shell
-    told = details_of(error)
-    if not told or shell.InteractiveTB.mode == "Minimal":
-        return None
-    if is_rich(shell):
-        # IPython draws an error twice: to show it, and for its history.
-        cell = message_of(shell)
-        if getattr(error, "_fx_folded_at_", "") != cell:
-            error._fx_folded_at_ = cell  # type: ignore[attr-defined]
-            folded(shell, error)
+    if shell.InteractiveTB.mode == "Minimal":
         return None
     lines = list(shell.InteractiveTB.structured_traceback(type(error), error, callers))
-    return [*lines, *(tracebacks.printable(line) for line in told.splitlines())]
+    if place:
+        lines.append(_ran(place, error.task_id))
+    told = details_of(error)
+    if not is_rich(shell):
+        return [*lines, *(tracebacks.printable(line) for line in told.splitlines())]
+    # IPython draws an error twice: to show it, and for its history.
+    cell = message_of(shell)
+    if told and getattr(error, "_fx_folded_at_", "") != cell:
+        error._fx_folded_at_ = cell  # type: ignore[attr-defined]
+        folded(shell, error)
+    return lines
 
 
 class _Made:

@@ -182,6 +182,8 @@ def test_errors_of_calls_and_maps_are_drawn_below_the_callers_frames(kernel: Any
         assert "jupyter_fx" not in shown
         assert "It was raised there" not in shown
     assert "Cell In" in kernel.run("%tb Plain").stream() + lines(kernel.run("%tb Plain"))
+    shown = lines(kernel.run("f.remote(3, 4)"))
+    assert re.search(r"positional arguments? but 2 were given\n\(remote: local, task [0-9a-f]{8}\)$", shown), shown
     kernel.run("try:\n    f.remote(3)\nexcept ValueError as e:\n    kept = e")
     assert kernel.value("type(kept.__cause__).__name__, 'It was raised there' in str(kept.__notes__)") == (
         "('RemoteError', True)"
@@ -197,6 +199,7 @@ def test_what_is_known_of_a_calls_lost_worker_is_folded(kernel: Any, how: str) -
     ran = kernel.run(how)
     assert ran.error["ename"] == "WorkerLost"
     assert "it exited with code 3" in ran.traceback
+    assert re.search(r"\(remote: local, task [0-9a-f]{8}\)", ran.traceback), ran.traceback
     assert "exit code: 3" not in ran.traceback
     shown = [c["data"] for _, kind, c in ran.outputs if kind == "display_data"]
     (fold,) = [data for data in shown if "<summary>Details</summary>" in data.get("text/html", "") and len(data) == 2]

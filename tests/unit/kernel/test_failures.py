@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,12 +34,21 @@ def drawn(notebook: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return lines
 
 
-def failed(endpoint_id: str) -> Outcome:
+def half(n: int) -> float:
     scope: dict[str, Any] = {}
     exec(compile(SOURCE, CELL, "exec"), scope)
+    found: float = scope["half"](n)
+    return found
+
+
+def own(_n: int) -> None:
+    raise errors.RemoteError("one of my own")
+
+
+def failed(endpoint_id: str, function: Callable[[int], Any] = half) -> Outcome:
     try:
-        scope["half"](1)
-    except ZeroDivisionError as error:
+        function(1)
+    except Exception as error:
         data = payload.join(there.dumps_error(error))
         return Outcome(new_id(), TaskState.FAILED, data, endpoint_id=endpoint_id)
     raise AssertionError
@@ -59,7 +69,24 @@ def test_where_nobody_can_tell_the_name_they_are_marked_as_remote_all_the_same(d
     assert shown.endswith(f"(remote: task {short_id(outcome.task_id)})")
 
 
+def test_an_error_of_our_kind_that_was_raised_there_shows_where(drawn: Any) -> None:
+    shown = drawn(failed("e-7", own))
+    assert 'raise errors.RemoteError("one of my own")' in shown
+    assert "on polaris>:" in shown
+    assert "raised there" not in shown
+
+
+def test_an_error_without_frames_there_is_told_once_with_its_place(drawn: Any) -> None:
+    data = payload.join(there.dumps_error(TypeError("takes 1")))
+    outcome = Outcome(new_id(), TaskState.FAILED, data, endpoint_id="e-7")
+    shown = drawn(outcome)
+    assert shown.count("takes 1") == 1
+    assert shown.endswith(f"takes 1\n(remote: polaris, task {short_id(outcome.task_id)})")
+
+
 def test_what_a_lost_worker_wrote_names_the_cell_and_the_endpoint(drawn: Any) -> None:
     info = ErrorInfo("WorkerLost", "it died", {"signal": "SIGSEGV", "last_lines": [f'in File "{CELL}"']})
-    shown = drawn(Outcome(new_id(), TaskState.FAILED, error=info, endpoint_id="e-7"))
+    outcome = Outcome(new_id(), TaskState.FAILED, error=info, endpoint_id="e-7")
+    shown = drawn(outcome)
+    assert f"(remote: polaris, task {short_id(outcome.task_id)})" in shown
     assert "in Cell In[7] on polaris" in shown
