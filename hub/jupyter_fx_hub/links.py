@@ -108,7 +108,7 @@ class ClientLink(_Link):
             self.break_off(InfrastructureError("more is waiting for this client than the fx hub keeps: ask again"))
 
     async def caught_up(self) -> None:
-        """Return when it has read what it was sent."""
+        """Return when it was sent what waits for it now, or is gone."""
         await self.outbox.caught_up()
 
     def begin_replay(self, task_id: str) -> bool:

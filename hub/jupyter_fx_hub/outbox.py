@@ -77,8 +77,8 @@ class Outbox:
         self._items(list(events))
 
     async def caught_up(self) -> None:
-        """Return when the client was sent what waits for it now: who replays much goes on then. What comes meanwhile
-        is not waited for: of a task that tells much there is always more.
+        """Return when the client was sent what waits for it now, or the link has ended: who replays much goes on then.
+        What comes meanwhile is not waited for: of a task that tells much there is always more.
         """
         if self._parked:
             here: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -174,6 +174,7 @@ class Outbox:
             self._served.abort()
         finally:
             self._waker = None
+            self._let_go()
 
     def _send_parked(self) -> None:
         batch: list[Event | Outcome] = []
@@ -190,16 +191,23 @@ class Outbox:
             if isinstance(item, Event) and item.kind in _TEXT:
                 self._parked_text -= len(item.data)
         parked, self._parked = self._parked, deque()
-        self._items(batch)
-        parked.extendleft(reversed(self._parked))
-        self._parked = parked
+        try:
+            self._items(batch)
+        finally:
+            # Also when they cannot be sent: who waits behind them is to hear of it.
+            parked.extendleft(reversed(self._parked))
+            self._parked = parked
+
+    def _let_go(self) -> None:
+        """Nobody waits any longer: nothing more is sent."""
+        for item in self._parked:
+            if isinstance(item, asyncio.Future):
+                _go_on(item)
 
     def close(self) -> None:
         """The link is gone."""
         self._full = True
-        for item in self._parked:
-            if isinstance(item, asyncio.Future):
-                _go_on(item)
+        self._let_go()
         self._parked.clear()
         self._replaying.clear()
         if self._waker is not None:

@@ -54,7 +54,7 @@ class ClientPort(Port, Protocol):
         """Send replayed events; `last` ends the replay."""
 
     async def caught_up(self) -> None:
-        """Return when it has read what it was sent."""
+        """Return when it was sent what waits for it now, or is gone."""
 
 
 class AgentPort(Port, Protocol):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from jupyter_fx.errors import PayloadError
 from jupyter_fx.protocol.codec import encode_message
 from jupyter_fx.protocol.messages import Event, EventKind, Events, Outcome, Outcomes
 from jupyter_fx_hub import outbox
@@ -185,6 +186,34 @@ def test_a_story_that_is_replayed_does_not_wait_for_what_others_go_on_to_tell() 
             assert box._parked
         assert waiting.done()
         assert figure(0, 1000) in reader.got
+        box.close()
+
+    asyncio.run(story())
+
+
+def test_a_story_that_is_replayed_does_not_wait_for_what_can_never_be_sent() -> None:
+    async def story() -> None:
+        reader = SlowReader()
+        ended = 0
+
+        def refuses(message: Any) -> int:
+            raise PayloadError("over the limit")
+
+        def abort() -> None:
+            nonlocal ended
+            ended += 1
+
+        reader.send, reader.abort = refuses, abort  # type: ignore[method-assign, attr-defined]
+        box = Outbox(reader, never)  # type: ignore[arg-type]
+        reader.congested = True
+        # More than goes at once: who waits stands behind what is tried first.
+        box.events([figure(n, 192 * 1024) for n in range(20)])
+        waiting = asyncio.ensure_future(box.caught_up())
+        await asyncio.sleep(0)
+        reader.congested = False
+        reader.reads.set()
+        await asyncio.wait_for(waiting, 60)
+        assert ended == 1
         box.close()
 
     asyncio.run(story())
