@@ -1,4 +1,7 @@
-"""How tasks come: they are taken and journaled, refused, or known already and answered. Pure."""
+"""How tasks come: they are taken and journaled, refused, or known already and answered. Pure.
+
+That one that comes again is never started a second time (see `state`) is kept here.
+"""
 
 from __future__ import annotations
 

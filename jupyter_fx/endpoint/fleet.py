@@ -320,8 +320,13 @@ class Fleet:
                 continue
             if line.too_long and work.timeout >= line.too_long:
                 manager = ""
-            elif line.more and self.suits(line.last, need, line.depth, work.timeout):
+            elif line.more:
                 manager, line.more = line.last, line.more - 1
+                if not self.suits(manager, need, line.depth, work.timeout):
+                    # Its turn is over: whether a container may be started for the rest is asked anew.
+                    line.more = 0
+                    queue.appendleft(item)
+                    return True
             else:
                 manager = line.last = self.pick(need, line.depth, work.timeout, line.environment, start=start)
                 line.more = self._in_a_row(manager, line.depth) if line.depth > 1 else 0

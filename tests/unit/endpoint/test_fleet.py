@@ -33,13 +33,13 @@ class Nodes:
         info = {"containers": [{"environment": one, "seconds": seconds} for one in images]}
         self.fleet.has(node, slots=self.slots, memory=0, gpus=0, ready=True, info=info)
 
-    def queue(self, image: str, count: int) -> None:
+    def queue(self, image: str, count: int, width: int = 1) -> None:
         for _ in range(count):
             task_id = f"t{len(self.entries)}"
             entry = Entry(LeasedTask(task_id, "me", 1, (1, 1), Kind.CALL, "f", b""), image, 0.0)
             entry.placed = True
             self.entries[task_id] = entry
-            self.fleet.queue([(entry, Work(task_id, Kind.CALL, "f", b"", environment=image), Need())])
+            self.fleet.queue([(entry, Work(task_id, Kind.CALL, "f", b"", environment=image), Need(width))])
 
     def assign(self) -> Counter[tuple[str, str]]:
         """How many of each image each node was given."""
@@ -77,6 +77,29 @@ def test_short_tasks_that_queue_at_full_nodes_are_shared_by_all_of_them() -> Non
     given = nodes.assign()
     assert len(given) == 4
     assert max(given.values()) <= 32
+
+
+def test_a_few_short_tasks_go_to_one_full_node_in_one_message() -> None:
+    nodes = Nodes(4, 4)
+    nodes.mean = 0.005
+    nodes.queue("", 16)
+    nodes.assign()
+    nodes.queue("", 8)
+    assert list(nodes.assign().values()) == [8]
+
+
+def test_a_row_that_its_node_cannot_take_whole_starts_nothing_elsewhere() -> None:
+    nodes = Nodes(2, 16)
+    nodes.says("n0", "a", seconds=START)
+    nodes.mean = 0.5
+    nodes.queue("a", 12, width=8)
+    assert nodes.assign() == {("n0", "a"): 4}
+    assert nodes.fleet.due == START
+    # Who was served is held back anew, also if the row ended early.
+    nodes.fleet.now = 5.0
+    nodes.end("n0", "a", 2)
+    assert nodes.assign() == {("n0", "a"): 2}
+    assert nodes.fleet.due == 5.0 + START
 
 
 def test_shapes_of_short_tasks_take_turns_at_full_nodes_too() -> None:
