@@ -13,7 +13,7 @@ from concurrent.futures import BrokenExecutor
 from typing import Any
 
 from jupyter_fx import payload
-from jupyter_fx.client import exits, interrupts
+from jupyter_fx.client import exits, given, interrupts
 from jupyter_fx.client.default import default_client
 from jupyter_fx.client.futures import TaskFuture, draw_for_notebooks
 from jupyter_fx.client.hub import HubClient
@@ -83,6 +83,7 @@ class Executor(concurrent.futures.Executor):
             endpoint=self._endpoint,
             options=self._options,
         )
+        given.note_call(prepared[0], fn, args, kwargs)
         return self._send(client, prepared)
 
     def map(
@@ -172,6 +173,7 @@ class Executor(concurrent.futures.Executor):
         while chunk := list(itertools.islice(source, size)):
             self._check()
             prepared = client.prepare_map(run, chunk, star=star, endpoint=self._endpoint, options=self._options)
+            given.note_chunk(prepared[0], fn, chunk)
             yield self._send(client, prepared)
 
     def _send(self, client: HubClient, prepared: Prepared) -> TaskFuture:

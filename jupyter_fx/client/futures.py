@@ -87,6 +87,7 @@ class TaskFuture(concurrent.futures.Future[Any]):
     _sent = False
     _told = 0
     _why = ""
+    _call: str | tuple[str, tuple[Any, ...]] = ""  # what it was given: see `given`
     _watch = 0
     _at = 0  # of a chunk of a map that runs: items that are done
     _next_event = 0

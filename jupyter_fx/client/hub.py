@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jupyter_fx import payload
-from jupyter_fx.client import listeners, register
+from jupyter_fx.client import given, listeners, register
 from jupyter_fx.client.blobs import put_of
 from jupyter_fx.client.core import Core
 from jupyter_fx.client.futures import OnEvent, TaskFuture
@@ -155,6 +155,7 @@ class HubClient:
             watch=watch,
             on_event=on_event,
         )
+        given.note_call(prepared[0], function, args, kwargs or {})
         self.push(prepared)
         return prepared[0]
 
@@ -170,6 +171,7 @@ class HubClient:
     ) -> TaskFuture:
         """Submit one chunk of a map; the future's value is `payload.Items` in the order of `items`."""
         prepared = self.prepare_map(function, items, star=star, endpoint=endpoint, options=options, on_event=on_event)
+        given.note_chunk(prepared[0], function, items)
         self.push(prepared)
         return prepared[0]
 
@@ -206,11 +208,6 @@ class HubClient:
         `on_event` gets every event in order on the client's thread and must not wait. The future's `result()` is the
         raw Outcome, whose payload is the `names` or `result` envelope; it raises the cell's error.
         """
-        if isinstance(envelope, payload.Encoded):
-            encoded = envelope
-        else:
-            pieces = [envelope] if isinstance(envelope, (bytes, bytearray, memoryview)) else list(envelope)
-            encoded = payload.Encoded(pieces, sum(memoryview(piece).nbytes for piece in pieces), [])
         session_id = session.session_id if isinstance(session, SessionHandle) else session
         options = options or TaskOptions()
         if not options.result_max:
@@ -218,7 +215,7 @@ class HubClient:
             options = with_options(options, result_max=BLOB_MAX)
         prepared = self.prepare(
             None,
-            encoded,
+            payload.as_encoded(envelope),
             kind=Kind.CELL,
             endpoint=endpoint if session_id == "" else "",
             session=session_id,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jupyter_fx.client.futures import OnEvent, TaskFuture
+from jupyter_fx.client.titles import name_of_task
 from jupyter_fx.errors import FxError, HubUnavailable, UsageError
 from jupyter_fx.payload.cells import bind, decode_cell, value_in
 from jupyter_fx.protocol.lifecycle import TaskState
@@ -78,7 +79,7 @@ def made(client: HubClient, info: Mapping[str, Any], *, watch: int, on_event: On
     found = Listener(client, str(info["task_id"]))
     kind = info.get("kind", Kind.CALL)
     found.kind = Kind[kind.upper()] if isinstance(kind, str) else int(kind)
-    found.name, found.items = str(info.get("name", "")), int(info.get("items") or 0)
+    found.name, found.items = name_of_task(client, info), int(info.get("items") or 0)
     found._sent, found._watch, found._next_event = True, watch, first  # noqa: SLF001
     found._on_event = on_event  # noqa: SLF001
     state = info.get("state")
@@ -96,6 +97,8 @@ async def begin(core: Core, listener: Listener, first: int) -> None:
         core.futures[task_id] = listener
         core.peer.send(Attach([(task_id, first, watch)]))
         return
+    if isinstance(known, TaskFuture):
+        listener._call = known._call  # noqa: SLF001
     core.also.setdefault(task_id, []).append(listener)
     if watch > known._watch:  # noqa: SLF001
         known._watch = watch  # noqa: SLF001

@@ -10,7 +10,10 @@ from jupyter_fx.errors import UsageError
 __all__ = ["name_of_task"]
 
 
-def name_of_task(client: Any, info: Mapping[str, Any], known: dict[str, str]) -> str:
+_known: dict[str, str] = {}
+
+
+def name_of_task(client: Any, info: Mapping[str, Any], known: dict[str, str] = _known) -> str:
     """A task's name for people: its own, else its function's. `known` remembers {digest: name} between calls."""
     digest = info.get("function") or ""
     if info.get("name") or not digest:

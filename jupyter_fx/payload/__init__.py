@@ -19,7 +19,7 @@ from jupyter_fx.payload.outcomes import (
     remote_traceback,
 )
 from jupyter_fx.payload.replay import Replay, value_of
-from jupyter_fx.payload.values import Encoded, encode_args, encode_items, join
+from jupyter_fx.payload.values import Encoded, as_encoded, encode_args, encode_items, join
 
 __all__ = [
     "Encoded",
@@ -27,6 +27,7 @@ __all__ = [
     "ItemError",
     "Items",
     "Replay",
+    "as_encoded",
     "as_input",
     "decode_error",
     "decode_value",

@@ -13,7 +13,7 @@ from jupyter_fx.payload.sizes import CURE, PLAIN, known_size, mib, too_big
 from jupyter_fx.protocol.limits import BLOB_MAX, PART_MIN, PARTS_MAX, PAYLOAD_MAX
 from jupyter_fx_worker import envelope
 
-__all__ = ["Encoded", "apart", "encode_args", "encode_items", "join"]
+__all__ = ["Encoded", "apart", "as_encoded", "encode_args", "encode_items", "join"]
 
 
 class Encoded(NamedTuple):
@@ -26,6 +26,14 @@ class Encoded(NamedTuple):
     size: int
     inputs: list[str]
     parts: Sequence[memoryview] = ()
+
+
+def as_encoded(made: Encoded | envelope.Buffer | Sequence[envelope.Buffer]) -> Encoded:
+    """An envelope that is made already, as it is, as one buffer or in pieces, and takes no results."""
+    if isinstance(made, Encoded):
+        return made
+    pieces = [made] if isinstance(made, bytes | bytearray | memoryview) else list(made)
+    return Encoded(pieces, sum(memoryview(piece).nbytes for piece in pieces), [])
 
 
 def apart(buffers: Sequence[memoryview]) -> list[int]:

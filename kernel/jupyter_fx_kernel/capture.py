@@ -19,10 +19,11 @@ from jupyter_fx.digest import digest_parts
 from jupyter_fx.errors import PayloadError, UsageError
 from jupyter_fx.payload.cells import Pickled, estimate, parts, root_of
 from jupyter_fx.payload.own import Entry, Look, is_installed
+from jupyter_fx.payload.summaries import summary
 from jupyter_fx_kernel.mentions import Mentions, code_names
 from jupyter_fx_kernel.refs import size_text
 
-__all__ = ["Capture", "Item", "Ledger", "capture", "digest_of", "nearest_names", "summary"]
+__all__ = ["Capture", "Item", "Ledger", "capture", "digest_of", "nearest_names"]
 
 Pickler = Callable[[Any, list[types.FunctionType]], Pickled]
 Explain = Callable[[str, Any, BaseException], str]
@@ -328,28 +329,6 @@ def digest_of(value: Any, pickler: Pickler) -> str:
         return _digest(pickler(value, []))
     except Exception:  # noqa: BLE001 - whatever its own pickling raises
         return ""
-
-
-def summary(value: Any) -> str:
-    """Say in a few words what `value` is: `ndarray (1797, 64) float64`, `function`, `module numpy`."""
-    if isinstance(value, types.ModuleType):
-        return f"module {value.__name__}"
-    words = [type(value).__name__]
-    shape, dtype = _read(value, "shape"), _read(value, "dtype")
-    if isinstance(shape, tuple):
-        words.append(str(shape))
-    elif isinstance(value, list | tuple | dict | set | str | bytes):
-        words.append(f"of {len(value)}")
-    if dtype is not None and not callable(dtype):
-        words.append(str(dtype))
-    return " ".join(words)
-
-
-def _read(value: Any, name: str) -> Any:
-    try:
-        return getattr(value, name, None)
-    except Exception:  # noqa: BLE001 - a property of a user's class may raise anything
-        return None
 
 
 def nearest_names(name: str, namespace: Iterable[str]) -> str:

@@ -14,8 +14,8 @@ from jupyter_fx.client.places import name_of_endpoint
 from jupyter_fx.errors import FxError, InfrastructureError, PayloadError, RemoteError
 from jupyter_fx.ids import short_id
 from jupyter_fx.payload.cells import CellHome
+from jupyter_fx.payload.summaries import summary
 from jupyter_fx_kernel import dryrun, standins, tracebacks
-from jupyter_fx_kernel.capture import summary
 from jupyter_fx_kernel.card import Card
 from jupyter_fx_kernel.details import details_of, folded
 from jupyter_fx_kernel.screens import is_rich, message_of

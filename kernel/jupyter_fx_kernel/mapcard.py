@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from jupyter_fx.client import MapResult, TaskFuture, watchers
+from jupyter_fx.client.given import call_of
 from jupyter_fx.client.watchers import Counts, Failure
 from jupyter_fx.errors import FxError
 from jupyter_fx.ids import new_id
@@ -217,7 +218,7 @@ class WaitCard(_Live):
         for at, future in enumerate(self._futures):
             error = _error_of(future) if future.done() and not future.cancelled() else None
             if error is not None:
-                found.append(Failure(at, _Named(future), error))
+                found.append(Failure(at, _Call(future), error))
                 if len(found) >= _FAILURES:
                     break
         return found
@@ -236,14 +237,14 @@ class WaitCard(_Live):
         return "cancelled" if counts.cancelled == counts.done and counts.done else "succeeded"
 
 
-class _Named:
-    """A future, shown by its name."""
+class _Call:
+    """A future, shown by the call that it stands for."""
 
     def __init__(self, future: Any) -> None:
         self._future = future
 
     def __repr__(self) -> str:
-        return str(getattr(self._future, "name", "") or repr(self._future))
+        return call_of(self._future)
 
 
 def _error_of(future: Any) -> BaseException | None:

@@ -11,7 +11,7 @@ import re
 import reprlib
 from typing import Any
 
-__all__ = ["more_of"]
+__all__ = ["is_secret", "more_of"]
 
 _AROUND = 2
 _LINE = 160
@@ -24,6 +24,11 @@ _SECRET = re.compile(r"pass(word|wd|phrase)?|secret|token|api_?key|credential", 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = _VALUE
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = _SHORT.maxset = _SHORT.maxfrozenset = 6
+
+
+def is_secret(name: str) -> bool:
+    """Whether what is called so is not to be told: a password, a token."""
+    return _SECRET.search(name) is not None
 
 
 def more_of(frames: list[tuple[Any, int]], values: bool) -> list[dict[str, Any]]:
@@ -53,7 +58,7 @@ def _values(frame: Any) -> dict[str, str]:
 
 
 def _shown(name: str, value: Any) -> str:
-    if _SECRET.search(name):
+    if is_secret(name):
         return "<not sent: its name sounds like a secret>"
     try:
         return _SHORT.repr(value)[: 2 * _VALUE]

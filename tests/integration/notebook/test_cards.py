@@ -145,6 +145,36 @@ def test_a_wait_for_submitted_tasks_has_one_card(kernel: Kernel) -> None:
     assert cards(kernel.run("jobs = [slow.submit(x) for x in range(3)]\nfx.wait(jobs, card=False)")) == []
 
 
+def test_a_waits_failures_are_listed_with_what_the_calls_were_given(kernel: Kernel, tmp_path: Path) -> None:
+    # They end when the card is there, and those of another client when they have been attached to.
+    kernel.run(
+        "import jupyter_fx as fx, os, pathlib, time\n"
+        "@fx.remote\ndef risky(x, scale=1, *, gate):\n"
+        "    end = time.monotonic() + 60\n"
+        "    while not os.path.exists(gate) and time.monotonic() < end:\n        time.sleep(0.05)\n"
+        "    return scale / x\n"
+        "def over(futures, gate):\n    completed = fx.as_completed(futures)\n    pathlib.Path(gate).touch()\n"
+        "    return sum(future.exception() is not None for future in completed)"
+    )
+    ran = kernel.run(f"gate = '{tmp_path / 'a'}'\nover([risky.submit(x, 2, gate=gate) for x in (1, 0)], gate)")
+    assert ran.result == "1"
+    (told,) = cards(ran)[-1]["map"]["failures"]
+    assert (told["index"], told["error"]) == (1, "ZeroDivisionError: division by zero")
+    assert told["input"].startswith("risky(0, 2, gate='/")
+    kernel.run("client = fx.connect()\nelsewhere = type(client)(client.address)")
+    ran = kernel.run(
+        f"gate = '{tmp_path / 'b'}'\n"
+        "tasks = [risky.submit(0, gate=gate), elsewhere.submit(risky.function, 0, gate=gate)]\n"
+        "client.drain(60), elsewhere.drain(60)\nover([client.attach(task.task_id) for task in tasks], gate)"
+    )
+    assert ran.result == "2"
+    # Of a task that was submitted elsewhere its name and its id are known.
+    here, there = (failure["input"] for failure in cards(ran)[-1]["map"]["failures"])
+    assert here.startswith("risky(0, gate='/")
+    assert there == f"risky (task {kernel.value('tasks[1].task_id[-8:]')[1:-1]})"
+    kernel.run("elsewhere.close()")
+
+
 def test_an_exported_notebook_shows_the_last_card_of_each_cell(stack: Path, kernels: Callable[..., Kernel]) -> None:
     nbconvert = pytest.importorskip("nbconvert", reason="nbconvert is not installed: pip install nbconvert")
     cells = [

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from jupyter_fx.client import HubClient, MapResult, as_completed, remote, wait, watchers
+from jupyter_fx.client import Executor, HubClient, MapResult, as_completed, remote, wait, watchers
+from jupyter_fx.client.given import call_of
 from jupyter_fx.client.tally import Tally
 from jupyter_fx.client.watchers import MISSING, Counts
+from jupyter_fx.ids import short_id
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import ErrorInfo, Outcome
 
@@ -157,3 +159,28 @@ def test_a_chunk_cancelled_elsewhere_stops_the_map(client: HubClient, seen: Seen
         result._came(victim)
     until(lambda: result.done)
     assert result.was_cancelled
+
+
+def test_what_a_call_was_given_is_known_as_it_was_then(client: HubClient, seen: Seen) -> None:
+    changed = {"rate": 1}
+    call = client.submit(divided, 3, by=changed)
+    changed["rate"] = 2
+    chunk = client.submit_map(divided, [1, 2])
+    with Executor(client=client, initializer=list) as executor:
+        pooled = executor.submit(divided, 5)
+        assert list(executor.map(divided, [2, 4], chunksize=2)) == [2.0, 4.0]
+    assert [call_of(future) for future in (call, chunk, pooled)] == [
+        "divided(3, by={'rate': 1})",
+        "divided of each of [1, 2]",
+        "divided(5)",
+    ]
+
+
+def test_nothing_is_noted_where_nobody_looks(client: HubClient) -> None:
+    assert watchers.on_wait is None
+    call = client.submit(divided, 3)
+    assert call_of(call) == f"divided (task {short_id(call.task_id)})"
+
+
+def divided(number: float, by: dict[str, float] | None = None) -> float:
+    return number / (by or {"rate": 1})["rate"]

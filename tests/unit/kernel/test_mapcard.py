@@ -8,9 +8,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from jupyter_fx.client import watchers
+from jupyter_fx.client import TaskFuture, watchers
 from jupyter_fx.client.watchers import MISSING, Counts, Failure
-from jupyter_fx.ids import new_id
+from jupyter_fx.ids import new_id, short_id
 from jupyter_fx.payload.failures import shown_item
 from jupyter_fx_kernel import mapcard
 from jupyter_fx_kernel.cardview import words
@@ -196,6 +196,25 @@ def test_a_wait_counts_its_futures_and_names_those_that_failed() -> None:
     assert shell.shots[-1]["state"] == "failed"
     card.ended()
     assert len(shell.shots) == 2
+
+
+def test_a_waits_failures_are_told_by_their_calls_else_by_their_tasks() -> None:
+    hub: Any = object()
+    called, attached, unnamed = (TaskFuture(hub, new_id()) for _ in range(3))
+    called.name = attached.name = "train"
+    called._call = "train(0.1, epochs=3)"
+    local: Future[Any] = Future()
+    for future in (called, attached, unnamed, local):
+        future.set_exception(ValueError("bad"))
+    card, shell, _ = wait_for(called, attached, unnamed, local)
+    card._refresh()
+    told = [failure["input"] for failure in shell.shots[-1]["map"]["failures"]]
+    assert told[:3] == [
+        "train(0.1, epochs=3)",
+        f"train (task {short_id(attached.task_id)})",
+        f"(task {short_id(unnamed.task_id)})",
+    ]
+    assert "<Future at" in told[3]
 
 
 def test_a_wait_that_is_left_says_so_and_is_over() -> None:
