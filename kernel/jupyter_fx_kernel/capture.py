@@ -87,24 +87,37 @@ class Ledger:
         self._there: dict[str, str] = {}
         self._unstable: dict[str, int] = {}
         self._conflicts: dict[str, str] = {}
+        self._cells = 0
+        self._last: dict[str, int] = {}
+
+    def cell(self) -> int:
+        """A number for the cell that is about to be sent: later ones have larger ones."""
+        self._cells += 1
+        return self._cells
+
+    def touched_after(self, name: str, cell: int) -> bool:
+        """Whether a cell that was sent after that one took `name` along or brought it home."""
+        return self._last.get(name, 0) > cell
 
     def has(self, name: str, digest: str, value: object) -> bool:
         """Whether the session's value of `name` is this one."""
         return self._there.get(name) == digest or self._unstable.get(name) == id(value)
 
-    def sent(self, digests: Mapping[str, str]) -> None:
-        """These were sent."""
+    def sent(self, digests: Mapping[str, str], cell: int) -> None:
+        """These were sent, with that cell."""
         for name, digest in digests.items():
+            self._last[name] = cell
             self._unstable.pop(name, None)
             self._conflicts.pop(name, None)
             self._there[name] = digest
 
-    def came_home(self, name: str, value: object, pickler: Pickler) -> None:
-        """`value` was assigned there and brought home: the session has it as it is now.
+    def came_home(self, name: str, value: object, pickler: Pickler, cell: int) -> None:
+        """`value` was assigned by that cell and brought home: the session has it as it is now.
 
         Pickles of some objects differ each time (sets of strings, figures): those are known by identity instead.
         """
         self.forget([name])
+        self._last[name] = max(cell, self._last.get(name, 0))
         try:
             first, second = (_digest(pickler(value, [])) for _ in range(2))
         except Exception:  # noqa: BLE001 - whatever its own pickling raises, the object is known by identity

@@ -63,6 +63,7 @@ class RemoteCell:
         self._session: Session | None = None
         self._capture = Capture()
         self._before: dict[str, Any] = {}
+        self._number = 0
 
     def _pickled(self, value: Any, found: list[FunctionType]) -> Pickled:
         with pickling(self._session.session_id if self._session is not None else "", weighing=True):
@@ -188,7 +189,8 @@ class RemoteCell:
             ),
         )
         if self._session is not None:
-            ledger.sent(plan.digests)
+            self._number = ledger.cell()
+            ledger.sent(plan.digests, self._number)
             served.sent(modules)
             self._session.names |= set(plan.values)
             for name in plan.values:
@@ -336,7 +338,9 @@ class RemoteCell:
         for name in home.deleted:
             gone = name in self.stores or any(item.name == name for item in self._capture.items)
             if session is not None:
-                gone = gone or (name in user_ns and self._is_of(session, name, user_ns[name]))
+                # What a cell behind this one took along or made is no longer what this one forgot.
+                later = background and session.ledger.touched_after(name, self._number)
+                gone = gone or (name in user_ns and not later and self._is_of(session, name, user_ns[name]))
                 session.names.discard(name)
                 session.assigned(name)
                 session.ledger.forget([name])
@@ -362,7 +366,7 @@ class RemoteCell:
         session.names.add(name)
         if not same:
             session.assigned(name)
-        session.ledger.came_home(name, value, self._pickled)
+        session.ledger.came_home(name, value, self._pickled, self._number)
 
     def _stays(self, name: str, described: dict[str, Any], why: str, card: Card) -> None:
         session = self._session

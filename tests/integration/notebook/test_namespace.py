@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -121,6 +122,13 @@ def test_a_session_that_is_busy_or_slow_does_not_hold_up_the_notebook(kernel: An
     assert "seen_before" in told
 
 
+GATED = (
+    "import os, time\nend = time.monotonic() + 60\n"
+    "while not os.path.exists(gate) and time.monotonic() < end:\n    time.sleep(0.05)\n"
+)
+"""What a cell begins with that does its work when the notebook has made the file `gate`."""
+
+
 def test_what_a_reset_forgets_there_is_forgotten_here_unless_it_is_another_value(kernel: Any) -> None:
     kernel.run("sent, changed, mine = [1], [2], [3]")
     kernel.remote("sent, changed\nmade = {'a': 1}\nlarge = bytearray(2_000_000)")
@@ -131,8 +139,21 @@ def test_what_a_reset_forgets_there_is_forgotten_here_unless_it_is_another_value
     assert kernel.remote("changed + mine").result == "[4, 3]"
 
 
-def test_what_changed_here_stays_when_a_background_cell_deletes_it(kernel: Any) -> None:
-    kernel.run("kept, dropped = 1, 2")
-    kernel.remote("import time\ntime.sleep(1)\ndel kept, dropped", "--bg")
-    kernel.run("job = _\nkept = 'mine'\njob.result(60)")
+def test_what_changed_here_stays_when_a_background_cell_deletes_it(kernel: Any, tmp_path: Path) -> None:
+    kernel.run(f"gate, kept, dropped = {str(tmp_path / 'gate')!r}, 1, 2")
+    kernel.remote(f"{GATED}del kept, dropped", "--bg")
+    kernel.run("job = _\nkept = 'mine'\nopen(gate, 'w').close()\njob.result(60)")
     assert kernel.value("kept, 'dropped' in globals()") == "('mine', False)"
+
+
+def test_what_was_sent_anew_while_a_background_cell_ran_outlives_its_reset(kernel: Any, tmp_path: Path) -> None:
+    """The session holds the value that is here, and yet not because of what that cell forgot."""
+    kernel.run(f"gate, grown, other, idle = {str(tmp_path / 'gate')!r}, [1], [1], [1]")
+    kernel.remote("grown, other, idle")
+    kernel.remote(f"{GATED}%reset -f", "--bg")
+    kernel.run("first = _\ngrown.append(2)\nother = [2]")
+    kernel.remote("grown, other = grown + [3], other + [3]\ngrown, other", "--bg")
+    kernel.run("second = _\nopen(gate, 'w').close()\nfirst.result(60)")
+    assert kernel.value("(grown, other, 'idle' in globals())") in {"([1, 2], [2], False)", "([1, 2, 3], [2, 3], False)"}
+    assert kernel.run("second.result(60)").result == "([1, 2, 3], [2, 3])"
+    assert kernel.value("(grown, other)") == "([1, 2, 3], [2, 3])"
