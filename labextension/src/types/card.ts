@@ -181,7 +181,7 @@ export interface Card {
     failures?: {
       index: number;
       /**
-       * repr of the item, shortened.
+       * A map's item, or what a call was given, shortened.
        */
       input: string;
       /**
