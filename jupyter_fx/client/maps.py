@@ -390,7 +390,7 @@ class MapResult:
             # Of an earlier look, when less was known.
             error.__notes__ = [note for note in notes if not note.startswith(_ITEM)]
         item, failed = self._tally.item(start, at, star=self._star), len(self._failures)
-        told = f"{_ITEM}{start + at}" + (f", {_REPR.repr(item)}" if item is not MISSING else "")
+        told = f"{_ITEM}{start + at}" + (f" (given {_REPR.repr(item)})" if item is not MISSING else "")
         if failed > 1:
             known = ", ".join(map(str, sorted(self._failures)[:20]))
             more = " …" if failed > 20 else ""

@@ -90,7 +90,9 @@ def test_failures_of_a_map_are_listed(client: HubClient) -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         list(result)
     (told,) = [note for note in caught.value.__notes__ if note.startswith("map item ")]
-    assert told.startswith("map item 1, 0; 2 of the 4 items finished so far failed: 1, 3; `.results(errors=True)`")
+    assert told.startswith(
+        "map item 1 (given 0); 2 of the 4 items finished so far failed: 1, 3; `.results(errors=True)`"
+    )
     with pytest.raises(ZeroDivisionError) as again:
         list(result)
     assert again.value.__notes__.count(told) == 1
