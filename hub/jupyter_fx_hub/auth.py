@@ -19,7 +19,7 @@ import msgspec
 from jupyter_fx.errors import AuthError, UsageError
 from jupyter_fx.ids import check_name, new_id
 from jupyter_fx_hub.store.ops import PutCode, PutEndpoint, PutToken, RedeemCode
-from jupyter_fx_hub.store.queries import TokenRow
+from jupyter_fx_hub.store.rows import TokenRow
 
 __all__ = [
     "CODE_LIFETIME",

@@ -16,7 +16,7 @@ from jupyter_fx_hub.state import lifespan
 from jupyter_fx_hub.state.core import Core
 from jupyter_fx_hub.state.records import Endpoint, Session
 from jupyter_fx_hub.state.why import why_endpoint, why_task
-from jupyter_fx_hub.store.queries import SessionRow, TaskRow
+from jupyter_fx_hub.store.rows import SessionRow, TaskRow
 
 __all__ = ["of_ended", "of_endpoints", "of_row", "of_session", "spec_of", "states"]
 

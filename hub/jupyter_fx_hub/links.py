@@ -18,7 +18,7 @@ from jupyter_fx_hub.operations import Caller, Operations
 from jupyter_fx_hub.outbox import Outbox
 from jupyter_fx_hub.service import Service
 from jupyter_fx_hub.store.blobs import BlobStore
-from jupyter_fx_hub.store.queries import EndpointRow
+from jupyter_fx_hub.store.rows import EndpointRow
 
 __all__ = ["AgentLink", "ClientLink", "Door"]
 

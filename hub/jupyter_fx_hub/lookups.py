@@ -9,7 +9,7 @@ import msgspec
 
 from jupyter_fx.protocol.messages import Function, TaskSpec
 from jupyter_fx_hub.state.io import FinishedTask, Found, LoadedTask
-from jupyter_fx_hub.store.queries import TaskRow
+from jupyter_fx_hub.store.rows import TaskRow
 from jupyter_fx_hub.store.store import Store
 
 __all__ = ["look_up", "windows"]

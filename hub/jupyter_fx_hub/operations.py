@@ -32,7 +32,7 @@ from jupyter_fx_hub.state import tasks as task_state
 from jupyter_fx_hub.state.io import DeleteEndpoint, EndpointKnown
 from jupyter_fx_hub.stops import stop
 from jupyter_fx_hub.store.ops import DeleteTasks, GrantBlob, RevokeToken
-from jupyter_fx_hub.store.queries import TaskRow
+from jupyter_fx_hub.store.rows import TaskRow
 
 __all__ = ["OPERATIONS", "Arg", "Caller", "Operation", "Operations"]
 

@@ -1,8 +1,4 @@
-"""Envelopes: one pickled value with its out-of-band buffers, and a JSON header that says what it is.
-
-Layout: `b"FXE1"`, `!I` header length, JSON header, pickle, then each out-of-band buffer at the next multiple of 64
-bytes (counted from the start of the envelope; the gaps are zeros). The sizes are in the header's `b`. Protocol 5 (PEP
-574).
+"""Envelopes: values pickled into them, and opened again. Their bytes are in `layout`, whose names are here, too.
 
 Only worker, client and kernel open envelopes; whoever is between them passes the bytes on.
 """
@@ -11,34 +7,50 @@ from __future__ import annotations
 
 import dis
 import hashlib
-import json
 import pickle
-import struct
 import sys
 import threading
 import zlib
 from collections import ChainMap
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import _lru_cache_wrapper, lru_cache
 from importlib import import_module
 from io import BytesIO
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, Callable, Union
+from typing import Any, Callable
 
 import cloudpickle
 
 from jupyter_fx_worker import aliases, classes, codes, modern
+from jupyter_fx_worker.layout import (
+    ALIGN,
+    MAGIC,
+    MAX_HEADER,
+    MAX_INLINE_EVER,
+    PYTHON,
+    Buffer,
+    EnvelopeError,
+    Header,
+    assemble,
+    peek,
+    size_of,
+)
+from jupyter_fx_worker.versions import difference, versions
 
 __all__ = [
+    "ALIGN",
     "MAGIC",
     "MAX_HEADER",
+    "MAX_INLINE_EVER",
+    "PYTHON",
     "Buffer",
     "EnvelopeError",
     "Met",
     "PythonMismatch",
     "TooBig",
     "VersionMismatch",
+    "assemble",
     "collecting_modules",
     "dumps",
     "fingerprint",
@@ -52,21 +64,9 @@ __all__ = [
     "versions",
 ]
 
-MAGIC = b"FXE1"
-MAX_HEADER = 1 << 20
-ALIGN = 64
-# A frame body holds at most 1 GiB; this leaves room for the other results of the same frame.
-MAX_INLINE_EVER = (1 << 30) - (1 << 22)
-PYTHON = codes.PYTHON
 NO_CODE, PORTABLE, BOUND = 0, 1, 2
 """What `pickled` tells of code: none; such as any Python can open; some that this minor version alone can."""
 
-Buffer = Union[bytes, bytearray, memoryview]
-Header = dict[str, Any]
-
-_PREFIX = struct.Struct("!4sI")
-_PY_JSON = f'"py":[{PYTHON[0]},{PYTHON[1]}]'
-_ZEROS = bytes(ALIGN)
 # Below this a buffer is cheaper inside of the pickle (still writable there) than as an entry of its own.
 _IN_BAND_BELOW = 2048
 # The header lists every buffer's size: a value with more buffers than this keeps the rest inside of the pickle.
@@ -74,11 +74,6 @@ _MAX_BUFFERS = 20_000
 # Types that plain pickle carries exactly as cloudpickle does; its C pickler starts ten times faster.
 _PLAIN = frozenset((int, float, str, bytes, bool, type(None), complex))
 _LONG = 500
-_headers: dict[bytes, Header] = {}
-
-
-class EnvelopeError(ValueError):
-    """These bytes are no envelope, or a damaged one."""
 
 
 class PythonMismatch(TypeError):
@@ -333,7 +328,8 @@ def _build_cached(wrapped: Any, parameters: dict[str, Any]) -> Any:
     return lru_cache(**parameters)(wrapped)
 
 
-def _is_plain(obj: Any) -> bool:
+def is_plain(obj: Any) -> bool:
+    """True when `obj` is a scalar, or a flat list, tuple or dict of scalars, of exactly the built-in types."""
     kind = type(obj)
     if kind in _PLAIN:
         return True
@@ -346,11 +342,6 @@ def _is_plain(obj: Any) -> bool:
         and _PLAIN.issuperset(map(type, obj))
         and _PLAIN.issuperset(map(type, obj.values()))
     )
-
-
-def is_plain(obj: Any) -> bool:
-    """True when `obj` is a scalar, or a flat list, tuple or dict of scalars, of exactly the built-in types."""
-    return _is_plain(obj)
 
 
 def pickled(obj: Any, limit: int | None = None) -> tuple[bytes, list[memoryview], int]:
@@ -428,74 +419,12 @@ def dumps(obj: Any, kind: str, **extra: Any) -> list[Buffer]:
 
     `extra` are further header fields (JSON values). Raises EnvelopeError when the header is above 1 MiB.
     """
-    if _is_plain(obj) or (kind == "args" and _is_plain(obj[0]) and _is_plain(obj[1])):
+    if is_plain(obj) or (kind == "args" and is_plain(obj[0]) and is_plain(obj[1])):
         return assemble(pickle.dumps(obj, 5), (), kind, extra)
     data, buffers, code = pickled(obj)
     if code:
         extra["code"] = True
     return assemble(data, buffers, kind, extra)
-
-
-def assemble(
-    data: bytes, buffers: Sequence[memoryview], kind: str, extra: Header, apart: Collection[int] = ()
-) -> list[Buffer]:
-    """Return the pieces of an envelope from what `pickled` returned, without the buffers whose numbers are in `apart`.
-
-    Those have to be given to `loads`, in their order.
-    """
-    if not extra and not buffers:
-        text = f'{{"k":"{kind}",{_PY_JSON},"b":[{len(data)}]}}'.encode()
-        return [_PREFIX.pack(MAGIC, len(text)) + text + data]
-    header = {"k": kind, "py": PYTHON, "b": [len(data), *(buffer.nbytes for buffer in buffers)], **extra}
-    if apart:
-        header["x"] = sorted(apart)
-    text = json.dumps(header, separators=(",", ":"), default=str).encode("utf-8")
-    if len(text) > MAX_HEADER:
-        raise EnvelopeError(f"the header of this envelope has {len(text)} bytes, the limit is {MAX_HEADER}")
-    pieces: list[Buffer] = [_PREFIX.pack(MAGIC, len(text)) + text, data]
-    at = _PREFIX.size + len(text) + len(data)
-    for number, buffer in enumerate(buffers):
-        if number in apart:
-            continue
-        gap = -at % ALIGN
-        if gap:
-            pieces.append(_ZEROS[:gap])
-        pieces.append(buffer)
-        at += gap + buffer.nbytes
-    return pieces
-
-
-def size_of(pieces: Sequence[Buffer]) -> int:
-    """Return how many bytes the pieces have together."""
-    return sum(piece.nbytes if isinstance(piece, memoryview) else len(piece) for piece in pieces)
-
-
-def peek(buffer: Buffer) -> tuple[Header, int]:
-    """Return the header of an envelope and the offset of its pickle, without opening it.
-
-    The header is shared: do not change it.
-    """
-    if len(buffer) < _PREFIX.size:
-        raise EnvelopeError("too short for an envelope")
-    magic, length = _PREFIX.unpack_from(buffer)
-    end = _PREFIX.size + length
-    if magic != MAGIC or length > MAX_HEADER or len(buffer) < end:
-        raise EnvelopeError("not an envelope")
-    text = bytes(buffer[_PREFIX.size : end])
-    header = _headers.get(text)
-    if header is None:
-        try:
-            header = json.loads(text)
-        except ValueError:
-            raise EnvelopeError("the header is not JSON") from None
-        if not isinstance(header, dict) or not isinstance(header.get("b"), list) or not header["b"]:
-            raise EnvelopeError("the header lacks its sizes")
-        if len(text) < 512:
-            # Small calls of one function differ in their pickles only: parsing their headers once is enough.
-            if len(_headers) > 256:
-                _headers.clear()
-            _headers[text] = header
-    return header, end
 
 
 def loads(buffer: Buffer, apart: Sequence[Buffer] = ()) -> tuple[Header, Any]:
@@ -535,7 +464,7 @@ def loads(buffer: Buffer, apart: Sequence[Buffer] = ()) -> tuple[Header, Any]:
     except PythonMismatch:
         raise
     except Exception as error:
-        said = _difference(version, header.get("made") or header.get("packages") or {})
+        said = difference(version, header.get("made") or header.get("packages") or {})
         if not said or _is_missing(error):
             raise
         reason = f"{type(error).__name__}: {error}"[:300]
@@ -548,31 +477,6 @@ def loads(buffer: Buffer, apart: Sequence[Buffer] = ()) -> tuple[Header, Any]:
 def _is_missing(error: Exception) -> bool:
     """Whether a package as a whole is not here: that says everything."""
     return isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in sys.modules
-
-
-_PICKY = ("numpy", "pandas")
-
-
-def versions() -> dict[str, str]:
-    """The versions here of packages whose objects other major versions may not be able to open."""
-    loaded = {name: getattr(sys.modules.get(name), "__version__", None) for name in _PICKY}
-    return {name: version for name, version in loaded.items() if isinstance(version, str)}
-
-
-def _difference(python: Sequence[int], made: dict[str, str]) -> tuple[str, str] | None:
-    """Name what differs between there and here, in two texts; None when nothing that matters does."""
-    theirs, ours = [], []
-    if list(python) != PYTHON:
-        theirs.append("Python " + ".".join(map(str, python)))
-        ours.append("Python " + ".".join(map(str, PYTHON)))
-    here = versions()
-    for name in _PICKY:
-        if name in made and name in here and made[name].partition(".")[0] != here[name].partition(".")[0]:
-            theirs.append(f"{name} {made[name]}")
-        elif name in made or name not in here or not theirs:
-            continue
-        ours.append(f"{name} {here[name]}")
-    return (", ".join(theirs), ", ".join(ours)) if theirs else None
 
 
 def unpickled(data: Any, buffers: Sequence[Any] = (), version: Sequence[int] = (), name: str = "") -> Any:
