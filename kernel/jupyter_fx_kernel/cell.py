@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import concurrent.futures
 import re
 import sys
 import time
@@ -13,7 +12,7 @@ from typing import Any
 
 from jupyter_fx import payload
 from jupyter_fx.digest import digest
-from jupyter_fx.errors import DependencyFailed, FxError, InfrastructureError, PayloadError, RemoteError, UsageError
+from jupyter_fx.errors import DependencyFailed, InfrastructureError, PayloadError, RemoteError, UsageError
 from jupyter_fx.ids import new_id, short_id
 from jupyter_fx.payload.cells import CLOSED, CellHome, Pickled, bind, decode_cell, encode_cell, pickled, value_in
 from jupyter_fx.protocol.lifecycle import TaskState
@@ -22,7 +21,7 @@ from jupyter_fx.protocol.messages import CancelMode, Outcome, Resources, TaskOpt
 from jupyter_fx_kernel import failures, tracebacks
 from jupyter_fx_kernel.capture import Capture, Ledger, capture, digest_of, nearest_names
 from jupyter_fx_kernel.card import Card
-from jupyter_fx_kernel.endings import close_line, ending
+from jupyter_fx_kernel.endings import close_line, ending, why_not
 from jupyter_fx_kernel.mentions import Mentions, mentions
 from jupyter_fx_kernel.modules import Served, come_home
 from jupyter_fx_kernel.notify import ended
@@ -233,7 +232,7 @@ class RemoteCell:
         """Bring home what it assigned; return its value or raise its error."""
         outcome: Outcome | None = future.outcome
         if outcome is None:
-            error = _why_not(future)
+            error = why_not(future)
             follower.end(None, "failed", str(error))
             self._forget()
             raise failures.as_said(error)
@@ -336,16 +335,7 @@ class RemoteCell:
         for name, described in home.stay.items():
             self._stays(name, described, home.why.get(name, ""), card)
         for name in home.deleted:
-            gone = name in self.stores or any(item.name == name for item in self._capture.items)
-            if session is not None:
-                # What a cell behind this one took along or made is no longer what this one forgot.
-                later = background and session.ledger.touched_after(name, self._number)
-                gone = gone or (name in user_ns and not later and self._is_of(session, name, user_ns[name]))
-                session.names.discard(name)
-                session.assigned(name)
-                session.ledger.forget([name])
-            if gone and not (background and self._changed_here(name)):
-                user_ns.pop(name, None)
+            self._deleted(name, card, background=background)
         if home.problem and not home.stay:
             card.notices.append(home.problem)
         for name in self.options.outputs:
@@ -353,6 +343,24 @@ class RemoteCell:
                 known = {*user_ns, *self.stores, *(session.names if session is not None else ())}
                 near = nearest_names(name, known) if name not in known else ""
                 card.notices.append(f"-o {name}: {home.why[name]}{near}")
+
+    def _deleted(self, name: str, card: Card, *, background: bool) -> None:
+        """The cell deleted that variable there: it goes here too, unless what stands here is another one's."""
+        user_ns, session = self.shell.user_ns, self._session
+        gone = name in self.stores or any(item.name == name for item in self._capture.items)
+        if session is not None:
+            # What a cell behind this one took along or made is no longer what this one forgot.
+            later = background and session.ledger.touched_after(name, self._number)
+            gone = gone or (name in user_ns and not later and self._is_of(session, name, user_ns[name]))
+            session.names.discard(name)
+            session.assigned(name)
+            session.ledger.forget([name])
+        if not gone or name not in user_ns:
+            return
+        if background and self._changed_here(name):
+            card.notices.append(f"{name} changed here meanwhile and was kept: this cell deleted it there")
+        else:
+            del user_ns[name]
 
     def _is_of(self, session: Session, name: str, value: Any) -> bool:
         """Whether `value` is what the session had under that name, as `%reset` forgets it without mentioning it."""
@@ -460,18 +468,6 @@ def count_of(shell: Any) -> int:
             return int(named[frame.f_code.co_filename])
         frame = frame.f_back  # type: ignore[assignment]
     return int(shell.execution_count)
-
-
-def _why_not(future: Any) -> BaseException:
-    try:
-        future.result(0)
-    except BaseException as error:  # noqa: BLE001 - this is the answer, whatever it is
-        if isinstance(error, concurrent.futures.CancelledError):
-            return InfrastructureError(
-                f"the cell was cancelled before it ran: {error}" if str(error) else "the cell was cancelled"
-            )
-        return error
-    return FxError("the cell ended and nobody says how")
 
 
 def _in_units(why: str) -> str:

@@ -1,13 +1,17 @@
-"""How a task that somebody wanted to stop came to its end, in words: what is shown is what happened."""
+"""How a task came to its end, and one that somebody wanted to stop, in words: what is shown is what happened."""
 
 from __future__ import annotations
 
+import concurrent.futures
+from typing import Any
+
+from jupyter_fx.errors import FxError, InfrastructureError
 from jupyter_fx.protocol.lifecycle import TaskState
 from jupyter_fx.protocol.messages import Outcome
 from jupyter_fx_kernel.card import duration
 from jupyter_fx_kernel.session import Session
 
-__all__ = ["close_line", "ending"]
+__all__ = ["close_line", "ending", "why_not"]
 
 _OF_COURSE = ("", "cancelled by its user", "you cancelled it", "cancelled at its endpoint", "interrupted")
 """Reasons that tell nobody anything beyond "cancelled"."""
@@ -37,3 +41,16 @@ def close_line(session: Session) -> str:
     named = "" if session.name == "main" else f" {session.name}"
     count = len(session.names)
     return f"`%fx close --kill{named}` ends the session (loses {count} variable{'' if count == 1 else 's'})"
+
+
+def why_not(future: Any) -> BaseException:
+    """The error of a cell that ended without an outcome."""
+    try:
+        future.result(0)
+    except BaseException as error:  # noqa: BLE001 - this is the answer, whatever it is
+        if isinstance(error, concurrent.futures.CancelledError):
+            return InfrastructureError(
+                f"the cell was cancelled before it ran: {error}" if str(error) else "the cell was cancelled"
+            )
+        return error
+    return FxError("the cell ended and nobody says how")

@@ -139,11 +139,22 @@ def test_what_a_reset_forgets_there_is_forgotten_here_unless_it_is_another_value
     assert kernel.remote("changed + mine").result == "[4, 3]"
 
 
+DISPLAYS = {"display_data", "update_display_data"}
+
+
 def test_what_changed_here_stays_when_a_background_cell_deletes_it(kernel: Any, tmp_path: Path) -> None:
-    kernel.run(f"gate, kept, dropped = {str(tmp_path / 'gate')!r}, 1, 2")
+    kernel.run(f"import time; gate, kept, dropped = {str(tmp_path / 'gate')!r}, 1, 2")
+    kernel.others.clear()
     kernel.remote(f"{GATED}del kept, dropped", "--bg")
     kernel.run("job = _\nkept = 'mine'\nopen(gate, 'w').close()\njob.result(60)")
     assert kernel.value("kept, 'dropped' in globals()") == "('mine', False)"
+    for _ in range(100):
+        kernel.run("time.sleep(0.05)")
+        told = "".join(c["data"]["text/plain"] for kind, c in kernel.others if kind in DISPLAYS)
+        if "kept changed here meanwhile and was kept: this cell deleted it there" in told:
+            break
+    else:
+        pytest.fail(f"the card does not say that it was kept: {told}")
 
 
 def test_what_was_sent_anew_while_a_background_cell_ran_outlives_its_reset(kernel: Any, tmp_path: Path) -> None:
