@@ -142,8 +142,13 @@ export class LiveTask implements ISink, IGroupSink {
   }
 }
 
+/** Tasks that are remembered as seen running. */
+const REMEMBERED = 1000;
+
 export class Tasks {
   private readonly _known = new Map<string, { task: LiveTask; count: number }>();
+  /** JupyterLab makes a card's renderer anew when it likes, often at the very end: this outlives it. */
+  private readonly _ran = new Set<string>();
 
   constructor(
     readonly live: IFxLive,
@@ -161,6 +166,20 @@ export class Tasks {
     const task = new LiveTask(this.live, this._trans, card);
     this._known.set(card.task_id, { task, count: 1 });
     return task;
+  }
+
+  /** A card of this page saw it run. */
+  sawRun(id: string): void {
+    const [oldest] = this._ran;
+    if (oldest !== undefined && this._ran.size >= REMEMBERED && !this._ran.has(id)) {
+      this._ran.delete(oldest);
+    }
+    this._ran.add(id);
+  }
+
+  /** Whether a card of this page saw it run. */
+  ran(id: string): boolean {
+    return this._ran.has(id);
   }
 
   /** Nobody shows it here any more. */

@@ -168,7 +168,12 @@ export class CardRenderer extends Widget implements IRenderMime.IRenderer {
     const over = ended(card.state);
     const fed = this._fed;
     const single = isTask(card);
-    this._ran ||= !over && (fed || (task.following && task.heard));
+    if (!over && fed) {
+      this._services.tasks.sawRun(card.task_id);
+    }
+    this._ran ||= over
+      ? fed && this._services.tasks.ran(card.task_id)
+      : fed || (task.following && task.heard);
     const open = this._opened ?? (single && !fed && !over && this._may);
     if (single && this._may && (!over || open)) {
       task.follow(open);
